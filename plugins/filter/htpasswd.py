@@ -1,0 +1,106 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: htpasswd
+short_description: The text of an htpasswd file with bcrypt hashes
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Makes one line for each user. A hash of the current text is kept while it is of the same cost and the password still
+    matches it, so the text changes only when a user, a password or the cost does.
+  - Runs on the control node, with the Python library C(bcrypt) there. The hosts need nothing.
+options:
+  _input:
+    description: Users, each with C(name) and C(password); other keys are ignored.
+    type: list
+    elements: dictionary
+    required: true
+  current:
+    description: The text of the file as it is, empty where there is none.
+    type: string
+    default: ""
+  cost:
+    description: Cost of bcrypt, 4 to 31; one more doubles the time that a check takes.
+    type: int
+    default: 10
+"""
+
+EXAMPLES = r"""
+- name: Write the users of a proxy
+  ansible.builtin.copy:
+    content: "{{ users | wharf.registry.htpasswd(current=current.content | b64decode, cost=10) }}"
+    dest: /etc/nginx/htpasswd
+    mode: "0600"
+  no_log: true
+"""
+
+RETURN = r"""
+_value:
+  description: The text, with a line feed after each user, in the order of the users.
+  type: string
+"""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    import bcrypt
+except ImportError:
+    bcrypt = None
+
+# What a password file, an nginx map and a URL can all hold without quoting.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+_HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_LONGEST_PASSWORD = 72  # bytes; bcrypt ignores the rest, which would make two passwords one
+
+
+def _line(user, known, cost):
+    name = user["name"]
+    password = str(user["password"]).encode("utf-8")
+    found = _HASH.fullmatch(known.get(name, ""))
+    if found and int(found.group(1)) == cost and bcrypt.checkpw(password, known[name].encode("ascii")):
+        return f"{name}:{known[name]}\n"
+    return f"{name}:{bcrypt.hashpw(password, bcrypt.gensalt(rounds=cost)).decode('ascii')}\n"
+
+
+def _check(users):
+    seen = set()
+    for user in users:
+        name = str(user.get("name") or "")
+        if not _NAME.fullmatch(name):
+            raise AnsibleFilterError(
+                f"user name {name!r} is not allowed: letters, digits and . _ @ - only, the first a letter or a digit"
+            )
+        if name in seen:
+            raise AnsibleFilterError(f"user {name!r} is listed twice")
+        seen.add(name)
+        password = user.get("password")
+        if password is None or str(password) == "":
+            raise AnsibleFilterError(f"user {name!r} has no password")
+        if len(str(password).encode("utf-8")) > _LONGEST_PASSWORD:
+            raise AnsibleFilterError(
+                f"the password of user {name!r} is longer than the {_LONGEST_PASSWORD} bytes of bcrypt"
+            )
+
+
+def htpasswd(users, current="", cost=10):
+    if bcrypt is None:
+        raise AnsibleFilterError(
+            "the filter wharf.registry.htpasswd needs the Python library bcrypt on the control node: pip install bcrypt"
+        )
+    users = list(users)
+    _check(users)
+    known = dict(line.split(":", 1) for line in current.splitlines() if ":" in line)
+    # bcrypt lets go of the interpreter while it computes, and a fleet can have hundreds of users.
+    with ThreadPoolExecutor() as pool:
+        return "".join(pool.map(lambda user: _line(user, known, cost), users))
+
+
+class FilterModule:
+    def filters(self):
+        return {"htpasswd": htpasswd}
