@@ -1,0 +1,69 @@
+# wharf.registry: `make up` and `make test` are the two commands; `make` alone lists all.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# Ansible refuses a locale that is not UTF-8, and a bare Debian has none.
+export LC_ALL := C.UTF-8
+# The Python that makes .venv.
+export PYTHON ?= python3
+# A pipe must not hide how far a long play has come.
+export PYTHONUNBUFFERED := 1
+
+BIN := $(CURDIR)/.venv/bin
+# ansible-lint, molecule and ansible-test call the commands beside them by name.
+TOOLS := PATH="$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
+# The environment wins over the file in a directory that others can write to, which Ansible would pass over.
+PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" "$(BIN)/ansible-playbook" -i inventories/local
+
+.PHONY: help up down deps deps-dev test engine lint unit docs artefact sanity quickstart molecule bench clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+up: deps ## Bring up the local registry at https://localhost:5000, or bring it up to date
+	@ask=$$(scripts/ask-become); $(PLAY) $$ask playbooks/site.yml
+
+down: deps ## Remove what `make up` made; asks before it deletes data (DATA=delete or DATA=keep answers)
+	@ask=$$(scripts/ask-become); data=$$(scripts/ask-data "$(DATA)"); \
+	$(PLAY) $$ask playbooks/teardown.yml -e "registry_teardown_data=$$data"
+
+deps: ## Make .venv with what the plays need
+	@scripts/venv
+
+deps-dev:
+	@scripts/venv dev
+
+test: deps-dev ## Prove the project: all of the parts below, the quick ones first
+	@scripts/parts lint docs artefact unit sanity engine quickstart molecule
+
+lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
+	@$(TOOLS) scripts/lint
+
+unit: deps-dev ## Run the unit tests
+	@$(TOOLS) pytest tests/unit
+
+docs: deps-dev ## Check that every role and plugin has documentation that ansible-doc can show
+	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" tests/docs
+
+artefact: deps-dev ## Build the collection, check what it ships, install it and read its playbooks
+	@$(TOOLS) tests/artefact
+
+sanity: deps-dev ## Run all of ansible-test sanity, with no ignores
+	@$(TOOLS) tests/sanity
+
+engine: deps
+	@tests/engine start
+
+quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
+	@$(TOOLS) tests/lab/quickstart
+
+molecule: deps-dev ## Run the molecule scenarios on machines of the lab
+	@$(TOOLS) molecule test --all
+
+bench: ## Run the comparisons
+	@if [ -x tests/bench/run ]; then tests/bench/run; else echo "There are no comparisons yet: they come with a later issue, in tests/bench."; fi
+
+clean: ## Remove .venv and the caches; the registry stays
+	rm -rf .venv .cache .ansible

@@ -1,0 +1,31 @@
+"""The plugins are imported as Ansible imports them, from the collection that `make deps` links into the virtualenv."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def plugin():
+    """Loads plugin files by path, so that the tests need no import hook."""
+    import importlib.util
+
+    def load(kind, name):
+        path = ROOT / "plugins" / kind / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(f"wharf_{kind}_{name}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import bcrypt
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+COST = 4  # the cheapest that bcrypt has
+
+
+@pytest.fixture
+def htpasswd(plugin):
+    return plugin("filter", "htpasswd").htpasswd
+
+
+def entries(text):
+    return dict(line.split(":", 1) for line in text.splitlines())
+
+
+def test_each_user_can_log_in_with_their_own_password_only(htpasswd):
+    hashes = entries(htpasswd([{"name": "ci", "password": "one"}, {"name": "runtime", "password": "two"}], cost=COST))
+    assert list(hashes) == ["ci", "runtime"]
+    assert bcrypt.checkpw(b"one", hashes["ci"].encode())
+    assert not bcrypt.checkpw(b"two", hashes["ci"].encode())
+    assert bcrypt.checkpw(b"two", hashes["runtime"].encode())
+
+
+def test_only_what_changed_is_written_anew(htpasswd):
+    before = htpasswd([{"name": "a", "password": "1"}, {"name": "b", "password": "2"}], cost=COST)
+    after = htpasswd([{"name": "a", "password": "1"}, {"name": "b", "password": "3"}], current=before, cost=COST)
+    assert entries(after)["a"] == entries(before)["a"]
+    assert entries(after)["b"] != entries(before)["b"]
+    assert bcrypt.checkpw(b"3", entries(after)["b"].encode())
+
+
+def test_another_cost_makes_another_hash(htpasswd):
+    user = [{"name": "a", "password": "1"}]
+    before = htpasswd(user, cost=COST)
+    after = htpasswd(user, current=before, cost=COST + 1)
+    assert entries(after)["a"].startswith(f"$2b${COST + 1:02}$")
+
+
+def test_users_who_are_not_listed_are_gone(htpasswd):
+    before = htpasswd([{"name": "a", "password": "1"}, {"name": "b", "password": "2"}], cost=COST)
+    assert list(entries(htpasswd([{"name": "a", "password": "1"}], current=before, cost=COST))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "current",
+    ["a", "a:", "a:plain", "a:$apr1$x$y", "a:$2b$04$short", ":::\n\n", "a:$2b$04$" + "é" * 53],
+)
+def test_a_file_that_holds_something_else_is_replaced(htpasswd, current):
+    hashes = entries(htpasswd([{"name": "a", "password": "1"}], current=current, cost=COST))
+    assert bcrypt.checkpw(b"1", hashes["a"].encode())
+
+
+@pytest.mark.parametrize(
+    ("users", "says"),
+    [
+        ([{"name": "a:b", "password": "1"}], "'a:b'"),
+        ([{"name": "a\nb", "password": "1"}], "not allowed"),
+        ([{"name": "", "password": "1"}], "''"),
+        ([{"password": "1"}], "''"),
+        ([{"name": "a"}], "'a' has no password"),
+        ([{"name": "a", "password": ""}], "'a' has no password"),
+        ([{"name": "a", "password": "1"}, {"name": "a", "password": "2"}], "'a' is listed twice"),
+        ([{"name": "a", "password": "x" * 73}], "72 bytes"),
+        ([{"name": "a", "password": "é" * 37}], "72 bytes"),
+    ],
+)
+def test_what_can_not_be_a_user_is_named_and_the_password_is_not(htpasswd, users, says):
+    with pytest.raises(AnsibleFilterError) as error:
+        htpasswd(users, cost=COST)
+    assert says in str(error.value)
+    assert "xxx" not in str(error.value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(password=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=18))
+def test_any_password_is_kept_on_a_second_run(plugin, password):
+    htpasswd = plugin("filter", "htpasswd").htpasswd
+    first = htpasswd([{"name": "a", "password": password}], cost=COST)
+    assert htpasswd([{"name": "a", "password": password}], current=first, cost=COST) == first
