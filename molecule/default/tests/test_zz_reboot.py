@@ -1,0 +1,27 @@
+"""After a reboot of the host everything is there again. Last, since it interrupts everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labtest import wait_for
+
+if TYPE_CHECKING:
+    from labtest import DockerClient, LabHost, Registry
+
+
+def test_reboot(lab: LabHost, registry: Registry, clients: dict[str, DockerClient], replicas: list[str]) -> None:
+    reference = clients["ci"].make_image("reboot/probe")
+    tag = reference.rpartition(":")[2]
+    layers = clients["ci"].layers(reference)
+    digest = clients["ci"].push(reference)
+
+    print(f"rebooted in {lab.reboot():.1f} s")
+    for container in (*replicas, "wharf-proxy"):
+        took = wait_for(f"{container} is healthy", lambda container=container: lab.healthy(container))
+        print(f"{container} healthy after another {took:.1f} s")
+
+    assert registry.manifest("reboot/probe", tag, "runtime").headers["Docker-Content-Digest"] == digest
+    assert clients["runtime"].pull_anew(reference) == layers
+    again = clients["ci"].make_image("reboot/probe")
+    clients["ci"].push(again)

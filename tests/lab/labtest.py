@@ -1,0 +1,232 @@
+"""What the scenarios' tests share: the lab's hosts, the registry's API seen from outside, and real Docker clients."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import hashlib
+import http.client
+import json
+import re
+import shlex
+import socket
+import ssl
+import subprocess
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable, Iterator
+
+NETWORK = "wharf-lab"
+
+
+def control(*command: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command on the machine that runs the tests. A failure shows the command's own words."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{shlex.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done
+
+
+def wait_for(what: str, holds: Callable[[], object], seconds: float = 90) -> float:
+    """Poll until `holds` is true, and return how long that took."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > seconds:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.5)
+    return time.monotonic() - began
+
+
+@dataclasses.dataclass(frozen=True)
+class LabHost:
+    """A booted host of the lab, by its name in the inventory."""
+
+    name: str
+
+    @property
+    def container(self) -> str:
+        return f"wharf-lab-{self.name}"
+
+    @property
+    def backend(self) -> str:
+        """How testinfra reaches the host."""
+        return f"docker://{self.container}"
+
+    @property
+    def address(self) -> str:
+        inspected = json.loads(control("docker", "inspect", self.container).stdout)
+        return inspected[0]["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
+
+    def run(
+        self, script: str, *, stdin: str = "", user: str = "root", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run shell code on the host. What is secret goes in on `stdin`, never into `script`."""
+        command = ["docker", "exec", "--interactive", "--user", user, self.container, "/bin/sh", "-ec", script]
+        return control(*command, stdin=stdin, check=check)
+
+    def output(self, script: str, **options: object) -> str:
+        return self.run(script, **options).stdout.strip()
+
+    def inspect(self, container: str) -> dict:
+        """What the host's own engine knows of a container."""
+        return json.loads(self.output(f"docker inspect {shlex.quote(container)}"))[0]
+
+    def healthy(self, container: str) -> bool:
+        return self.inspect(container)["State"].get("Health", {}).get("Status") == "healthy"
+
+    def reboot(self) -> float:
+        """Shut the host down by its own init and boot it again. Return the seconds until systemd says it is up."""
+        before = self.output("cut -d' ' -f22 /proc/1/stat")
+        began = time.monotonic()
+        control("docker", "restart", "--time", "60", self.container)
+        wait_for(
+            f"{self.name} is up after its reboot",
+            lambda: (
+                self.run("systemctl is-system-running --wait", check=False).stdout.strip() in ("running", "degraded")
+            ),
+        )
+        took = time.monotonic() - began
+        assert self.output("cut -d' ' -f22 /proc/1/stat") != before, "the host did not reboot"
+        assert self.output("systemctl list-units --failed --plain --no-legend") == ""
+        return took
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.body)
+
+    @property
+    def codes(self) -> list[str]:
+        """The error codes of the distribution API's error document."""
+        return [error["code"] for error in self.json["errors"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Registry:
+    """The registry as a client on the network meets it: by its name, its CA and its users."""
+
+    host: LabHost
+    hostname: str
+    ca_file: pathlib.Path
+    credentials_file: pathlib.Path
+    port: int = 443
+
+    @property
+    def users(self) -> dict[str, dict]:
+        return yaml.safe_load(self.credentials_file.read_text())["users"]
+
+    def password(self, user: str) -> str:
+        return self.users[user]["password"]
+
+    def tls_context(self) -> ssl.SSLContext:
+        """A client that trusts the registry's CA and nothing else."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.ca_file)
+        return context
+
+    @contextlib.contextmanager
+    def connect(self, context: ssl.SSLContext | None = None) -> Iterator[ssl.SSLSocket]:
+        with (
+            socket.create_connection((self.host.address, self.port), timeout=30) as plain,
+            (context or self.tls_context()).wrap_socket(plain, server_hostname=self.hostname) as wrapped,
+        ):
+            yield wrapped
+
+    @contextlib.contextmanager
+    def response(
+        self,
+        method: str,
+        path: str,
+        user: str | None = None,
+        *,
+        password: str | None = None,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send one request on a connection of its own. `user` alone takes the password from the credentials file."""
+        headers = {"Host": self.hostname, **(headers or {})}
+        if user is not None:
+            pair = f"{user}:{self.password(user) if password is None else password}"
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        with self.connect() as connection:
+            client = http.client.HTTPConnection(self.hostname, self.port)
+            client.sock = connection
+            client.request(method, path, body=body, headers=headers)
+            yield client.getresponse()
+
+    def request(self, method: str, path: str, user: str | None = None, **options: object) -> Answer:
+        with self.response(method, path, user, **options) as response:
+            return Answer(response.status, response.headers, response.read())
+
+    def manifest(self, repository: str, reference: str, user: str) -> Answer:
+        accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+        return self.request("GET", f"/v2/{repository}/manifests/{reference}", user, headers={"Accept": accept})
+
+    def blob_digest(self, repository: str, digest: str, user: str) -> tuple[str, int]:
+        """Download a blob, and return the digest and the size of what came."""
+        hashed, size = hashlib.sha256(), 0
+        with self.response("GET", f"/v2/{repository}/blobs/{digest}", user) as response:
+            assert response.status == 200, response.status
+            while chunk := response.read(1 << 20):
+                hashed.update(chunk)
+                size += len(chunk)
+        return f"sha256:{hashed.hexdigest()}", size
+
+
+class DockerClient:
+    """A user's Docker client on a host, with a client configuration of its own."""
+
+    def __init__(self, host: LabHost, registry: Registry, user: str) -> None:
+        self.host, self.registry, self.user = host, registry, user
+        self.config = f"/root/.wharf-lab/{user}"
+
+    def run(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.host.run(shlex.join(["docker", "--config", self.config, *arguments]), stdin=stdin, check=check)
+
+    def login(self, password: str | None = None, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        self.host.run(f"mkdir --parents --mode=0700 {self.config}")
+        password = self.registry.password(self.user) if password is None else password
+        return self.run(
+            "login", "--username", self.user, "--password-stdin", self.registry.hostname, stdin=password, check=check
+        )
+
+    def logout(self) -> None:
+        self.host.run(f"rm --recursive --force {self.config}")
+
+    def make_image(self, repository: str) -> str:
+        """Make an image that no one has seen before, tagged for the registry; return its reference."""
+        reference = f"{self.registry.hostname}/{repository}:{uuid.uuid4().hex[:12]}"
+        self.host.run(
+            "directory=$(mktemp -d); cat > $directory/payload; "
+            f"tar -C $directory -c payload | docker import - {reference} > /dev/null; rm -r $directory",
+            stdin=uuid.uuid4().hex,
+        )
+        return reference
+
+    def layers(self, reference: str) -> list[str]:
+        """The digests of the image's unpacked layers, which the engine checks as it unpacks them."""
+        return json.loads(self.run("image", "inspect", reference).stdout)[0]["RootFS"]["Layers"]
+
+    def push(self, reference: str) -> str:
+        """Push, and return the digest that the registry gave."""
+        said = self.run("push", reference).stdout
+        return re.search(r"digest: (sha256:[0-9a-f]{64})", said)[1]
+
+    def pull_anew(self, reference: str) -> list[str]:
+        """Forget the image and pull it; return its layers."""
+        self.run("image", "rm", "--force", reference)
+        self.run("pull", "--quiet", reference)
+        return self.layers(reference)
