@@ -30,7 +30,7 @@ def test_running_and_healthy(lab: LabHost, container: str) -> None:
 def test_unprivileged(lab: LabHost, host: Host, container: str) -> None:
     inspected = lab.inspect(container)
     settings = inspected["HostConfig"]
-    uid, _, gid = inspected["Config"]["User"].partition(":")
+    uid, _separator, gid = inspected["Config"]["User"].partition(":")
     account = host.user(ACCOUNTS[container])
     assert (int(uid), int(gid)) == (account.uid, account.gid)
     assert settings["CapDrop"] == ["ALL"]

@@ -27,7 +27,7 @@ def listeners(lab: LabHost, kind: str) -> list[Listener]:
     found = []
     for line in lab.output(f"ss --no-header --listening --numeric --processes --{kind}").splitlines():
         local = line.split()[3]
-        address, _, port = local.rpartition(":")
+        address, _separator, port = local.rpartition(":")
         address = address.strip("[]").partition("%")[0]
         found.append(Listener(address, int(port), frozenset(re.findall(r'"([^"]+)",pid=', line))))
     return found

@@ -33,7 +33,7 @@ def test_pushes_and_pulls_go_on(
     assert clients["runtime"].pull_anew(reference) == layers
 
     began = time.monotonic()
-    assert {registry.request("GET", "/v2/", "runtime").status for _ in range(20)} == {200}
+    assert {registry.request("GET", "/v2/", "runtime").status for _each in range(20)} == {200}
     assert time.monotonic() - began < 5, "requests wait for the replica that is gone"
 
 
