@@ -1,0 +1,17 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return the changed status without changing anything.
+  diff_mode:
+    description: Shows what would be or was changed when in diff mode.
+  idempotent:
+    description: A second run that is the same changes nothing.
+"""

@@ -1,0 +1,73 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all modules share: the options of a connection, and the place where errors end. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
+
+CONNECTION_OPTIONS = {
+    "registry": {"type": "str", "required": True},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    # The path of the key. Its content never comes near the task.
+    "client_key": {"type": "path", "no_log": False},
+    "validate_certs": {"type": "bool", "default": True},
+    "plain_http": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 30},
+    "config_path": {"type": "path"},
+}
+CONNECTION_RULES = [("username", "password"), ("client_cert", "client_key")]
+
+
+class RegistryModule(AnsibleModule):
+    """A module that talks to one registry: the shared options beside its own, and the connection that they describe."""
+
+    def __init__(self, argument_spec, **options):
+        super().__init__(
+            argument_spec={**CONNECTION_OPTIONS, **argument_spec},
+            required_together=CONNECTION_RULES,
+            supports_check_mode=True,
+            **options,
+        )
+
+    def registry(self):
+        """The Registry of the options. Raises InputError, also for a time limit that is none."""
+        if self.params["timeout"] < 1:
+            raise InputError(f"timeout is {self.params['timeout']}", "Give seconds, 1 or more")
+        return parse_registry(self.params["registry"])
+
+    def given_credential(self):
+        """The Credential of the options, or None. Raises InputError where no client could use it."""
+        if self.params["username"] is None:
+            return None
+        credential = Credential(self.params["username"], self.params["password"])
+        check_credential(credential)
+        return credential
+
+    def client(self, registry):
+        """The Client that the options describe. Raises InputError."""
+        names = ("ca_path", "client_cert", "client_key", "validate_certs")
+        trust = Trust(registry.api_host, **{name: self.params[name] for name in names})
+        return Client(trust, self.params["timeout"])
+
+    def api(self, registry, client, credential=None):
+        return Api(registry, client, credential, self.params["plain_http"])
+
+    @contextlib.contextmanager
+    def errors_explained(self):
+        """Ends the module with one message for whatever a user can mend."""
+        try:
+            yield
+        except RegistryError as error:
+            self.fail_json(msg=str(error))

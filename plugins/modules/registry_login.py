@@ -1,0 +1,271 @@
+#!/usr/bin/python
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_login
+short_description: Log an account in to a container registry, or out of it
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Verifies a user name and a password with the registry, and stores them where Docker or Podman look for them.
+    Neither of them has to be installed, and no engine has to run.
+  - Nothing is stored that the registry refuses, and what is stored already is verified as well, so that a password
+    that was revoked shows.
+  - The place is chosen as Docker does it. A helper that C(credHelpers) names for the registry comes first, then that of
+    C(credsStore), then the file itself.
+  - The file is replaced in one step and locked against other runs. Keys and registries that are not meant, their
+    order, the owner and symbolic links stay as they are. A file that does not parse is an error that leaves it as it
+    was.
+options:
+  state:
+    description:
+      - With V(present), the credentials are stored and verified. Without O(username) and O(password), those that are
+        stored are verified, and moved where O(credential_helper) says so.
+      - With V(absent), they are removed from the helper and from the file. The registry is not asked.
+    type: str
+    choices: [absent, present]
+    default: present
+  credential_helper:
+    description:
+      - The helper that keeps the secret, by what follows C(docker-credential-) in its program's name, such as
+        V(pass) or V(secretservice). It is written to C(credHelpers) for this registry, and a secret that lies in the
+        file or in another helper is moved.
+      - An empty string keeps the secret in the file, also where C(credsStore) names a helper.
+      - Without it, the file's own settings decide.
+      - Helpers that manage their secrets by themselves (V(ecr-login), V(gcr), V(gcloud), V(acr), V(acr-env),
+        V(acr-linux)) are named in C(credHelpers) and left alone otherwise; O(username) and O(password) are not needed.
+      - With O(state=absent), the entry in C(credHelpers) is removed, too, if it names this helper.
+    type: str
+  verify:
+    description:
+      - Whether to ask the registry. With V(false), a registry that can't be reached does not matter, and
+        RV(verified) is V(false).
+    type: bool
+    default: true
+  config_path:
+    description:
+      - The credential file. By default the one that Docker reads for this account, C($DOCKER_CONFIG/config.json) or
+        C(~/.docker/config.json).
+      - A file of the name C(auth.json) is Podman's, as C(~/.config/containers/auth.json), and is written as Podman
+        does it.
+extends_documentation_fragment:
+  - wharf.registry.connection
+  - wharf.registry.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The registry and the helpers are asked in check mode, too, and nothing is stored. The one case that can't be
+        foreseen is a helper that refuses to store and is not one of those named in O(credential_helper).
+  diff_mode:
+    support: full
+    details:
+      - Shows keys, the user and where the secret lies, and never the secret.
+  idempotent:
+    support: full
+notes:
+  - Run it as the account that is to be logged in (C(become_user)). Helpers are asked as that account, and need a
+    store that works without a terminal.
+  - A password is stored as it is given, and not exchanged for an identity token. An identity token that C(docker
+    login) has stored for the same user is kept while the registry takes it.
+  - Several spellings of one registry in the file, with a scheme or a path as old clients wrote them, become one.
+    Upper case is kept, as Docker takes C(Registry.example.com) and C(registry.example.com) for two.
+  - A new file has the mode 0600. One that other accounts can read is tightened.
+seealso:
+  - name: docker login
+    description: What this module does as Docker's own command.
+    link: https://docs.docker.com/reference/cli/docker/login/
+"""
+
+EXAMPLES = r"""
+- name: Let the account that runs the builds push
+  wharf.registry.registry_login:
+    registry: registry.example.com
+    username: ci
+    password: "{{ vault_ci_password }}"
+  become: true
+  become_user: builder
+
+- name: Keep the secret in a password store and not in a file
+  wharf.registry.registry_login:
+    registry: registry.example.com:5000
+    username: ci
+    password: "{{ vault_ci_password }}"
+    credential_helper: pass
+  become: true
+  become_user: builder
+
+- name: Move what is stored into the password store, and check that it still works
+  wharf.registry.registry_login:
+    registry: registry.example.com
+    credential_helper: pass
+
+- name: Let a cloud's helper log in by itself
+  wharf.registry.registry_login:
+    registry: 123456789012.dkr.ecr.eu-central-1.amazonaws.com
+    credential_helper: ecr-login
+
+- name: Log Podman in, for the services of root
+  wharf.registry.registry_login:
+    registry: registry.example.com
+    username: runtime
+    password: "{{ vault_runtime_password }}"
+    config_path: /root/.config/containers/auth.json
+
+- name: Prepare a host before its registry is there
+  wharf.registry.registry_login:
+    registry: registry.example.com
+    username: runtime
+    password: "{{ vault_runtime_password }}"
+    verify: false
+
+- name: Log out
+  wharf.registry.registry_login:
+    registry: registry.example.com
+    state: absent
+"""
+
+RETURN = r"""
+registry:
+  description: The registry as image names name it, V(host) or V(host:port).
+  returned: success
+  type: str
+  sample: registry.example.com:5000
+username:
+  description:
+    - The user who is logged in, V(<token>) where a helper keeps an identity token, and empty where nobody is.
+  returned: success
+  type: str
+  sample: ci
+config_path:
+  description: Path of the credential file.
+  returned: success
+  type: str
+  sample: /home/builder/.docker/config.json
+stored_in:
+  description: Where the secret lies, V(file) or V(helper:NAME), and empty where there is none.
+  returned: success
+  type: str
+  sample: helper:pass
+verified:
+  description: Whether the registry took the credentials in this run.
+  returned: success
+  type: bool
+"""
+
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._auth import RefusedError
+from ansible_collections.wharf.registry.plugins.module_utils._credentials import (
+    HelperError,
+    HelperMissingError,
+    Logins,
+    default_path,
+    shown_user,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
+
+
+def verify(module, registry, credential):
+    """Whether the registry takes it; False where it was not asked, or asks for none. Raises RegistryError."""
+    if not module.params["verify"]:
+        return False
+    with module.client(registry) as client:
+        if module.api(registry, client, credential).ping():
+            return True
+    module.warn(f"{registry.name} asks for no login, so the credentials could not be verified.")
+    return False
+
+
+def choose(module, registry, found, given):
+    """The credential that is to be stored, and whether the registry took it. Raises RegistryError."""
+    stored = found.credential or found.document.credential
+    if given is None:
+        if stored is None:
+            raise found.problem or InputError(
+                f"{registry.name}: no credentials are stored for it in {module.params['config_path']}",
+                "Give username and password",
+            )
+        return stored, verify(module, registry, stored)
+    verified = verify(module, registry, given)
+    if verified and stored is not None and stored.identity_token and stored.username == given.username:
+        # Docker has exchanged the password for a token, which is worth less to a thief.
+        try:
+            return stored, verify(module, registry, stored)
+        except RefusedError:
+            pass
+    return given, verified
+
+
+def ask_keeper(module, registry, found, keeper):
+    """What a helper that manages itself has, and whether the registry took it. Raises RegistryError."""
+    if module.params["username"] is not None:
+        module.warn(f"{keeper.program} manages its secrets by itself: username and password were not stored.")
+    try:
+        credential = keeper.get(found.document.key)
+    except HelperMissingError:
+        raise
+    except HelperError as error:
+        module.warn(f"{error} It manages its secrets by itself, and was left alone.")
+        return None, False
+    return credential, credential is not None and verify(module, registry, credential)
+
+
+def log_in(module, registry, logins, found):
+    """(function that makes the Plan of what was found, whether the registry took the credentials)"""
+    name = module.params["credential_helper"]
+    given = module.given_credential()
+    keeper = logins.keeper(found, name)
+    if keeper is not None and keeper.manages_itself:
+        credential, verified = ask_keeper(module, registry, found, keeper)
+    else:
+        credential, verified = choose(module, registry, found, given)
+    return (lambda found: logins.plan_login(found, credential, name)), verified
+
+
+def run(module):
+    registry = module.registry()
+    path = os.path.abspath(module.params["config_path"] or default_path())
+    module.params["config_path"] = path
+    logins = Logins(registry, path, module.params["timeout"])
+    found = logins.find()
+    if module.params["state"] == "present":
+        make_plan, verified = log_in(module, registry, logins, found)
+    else:
+        make_plan, verified = (lambda found: logins.plan_logout(found, module.params["credential_helper"])), False
+    plan = make_plan(found)
+    changed = plan.changed
+    before, after = plan.diff
+    if changed and not module.check_mode:
+        plan, changed = logins.apply(make_plan)
+    for warning in plan.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=changed,
+        registry=registry.name,
+        username=shown_user(plan.credential) if plan.credential else "",
+        config_path=path,
+        stored_in=plan.stored_in,
+        verified=verified,
+        diff={"before": before, "after": after, "before_header": path, "after_header": path},
+    )
+
+
+def main():
+    module = RegistryModule(
+        {
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "credential_helper": {"type": "str"},
+            "verify": {"type": "bool", "default": True},
+        }
+    )
+    with module.errors_explained():
+        run(module)
+
+
+if __name__ == "__main__":
+    main()
