@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
+# Where ansible_collections.wharf.registry is found, for what imports its own kind by that name.
+sys.path.insert(0, str(ROOT / ".venv" / "collections"))
 
 
 @pytest.fixture(scope="session")
