@@ -421,8 +421,7 @@ def _explained(error, scheme, netloc, timeout, limit):
 
 def _no_connection(error, scheme, netloc, timeout):
     if isinstance(error, (ConnectionResetError, BrokenPipeError)):
-        cure = "Look whether it speaks TLS on this port, and at its log" if scheme == "https" else "Look at its log"
-        return _passing(UnreachableError(f"{netloc} closed the connection without an answer", cure))
+        return _hung_up(scheme, netloc)
     text = str(error)
     for is_it, message, cure in (
         (
@@ -454,6 +453,16 @@ def _no_connection(error, scheme, netloc, timeout):
         if is_it:
             return UnreachableError(message, cure)
     return UnreachableError(f"{netloc} can't be reached: {error.strerror or text}")
+
+
+def _hung_up(scheme, netloc):
+    other = "HTTP" if scheme == "https" else "HTTPS"
+    return _passing(
+        UnreachableError(
+            f"{netloc} closed the connection without an answer",
+            f"Look at its log, and whether it speaks {other} on this port",
+        )
+    )
 
 
 def _bad_certificate(error, netloc):
@@ -496,7 +505,7 @@ def _bad_tls(error, netloc):
 
 def _bad_http(error, scheme, netloc):
     if isinstance(error, http.client.RemoteDisconnected):
-        return _passing(UnreachableError(f"{netloc} closed the connection without an answer", "Look at its log"))
+        return _hung_up(scheme, netloc)
     if isinstance(error, http.client.IncompleteRead):
         return _passing(AnswerError(f"{netloc} cut its answer short", "Look at its log, and at proxies between"))
     if scheme == "http" and isinstance(error, http.client.BadStatusLine):

@@ -227,16 +227,19 @@ def log_in(module, registry, logins, found):
     return (lambda found: logins.plan_login(found, credential, name)), verified
 
 
+def log_out(module, _registry, logins, _found):
+    """As log_in; the registry has no part in it."""
+    return (lambda found: logins.plan_logout(found, module.params["credential_helper"])), False
+
+
 def run(module):
     registry = module.registry()
     path = os.path.abspath(module.params["config_path"] or default_path())
     module.params["config_path"] = path
     logins = Logins(registry, path, module.params["timeout"])
     found = logins.find()
-    if module.params["state"] == "present":
-        make_plan, verified = log_in(module, registry, logins, found)
-    else:
-        make_plan, verified = (lambda found: logins.plan_logout(found, module.params["credential_helper"])), False
+    arrange = log_in if module.params["state"] == "present" else log_out
+    make_plan, verified = arrange(module, registry, logins, found)
     plan = make_plan(found)
     changed = plan.changed
     before, after = plan.diff
