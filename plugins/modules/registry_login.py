@@ -204,7 +204,10 @@ def choose(module, registry, found, given):
 def ask_keeper(module, registry, found, keeper):
     """What a helper that manages itself has, and whether the registry took it. Raises RegistryError."""
     if module.params["username"] is not None:
-        module.warn(f"{keeper.program} manages its secrets by itself: username and password were not stored.")
+        module.warn(
+            f"{keeper.program} manages its secrets by itself: username and password were not stored. Where they are "
+            "needed, name another helper by credential_helper, or the file by an empty string."
+        )
     try:
         credential = keeper.get(found.document.key)
     except HelperMissingError:
@@ -212,7 +215,10 @@ def ask_keeper(module, registry, found, keeper):
     except HelperError as error:
         module.warn(f"{error} It manages its secrets by itself, and was left alone.")
         return None, False
-    return credential, credential is not None and verify(module, registry, credential)
+    if credential is None:
+        module.warn(f"{keeper.program} has no credentials for {registry.name} now.")
+        return None, False
+    return credential, verify(module, registry, credential)
 
 
 def log_in(module, registry, logins, found):
