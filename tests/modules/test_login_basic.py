@@ -199,6 +199,14 @@ def test_plain_http(login: Callable[..., dict], peers: Peers, config: Path) -> N
     assert list(auths(config)) == [peers["plain"]]
 
 
+def test_a_registry_that_asks_for_no_login(login: Callable[..., dict], peers: Peers, config: Path) -> None:
+    """What is not asked for can't be verified, and the user is told."""
+    done = login(peer="registry", plain_http=True)
+    assert (done["changed"], done["verified"]) == (True, False)
+    assert peers["registry"] in str(done["warnings"])
+    assert list(auths(config)) == [peers["registry"]]
+
+
 def test_without_validation(login: Callable[..., dict]) -> None:
     for peer in ("expired", "other_name", "basic"):
         assert login(peer=peer, ca_path=None, validate_certs=False)["verified"]

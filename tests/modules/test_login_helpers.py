@@ -162,6 +162,22 @@ def test_real_docker_and_a_helper(login: Callable[..., dict], account: Box, peer
     assert login(check=True)["changed"]
 
 
+def test_docker_finds_what_the_module_stored(login: Callable[..., dict], account: Box, peers: Peers) -> None:
+    """Asked to log in without a name, docker says whether it has one. What it does next would need an engine."""
+
+    def found() -> bool:
+        said = account.run(f"docker login {peers['basic']}", check=False)
+        return "Authenticating with existing credentials" in said.stdout + said.stderr
+
+    account.write(config(account), '{"credsStore": "pass"}')
+    assert not found()
+    for helper in ("pass", ""):
+        login(credential_helper=helper)
+        # The empty name in credHelpers is how Docker is told that the file comes before credsStore.
+        assert (peers["basic"] in kept(account)) is (helper == "pass")
+        assert found()
+
+
 def test_a_locked_store(login: Callable[..., dict], user_box: Box, peers: Peers) -> None:
     """The key has a passphrase, and nobody is there to type it."""
     make_key(user_box, PASSPHRASE)

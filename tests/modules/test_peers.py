@@ -22,15 +22,21 @@ def basic(user: str, password: str) -> str:
     return "Basic " + encoded(f"{user}:{password}")
 
 
-@pytest.mark.parametrize("name", ["basic", "basic_again", "limited"])
+@pytest.mark.parametrize("name", ["basic", "basic_again"])
 def test_basic(peers: Peers, name: str) -> None:
-    if name != "limited":
-        anonymous = peers.get(name)
-        assert anonymous.status == 401
-        assert anonymous.headers["WWW-Authenticate"] == 'Basic realm="registry"'
-        assert peers.get(name, Authorization=basic("ci", secrets.token_hex())).status == 401
+    anonymous = peers.get(name)
+    assert anonymous.status == 401
+    assert anonymous.headers["WWW-Authenticate"] == 'Basic realm="registry"'
+    assert peers.get(name, Authorization=basic("ci", secrets.token_hex())).status == 401
     answer = peers.get(name, Authorization=basic("ci", peers.users["ci"]))
     assert (answer.status, answer.headers["Docker-Distribution-Api-Version"]) == (200, "registry/2.0")
+
+
+def test_limited(peers: Peers) -> None:
+    """Of the requests of one moment it lets one through at most."""
+    answers = [peers.get("limited") for _ in range(3)]
+    assert [answer.status for answer in answers[1:]] == [429, 429]
+    assert answers[-1].headers["Retry-After"] == "1"
 
 
 def test_a_password_changes_at_once(peers: Peers) -> None:
