@@ -100,7 +100,7 @@ def make_images() -> dict[str, str]:
         for arguments in (playbook, [sys.executable, str(lab / "build-image"), "clients"])
     ]
     for process in running:
-        said, _ = process.communicate()
+        said = process.communicate()[0]
         assert process.returncode == 0, said
     images = {name: (ROOT / ".cache" / "lab" / f"{name}.id").read_text().split()[0] for name in ("registry", "nginx")}
     return images | {"clients": said.split()[-1]}

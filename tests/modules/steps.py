@@ -56,7 +56,7 @@ def alone(path: Path) -> None:
 def says(result: dict, subject: str, *wanted: str) -> str:
     """A message whose first sentence names the registry or the file, and whose next one tells what to do."""
     message = words(result["msg"])
-    first, _, cure = message.partition(". ")
+    first, _dot, cure = message.partition(". ")
     assert subject in first, f"{subject!r} is not named at first: {message}"
     for text in wanted:
         assert text.lower() in message.lower(), f"{text!r} is not in: {message}"

@@ -107,7 +107,7 @@ def kill_again_and_again(host: Host, peers: Peers, directory: Path, seed: int) -
 
 def wait_for_second_file(directory: Path, process: object) -> None:
     while process.poll() is None:
-        if sum(1 for _ in directory.iterdir()) > 1:
+        if len(list(directory.iterdir())) > 1:
             return
 
 

@@ -34,7 +34,7 @@ def test_basic(peers: Peers, name: str) -> None:
 
 def test_limited(peers: Peers) -> None:
     """Of the requests of one moment it lets one through at most."""
-    answers = [peers.get("limited") for _ in range(3)]
+    answers = [peers.get("limited") for _number in range(3)]
     assert [answer.status for answer in answers[1:]] == [429, 429]
     assert answers[-1].headers["Retry-After"] == "1"
 

@@ -109,7 +109,7 @@ class TokenServer:
     def get(self, fields: dict[str, str], authorization: str) -> tuple[int, dict]:
         user, password = "", ""
         if authorization.startswith("Basic "):
-            user, _, password = base64.b64decode(authorization[6:]).decode().partition(":")
+            user, _colon, password = base64.b64decode(authorization[6:]).decode().partition(":")
         # Nobody may ask as well, and gets a token that allows nothing.
         instead = self.refresh_as_password and user and self.refresh.get(password) == user
         if authorization and self.users.get(user) != password and not instead:
@@ -148,8 +148,8 @@ class TokenServer:
         """A token for the scopes; every user may do everything, and nobody nothing."""
         access = []
         for item in scope.split() if user else ():
-            kind, _, rest = item.partition(":")
-            name, _, actions = rest.rpartition(":")
+            kind, _colon, rest = item.partition(":")
+            name, _colon, actions = rest.rpartition(":")
             access.append({"type": kind, "name": name, "actions": actions.split(",")})
         now = int(time.time())
         claims = {
