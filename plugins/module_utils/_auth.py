@@ -225,6 +225,11 @@ def unexpected(response, server):
             f"{server} answered 429: too many requests{said(response)}",
             f"Try again {how_long}, from fewer hosts at once (serial, throttle), or raise its rate limit",
         )
+    if status == 400 and b"certificate" in response.body:
+        return RegistryError(
+            f"{server} answered 400: it asks for a client certificate",
+            "Give one that it trusts by client_cert and client_key",
+        )
     if status >= 500:
         return RegistryError(
             f"{server} answered {status}{said(response)}",

@@ -617,9 +617,7 @@ class Found:
 
     @property
     def stored_in(self):
-        if self.credential is None:
-            return ""
-        return place(self.helper)
+        return place(self.helper, self.credential)
 
 
 class Plan:
@@ -647,8 +645,7 @@ class Plan:
 
     @property
     def stored_in(self):
-        there = self.credential is not None or (self.helper is not None and self.helper.manages_itself)
-        return place(self.helper) if there else ""
+        return place(self.helper, self.credential)
 
     @property
     def diff(self):
@@ -677,9 +674,11 @@ def _picture(document, credential, stored_in, mode):
     }
 
 
-def place(helper):
-    """Where a secret lies, as the modules return it."""
-    return "file" if helper is None else f"helper:{helper.name}"
+def place(helper, credential):
+    """Where a secret lies, as the modules return it; with a helper that manages itself, whatever it has."""
+    if helper is not None and (helper.manages_itself or credential is not None):
+        return f"helper:{helper.name}"
+    return "" if credential is None else "file"
 
 
 def shown_user(credential):
@@ -746,6 +745,7 @@ class Logins:
             helpers.append(Helper(name, self._timeout))
         for helper in helpers:
             if helper.manages_itself:
+                plan.helper = helper if document.helper == helper.name else None
                 plan.warnings.append(f"{helper.program} manages its secrets by itself, and was left alone.")
             elif helper is found.helper and found.problem is not None:
                 raise found.problem

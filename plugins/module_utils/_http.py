@@ -144,7 +144,10 @@ def _read(what, path, load, *arguments):
             "It must hold certificates in PEM, and its key must fit it and have no passphrase",
         ) from None
     except OSError as error:
-        raise InputError(f"{what} {path} can't be read: {error.strerror or error}") from None
+        raise InputError(
+            f"{what} {path} can't be read: {error.strerror or error}",
+            "Correct the path, or the permissions of the file",
+        ) from None
 
 
 class _Deadline(io.RawIOBase):
@@ -288,9 +291,14 @@ class Client:
 
     def request(self, method, url, headers=None, body=None, limit=BODY_LIMIT):
         """The Response, after redirects. Raises UnreachableError or AnswerError, and never shows a header or a body."""
-        headers = {"User-Agent": "wharf.registry", **(headers or {})}
+        asked, headers = url, {"User-Agent": "wharf.registry", **(headers or {})}
         for _redirect in range(_MOST_REDIRECTS + 1):
-            response = self._persist(method, url, headers, body, limit)
+            try:
+                response = self._persist(method, url, headers, body, limit)
+            except RegistryError as error:
+                if url != asked:
+                    error.message = f"{_server(asked)} redirects to {_server(url)}. {error.message}"
+                raise
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return response
             url, headers = _redirected(response, headers)

@@ -58,8 +58,9 @@ attributes:
   check_mode:
     support: full
     details:
-      - The registry and the helpers are asked in check mode, too, and nothing is stored. The one case that can't be
-        foreseen is a helper that refuses to store and is not one of those named in O(credential_helper).
+      - The registry and the helpers are asked in check mode, too, and nothing is stored. What can't be
+        foreseen is a helper that fails only when it is to store, such as V(pass) without a store, or that refuses to
+        and is not one of those named in O(credential_helper).
   diff_mode:
     support: full
     details:
@@ -144,7 +145,7 @@ config_path:
   description: Path of the credential file.
   returned: success
   type: str
-  sample: /home/builder/.docker/config.json
+  sample: /root/.docker/config.json
 stored_in:
   description: Where the secret lies, V(file) or V(helper:NAME), and empty where there is none.
   returned: success
