@@ -98,12 +98,18 @@ def free_port():
 
 
 def test_good_input_passes(preflight):
-    status, output = preflight({})
+    logins = [{"username": "ci", "password": "geheim"}, {"user": "daemon", "credential_helper": "ecr-login"}]
+    status, output = preflight({"client_logins": logins})
     assert status == 0, output
 
 
 def user(**changes):
     return {"reverse_proxy_users": [{"name": "ci", "password": "geheim", "access": "push"} | changes]}
+
+
+def login(**changes):
+    good = {"username": "ci", "password": "geheim"}
+    return {"client_logins": [good, good | changes]}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +139,9 @@ def user(**changes):
         (user(access="write"), "value of access must be one of: pull, push, admin"),
         ({"reverse_proxy_users": []}, "reverse_proxy_users is empty"),
         ({"client_registries": [{"host": "https://registry.example.com"}]}, "without scheme or path"),
+        (login(password=""), "Login 2 of client_logins, for the account root, must give username and password"),
+        (login(username=None, password=None, credential_helper=""), "or neither and a credential_helper"),
+        (login(user="no-such-account"), "client_logins names accounts that localhost does not have: no-such-account."),
     ],
 )
 def test_wrong_input_is_named(preflight, variables, says):
