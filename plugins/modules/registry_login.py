@@ -24,7 +24,8 @@ options:
     description:
       - With V(present), the credentials are stored and verified. Without O(username) and O(password), those that are
         stored are verified, and moved where O(credential_helper) says so.
-      - With V(absent), they are removed from the helper and from the file. The registry is not asked.
+      - With V(absent), they are removed from the helper and from the file. The registry is not asked, and a
+        helper that is not installed any more is warned of.
     type: str
     choices: [absent, present]
     default: present
@@ -160,13 +161,8 @@ verified:
 import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._auth import RefusedError
-from ansible_collections.wharf.registry.plugins.module_utils._credentials import (
-    HelperError,
-    HelperMissingError,
-    Logins,
-    default_path,
-    shown_user,
-)
+from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import HelperError, HelperMissingError
+from ansible_collections.wharf.registry.plugins.module_utils._credentials import Logins, default_path, shown_user
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
 

@@ -196,6 +196,41 @@ def test_a_locked_store(login: Callable[..., dict], user_box: Box, peers: Peers)
         assert look(user_box) == before
 
 
+def test_a_store_that_takes_what_it_can_not_give_back(login: Callable[..., dict], user_box: Box, peers: Peers) -> None:
+    """A locked store encrypts without a passphrase: the login must not end there, nor leave the file."""
+    make_key(user_box, PASSPHRASE)
+    user_box.run(f"pass init {KEY}; gpgconf --kill gpg-agent")
+    login()
+    before = look(user_box)
+    failing = login(credential_helper="pass", timeout=5, failed=True, secrets=(PASSPHRASE,))
+    says(failing, "docker-credential-pass", "unlock")
+    assert look(user_box) == before
+    assert kept(user_box) == {}
+
+
+def test_logout_from_a_locked_store(login: Callable[..., dict], user_box: Box, peers: Peers) -> None:
+    """To forget takes no passphrase."""
+    make_key(user_box, PASSPHRASE)
+    user_box.run(f"pass init {KEY}; gpgconf --kill gpg-agent")
+    stored = {"ServerURL": peers["basic"], "Username": "ci", "Secret": peers.users["ci"]}
+    user_box.run("docker-credential-pass store", stdin=json.dumps(stored))
+    user_box.write(config(user_box), json.dumps({"credsStore": "pass", "auths": {peers["basic"]: {}}}))
+    results = [login(**STORED, state="absent", timeout=5, check=check) for check in (True, False, True, False)]
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    assert kept(user_box) == {}
+    assert document(user_box)["auths"] == {}
+
+
+def test_logout_where_the_helper_has_gone(login: Callable[..., dict], user_box: Box, peers: Peers) -> None:
+    address = peers["basic"]
+    left = {"auths": {address: {}}, "credHelpers": {address: "gone", "other.example.com": "gone"}}
+    user_box.write(config(user_box), json.dumps(left))
+    found = login(**STORED, state="absent", credential_helper="gone")
+    assert found["changed"] and "docker-credential-gone" in json.dumps(found["warnings"])
+    assert document(user_box) == {"auths": {}, "credHelpers": {"other.example.com": "gone"}}
+    assert not login(**STORED, state="absent", credential_helper="gone")["changed"]
+
+
 @pytest.mark.parametrize("in_file", [False, True])
 def test_a_store_that_was_not_made(login: Callable[..., dict], user_box: Box, peers: Peers, in_file: bool) -> None:
     if in_file:

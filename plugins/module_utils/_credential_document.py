@@ -1,0 +1,242 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a credential file of Docker or Podman says of a registry. Pure functions. Private to this collection."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+
+from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._reference import names_registry
+
+# What an entry of `auths` may hold of a login. All else in it is somebody else's.
+_SECRET_FIELDS = ("auth", "username", "password", "identitytoken", "registrytoken")
+
+
+class _Number(str):
+    """A number as it stands in the text. Reading it as a float would round it."""
+
+    __slots__ = ()
+
+
+def parse(raw, path):
+    """The document in the bytes of a file. Raises InputError, which shows nothing of the content."""
+    cure = "Nothing was changed: mend the file or move it away"
+    try:
+        document = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_pairs,
+            parse_int=_Number,
+            parse_float=_Number,
+            parse_constant=_no_constant,
+        )
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text", cure) from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply", cure) from None
+    except json.JSONDecodeError as error:
+        what = "is empty" if not raw.strip() else f"is not valid JSON (line {error.lineno}, column {error.colno})"
+        raise InputError(f"{path} {what}", cure) from None
+    except _NotJsonError as error:
+        raise InputError(f"{path} is not valid JSON ({error})", cure) from None
+    _check(document, path, cure)
+    return document
+
+
+class _NotJsonError(ValueError):
+    """What Python's parser takes and Docker's does not, or reads in another way."""
+
+
+def _pairs(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # Docker reads the second of two objects into the first; whoever writes only one of them loses logins.
+        raise _NotJsonError("a key occurs twice in one object")
+    return found
+
+
+def _no_constant(_text):
+    raise _NotJsonError("NaN and Infinity are no numbers of JSON")
+
+
+def _check(document, path, cure):
+    """Raises InputError where Docker would not take the file, and so no login in it."""
+    if not isinstance(document, dict):
+        raise InputError(f"{path} does not hold a JSON object", cure)
+    for where, fits, wanted in _expectations(document):
+        if not fits:
+            raise InputError(f"{path}: {where} is not {wanted}", cure)
+
+
+def _expectations(document):
+    """(place, whether it is as it must be, what it must be), from the outside in: the first that is not ends it."""
+    auths, helpers = document.get("auths"), document.get("credHelpers")
+    yield "auths", isinstance(auths, (dict, type(None))), "an object"
+    yield "credHelpers", isinstance(helpers, (dict, type(None))), "an object"
+    yield "credsStore", _is_text(document.get("credsStore")), "a string"
+    for key, entry in (auths or {}).items():
+        where = f"auths[{json.dumps(key)}]"
+        yield where, isinstance(entry, (dict, type(None))), "an object"
+        for field in _SECRET_FIELDS:
+            yield f"{field} of {where}", _is_text((entry or {}).get(field)), "a string"
+    for key, name in (helpers or {}).items():
+        yield f"credHelpers[{json.dumps(key)}]", _is_text(name), "a string"
+
+
+def _is_text(value):
+    return value is None or (isinstance(value, str) and not isinstance(value, _Number))
+
+
+def serialise(document, like=""):
+    """The bytes of the document, indented as the text `like` is, or as Docker does it."""
+    found = re.search(r'\n([ \t]+)"', like)
+    text = _dump(document, "\n", found.group(1) if found else "\t")
+    return (text + ("\n" if like.endswith("\n") else "")).encode()
+
+
+def _dump(value, line, indent):
+    inner = line + indent
+    if isinstance(value, dict) and value:
+        items = (f"{_quoted(key)}: {_dump(item, inner, indent)}" for key, item in value.items())
+        return "{" + inner + ("," + inner).join(items) + line + "}"
+    if isinstance(value, list) and value:
+        return "[" + inner + ("," + inner).join(_dump(item, inner, indent) for item in value) + line + "]"
+    if isinstance(value, _Number):
+        return str(value)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text):
+    readable = json.dumps(text, ensure_ascii=False)
+    try:
+        readable.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON can hold and UTF-8 can't.
+        return json.dumps(text)
+    return readable
+
+
+def read_entry(entry):
+    """The Credential in an entry of `auths`, or None where it holds none that can be used."""
+    entry = entry or {}
+    username, password = entry.get("username") or "", entry.get("password") or ""
+    if entry.get("auth"):
+        try:
+            decoded = base64.b64decode(entry["auth"], validate=True).decode("utf-8")
+        except (binascii.Error, ValueError):
+            return None
+        username, colon, password = decoded.partition(":")
+        password = password.strip("\0")
+        if not colon or not username:
+            return None
+    if entry.get("identitytoken"):
+        return Credential(username, identity_token=entry["identitytoken"])
+    return Credential(username, password) if username and password else None
+
+
+def _write_entry(entry, credential):
+    """The entry with this credential, or with none, and with all that is not a login as it was."""
+    kept = {name: value for name, value in (entry or {}).items() if name not in _SECRET_FIELDS}
+    if credential is None:
+        return kept
+    fields = {}
+    if credential.username:
+        fields["auth"] = base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+    if credential.identity_token:
+        fields["identitytoken"] = credential.identity_token
+    return {**fields, **kept}
+
+
+def same_secret(one, other):
+    """Whether two credentials let the same user in. Helpers do not keep the user of an identity token."""
+    if one is None or other is None:
+        return one is other
+    if one.identity_token or other.identity_token:
+        return one.identity_token == other.identity_token
+    return one == other
+
+
+class Document:
+    """What a credential file says of one registry. Never changes: its methods give the document to write."""
+
+    def __init__(self, content, registry, podman=False):
+        self.content = content
+        self._registry = registry
+        self._podman = podman
+        self.key = registry.podman_key if podman else registry.config_key
+        auths = content.get("auths") or {}
+        # The key of today first, as Docker looks for it before the old spellings.
+        self.spellings = sorted(
+            (key for key in auths if names_registry(key, registry)), key=lambda key: key != self.key
+        )
+        credentials = [read_entry(auths[key]) for key in self.spellings]
+        self.credential = next((credential for credential in credentials if credential is not None), None)
+
+    @property
+    def helper(self):
+        """The helper that Docker asks for this registry, or an empty string where the secret lies in the file."""
+        helpers = self.content.get("credHelpers") or {}
+        if self.key in helpers:
+            return helpers[self.key] or ""
+        return "" if self._podman else self.content.get("credsStore") or ""
+
+    def logged_in(self, credential):
+        """With this credential in the file, or with Docker's mark of a login whose secret lies in a helper."""
+        in_file = credential is not None
+        if not in_file and self._podman and not self.spellings:
+            return self
+        auths = self.content.get("auths") or {}
+        # What stands in duplicates beside the login is kept, and the entry of today wins.
+        entry = {}
+        for key in reversed(self.spellings):
+            entry.update(auths[key] or {})
+        if in_file and self.spellings == [self.key] and read_entry(auths[self.key]) == credential:
+            return self
+        return self._with("auths", self._replaced(auths, _write_entry(entry, credential)))
+
+    def _replaced(self, auths, entry):
+        """One entry where the first of the spellings stood, or at the end."""
+        result = {}
+        for key, value in auths.items():
+            if key not in self.spellings:
+                result[key] = value
+            elif self.key not in result:
+                result[self.key] = entry
+        result.setdefault(self.key, entry)
+        return result
+
+    def logged_out(self):
+        """Without any entry of the registry."""
+        if not self.spellings:
+            return self
+        return self._with(
+            "auths", {key: value for key, value in self.content["auths"].items() if key not in self.spellings}
+        )
+
+    def with_helper(self, name):
+        """Asking the helper for this registry, or none where the name is empty."""
+        helpers = dict(self.content.get("credHelpers") or {})
+        if name or (self.content.get("credsStore") and not self._podman):
+            # An empty name is how Docker is told that the file comes before credsStore.
+            helpers[self.key] = name
+        else:
+            helpers.pop(self.key, None)
+        return self._with("credHelpers", helpers)
+
+    def without_helper(self, name):
+        """Not asking this helper for this registry by credHelpers."""
+        helpers = dict(self.content.get("credHelpers") or {})
+        if helpers.get(self.key) == name:
+            del helpers[self.key]
+        return self._with("credHelpers", helpers)
+
+    def _with(self, name, value):
+        # What is empty already need not be written as empty.
+        if value == (self.content.get(name) or {}):
+            return self
+        return Document({**self.content, name: value}, self._registry, self._podman)
