@@ -1,7 +1,7 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of registries, as clients write them. Pure functions. Private to this collection."""
+"""Names of registries and of images, as clients write them. Pure functions. Private to this collection."""
 
 from __future__ import annotations
 
@@ -17,9 +17,22 @@ _HUB_HOSTS = frozenset(["docker.io", "index.docker.io", "registry-1.docker.io"])
 _HUB_API = "registry-1.docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"
 
-# The domain of the distribution project's reference grammar.
+# The distribution project's reference grammar.
 _COMPONENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _DOMAIN = re.compile(rf"(?P<host>{_COMPONENT}(?:\.{_COMPONENT})*|\[[a-fA-F0-9:]+\])(?::(?P<port>[0-9]{{1,5}}))?")
+_ALPHANUMERIC = r"[a-z0-9]+"
+_PATH_COMPONENT = rf"{_ALPHANUMERIC}(?:(?:[._]|__|-+){_ALPHANUMERIC})*"
+_REPOSITORY = re.compile(rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*):([0-9a-fA-F]{32,})")
+# Of the algorithms that registries take, the number of hexadecimal digits.
+_DIGEST_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_LONGEST_REPOSITORY = 255
+# What is taken for the identifier of a local image.
+_IDENTIFIER = re.compile(r"[a-f0-9]{64}")
+_DEFAULT_TAG = "latest"
+_HUB_NAMESPACE = "library/"
+
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 # What old clients put behind the host in a key that still means the whole registry.
 _API_PATHS = frozenset(["", "/", "/v1", "/v1/", "/v2", "/v2/"])
@@ -99,3 +112,102 @@ def names_registry(key, registry):
     if registry.is_hub:
         return host.lower() in _HUB_HOSTS and slash + path in _API_PATHS
     return host == registry.name and (bool(scheme) or slash + path in _API_PATHS)
+
+
+class Reference:
+    """An image in a registry, by its repository and a tag, a digest or both; an empty string stands for none."""
+
+    def __init__(self, registry, repository, tag="", digest=""):
+        self.registry = registry
+        self.repository = repository
+        self.tag = tag
+        self.digest = digest
+
+    def __str__(self):
+        """The full form, which names the registry, and which parses to the same Reference again."""
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.registry.name}/{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+    def __eq__(self, other):
+        return isinstance(other, Reference) and str(self) == str(other)
+
+    def __hash__(self):
+        return hash(str(self))
+
+    @property
+    def is_pinned(self):
+        """Whether it names a digest, or a tag that is not the one which moves by custom."""
+        return bool(self.digest) or self.tag != _DEFAULT_TAG
+
+
+def parse_reference(text):
+    """The Reference that Docker understands by the text: docker.io, its library/ and the tag latest where it names none.
+
+    Raises InputError with the reason.
+    """
+    name, _at, digest = text.partition("@")
+    name, tag = _without_tag(name)
+    registry, repository = _split_name(name)
+    check_repository(repository, text)
+    if _IDENTIFIER.fullmatch(name):
+        raise InputError(f"{text!r} is the identifier of a local image", "Name the image by its repository")
+    if tag is not None:
+        check_tag(tag)
+    if _at:
+        check_digest(digest)
+    return Reference(registry, repository, (_DEFAULT_TAG if tag is None and not digest else tag or ""), digest)
+
+
+def _without_tag(name):
+    """(name, tag), where the tag is None if there is none: a colon before the last slash separates a port."""
+    colon = name.rfind(":")
+    return (name, None) if colon <= name.rfind("/") else (name[:colon], name[colon + 1 :])
+
+
+def _split_name(name):
+    """(Registry, repository): the first part is a registry only if it looks like a host, as Docker decides it."""
+    first, slash, rest = name.partition("/")
+    is_host = slash and (re.search(r"[.:]", first) or first == "localhost" or first != first.lower())
+    if not is_host:
+        registry, repository = Registry(HUB), name
+    else:
+        if not _DOMAIN.fullmatch(first):
+            raise InputError(f"{first!r} is no host name or address with an optional port")
+        registry, repository = Registry(HUB if first == "index.docker.io" else first), rest
+    if registry.is_hub and "/" not in repository:
+        repository = _HUB_NAMESPACE + repository
+    return registry, repository
+
+
+def check_repository(repository, named=None):
+    """Raises InputError where no registry could hold a repository of that name."""
+    named = repository if named is None else named
+    if not _REPOSITORY.fullmatch(repository):
+        cure = (
+            "Names of repositories are in lower case"
+            if _REPOSITORY.fullmatch(repository.lower())
+            else "Names of repositories are letters and digits in lower case, separated by one of . _ / or by dashes"
+        )
+        raise InputError(f"{named!r} does not name a repository", cure)
+    if len(repository) > _LONGEST_REPOSITORY:
+        raise InputError(f"the name of the repository in {named!r} has more than {_LONGEST_REPOSITORY} characters")
+
+
+def check_tag(tag):
+    """Raises InputError where it is no tag."""
+    if not _TAG.fullmatch(tag):
+        raise InputError(
+            f"{tag!r} is no tag", "Give up to 128 letters, digits and . _ -, the first of them no dot and no dash"
+        )
+
+
+def check_digest(digest):
+    """Raises InputError where it is no digest that registries know."""
+    found = _DIGEST.fullmatch(digest)
+    if not found or len(found.group(2)) != _DIGEST_DIGITS.get(found.group(1)) or digest != digest.lower():
+        raise InputError(f"{digest!r} is no digest", "Give sha256: and 64 hexadecimal digits in lower case")
+
+
+def is_digest(text):
+    """Whether a text that names a manifest is meant as a digest: no tag holds a colon."""
+    return ":" in text
