@@ -15,3 +15,21 @@ attributes:
   idempotent:
     description: A second run that is the same changes nothing.
 """
+
+    # For modules that only look.
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Only looks, and so does the same in check mode.
+  diff_mode:
+    support: N/A
+    details:
+      - Changes nothing.
+  idempotent:
+    support: full
+    details:
+      - Changes nothing.
+"""

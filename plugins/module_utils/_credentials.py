@@ -242,3 +242,30 @@ class Logins:
             with contextlib.suppress(HelperError):
                 helper.erase(key)
             raise problem
+
+
+def find_credential(registry, path=None, timeout=30):
+    """The Credential of this account for a registry, or None, as Docker and then Podman look for it.
+
+    path names the one file to look into. Raises InputError for a file that can't be read, and HelperError.
+    """
+    for candidate in [path] if path else _usual_paths():
+        if path or os.path.exists(candidate):
+            found = Logins(registry, os.path.abspath(candidate), timeout).find()
+            if found.problem is not None:
+                raise found.problem
+            if found.credential is not None:
+                return found.credential
+    return None
+
+
+def _usual_paths():
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    settings = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    paths = [
+        default_path(),
+        os.environ.get("REGISTRY_AUTH_FILE"),
+        f"{runtime}/containers/auth.json" if runtime else f"/run/containers/{os.geteuid()}/auth.json",
+        f"{settings}/containers/auth.json",
+    ]
+    return [path for path in paths if path]

@@ -9,6 +9,7 @@ import contextlib
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
+from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
@@ -63,6 +64,14 @@ class RegistryModule(AnsibleModule):
 
     def api(self, registry, client, credential=None):
         return Api(registry, client, credential, self.params["plain_http"])
+
+    def apis(self):
+        """A function that makes an Api, as the user who is given or logged in. Raises RegistryError."""
+        registry = self.registry()
+        credential = self.given_credential()
+        if credential is None:
+            credential = find_credential(registry, self.params["config_path"], self.params["timeout"])
+        return lambda: self.api(registry, self.client(registry), credential)
 
     @contextlib.contextmanager
     def errors_explained(self):

@@ -141,7 +141,7 @@ class Reference:
 
 
 def parse_reference(text):
-    """The Reference that Docker understands by the text: docker.io, its library/ and the tag latest where it names none.
+    """The Reference that Docker takes the text for: docker.io, its library/ and the tag latest where it names none.
 
     Raises InputError with the reason.
     """

@@ -5,6 +5,14 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import contextlib
+import functools
+import hashlib
+import json
+import re
+import threading
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._auth import (
@@ -14,40 +22,137 @@ from ansible_collections.wharf.registry.plugins.module_utils._auth import (
     said,
     unexpected,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import BODY_LIMIT, AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._reference import is_digest
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+INDEXES = frozenset([DOCKER_LIST, OCI_INDEX])
+# A registry converts or hides what is not asked for by its type, so all of them are, at each request.
+_ACCEPT = f"{DOCKER_MANIFEST}, {DOCKER_LIST}, {OCI_MANIFEST}, {OCI_INDEX}"
 
 _API_HEADER = "Docker-Distribution-Api-Version"
+_DIGEST_HEADER = "Docker-Content-Digest"
+# Bytes of one page of a list: some hundred thousand names.
+_LIST_LIMIT = 64 << 20
+# The most that registries give at once.
+_PAGE = 1000
+# The most pages of one list, against a server that always has a next one.
+_MOST_PAGES = 100000
+
+
+class DeniedError(RegistryError):
+    """The registry knows the user, who may not do this."""
+
+
+class UnsupportedError(RegistryError):
+    """The registry does not do this for anybody."""
+
+
+class RequestError(RegistryError):
+    """The registry finds fault with the request itself."""
+
+
+class ConflictError(RegistryError):
+    """Somebody else has changed the same thing in the meantime."""
+
+
+class Manifest:
+    """A manifest as it came: its bytes, their digest and their media type."""
+
+    def __init__(self, content, digest, media_type):
+        self.content = content
+        self.digest = digest
+        self.media_type = media_type
+        self._document = None
+
+    @property
+    def document(self):
+        """The parsed content. Raises AnswerError where it is no manifest."""
+        if self._document is None:
+            try:
+                document = json.loads(self.content)
+            except (ValueError, RecursionError):
+                document = None
+            if not isinstance(document, dict):
+                raise AnswerError(f"the manifest {self.digest} is not a JSON object", "Push it again")
+            self._document = document
+        return self._document
+
+    @property
+    def is_index(self):
+        return self.media_type in INDEXES
+
+    @property
+    def children(self):
+        """The descriptors of an index, each with a digest. Raises AnswerError."""
+        return self._descriptors("manifests") if self.is_index else []
+
+    @property
+    def config(self):
+        """The descriptor of the configuration, or None. Raises AnswerError."""
+        config = self.document.get("config")
+        return self._checked([config])[0] if config is not None else None
+
+    @property
+    def blobs(self):
+        """The descriptors of configuration and layers, but for layers that lie elsewhere. Raises AnswerError."""
+        if self.is_index:
+            return []
+        config = [] if self.config is None else [self.config]
+        return config + [layer for layer in self._descriptors("layers") if not layer.get("urls")]
+
+    def _descriptors(self, name):
+        found = self.document.get(name)
+        if found is None:
+            return []
+        return self._checked(found if isinstance(found, list) else [found])
+
+    def _checked(self, descriptors):
+        for descriptor in descriptors:
+            if not isinstance(descriptor, dict) or not isinstance(descriptor.get("digest"), str):
+                raise AnswerError(f"the manifest {self.digest} refers to something without a digest", "Push it again")
+        return descriptors
+
+
+class Head:
+    """What a registry says of a manifest without sending it."""
+
+    def __init__(self, digest, media_type):
+        self.digest = digest
+        self.media_type = media_type
 
 
 class Api:
-    """Asks one registry as one user."""
+    """Asks one registry as one user. Each thread needs one of its own."""
 
     def __init__(self, registry, client, credential=None, plain_http=False):
-        self._registry = registry
+        self.registry = registry
         self._client = client
         self._credential = credential
         self._base = ("http://" if plain_http else "https://") + registry.api_host
         self._authenticator = Authenticator(client, registry.name, credential)
+        # The Authorization header that was taken last, by what it was for: tokens are for one repository.
+        self._authorizations = {}
+
+    def close(self):
+        self._client.close()
+
+    # --- the registry -------------------------------------------------------------------------------------------------
 
     def ping(self):
         """Asks /v2/, and returns whether the registry took the credentials: False where it asks for none.
 
-        Raises RefusedError where it does not take them, and other RegistryErrors where it does not answer as a
-        registry.
+        Raises RefusedError where it does not take them, and other RegistryErrors where no registry answers.
         """
-        name = self._registry.name
+        name = self.registry.name
         response = self._client.request("GET", self._base + "/v2/")
         self._stays_here(response)
         if response.status == 401:
-            try:
-                authorization = self._authenticator.answer(response)
-            except RefusedError as error:
-                raise self._refused(error.message) from None
-            if authorization is None:
-                raise self._no_way_in(response)
-            response = self._client.request("GET", self._base + "/v2/", {"Authorization": authorization})
-            if response.status == 401:
-                raise self._refused(f"it answered 401{said(response)}")
+            response = self._authorized(response, functools.partial(self._send, "GET", "/v2/"))
             if response.status == 200:
                 return True
         if response.status == 200:
@@ -65,6 +170,252 @@ class Api:
             )
         raise unexpected(response, name)
 
+    def repositories(self):
+        """Yields the names in the catalogue, by pages. Raises UnsupportedError where there is none for this user."""
+        try:
+            yield from self._pages(f"/v2/_catalog?n={_PAGE}", "repositories", "the catalogue")
+        except (DeniedError, UnsupportedError, RefusedError) as error:
+            raise UnsupportedError(
+                f"{self.registry.name} does not list its repositories ({error.message})",
+                "Name the repositories in full, without wildcards",
+            ) from None
+
+    def tags(self, repository):
+        """The names of all tags, or None where there is no such repository."""
+        try:
+            return list(self._pages(f"/v2/{repository}/tags/list", "tags", f"the tags of {repository}"))
+        except _AbsentError:
+            return None
+
+    # --- manifests ----------------------------------------------------------------------------------------------------
+
+    def head(self, repository, reference):
+        """The Head of a manifest by tag or digest, or None."""
+        response = self._ask("HEAD", _manifest(repository, reference), repository, headers={"Accept": _ACCEPT})
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self._no(response, f"read {_named(repository, reference)}")
+        digest = response.headers.get(_DIGEST_HEADER) or (reference if is_digest(reference) else "")
+        if not digest:
+            # Old registries say the digest only with the manifest, or not at all.
+            manifest = self.manifest(repository, reference)
+            return None if manifest is None else Head(manifest.digest, manifest.media_type)
+        self._check_claim(repository, reference, digest)
+        return Head(digest, response.headers.get_content_type())
+
+    def manifest(self, repository, reference):
+        """The Manifest by tag or digest, or None. Raises AnswerError where what came does not match its digest."""
+        response = self._ask("GET", _manifest(repository, reference), repository, headers={"Accept": _ACCEPT})
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self._no(response, f"read {_named(repository, reference)}")
+        digest = response.headers.get(_DIGEST_HEADER) or (reference if is_digest(reference) else "")
+        digest = digest or _digest(response.body)
+        self._check_claim(repository, reference, digest)
+        self._check_content(repository, digest, response.body)
+        return Manifest(response.body, digest, response.headers.get_content_type())
+
+    def put_manifest(self, repository, reference, manifest):
+        """Puts a manifest under a tag or its digest, and checks what the registry made of it."""
+        response = self._ask(
+            "PUT",
+            _manifest(repository, reference),
+            repository,
+            headers={"Content-Type": manifest.media_type},
+            body=manifest.content,
+        )
+        if response.status not in (200, 201):
+            raise self._no(response, f"write {_named(repository, reference)}")
+        digest = response.headers.get(_DIGEST_HEADER)
+        if digest and digest != manifest.digest:
+            raise AnswerError(
+                f"{self.registry.name} stored {_named(repository, reference)} as {digest}, not as {manifest.digest}",
+                "Something between here and the registry changes manifests",
+            )
+
+    def delete_manifest(self, repository, reference):
+        """Whether there was such a manifest or tag to delete. Raises UnsupportedError where the registry deletes none.
+
+        A digest goes with every tag that points to it.
+        """
+        response = self._ask("DELETE", _manifest(repository, reference), repository)
+        if response.status == 404:
+            return False
+        if response.status not in (200, 202, 204):
+            raise self._no(response, f"delete {_named(repository, reference)}")
+        return True
+
+    # --- blobs --------------------------------------------------------------------------------------------------------
+
+    def blob(self, repository, digest):
+        """A small blob, such as a configuration, or None. Raises AnswerError where it does not match its digest."""
+        response = self._ask("GET", f"/v2/{repository}/blobs/{digest}", repository)
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self._no(response, f"read the blob {digest} of {repository}")
+        self._check_content(repository, digest, response.body)
+        return response.body
+
+    def has_blob(self, repository, digest):
+        response = self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository)
+        if response.status not in (200, 404):
+            raise self._no(response, f"look for the blob {digest} of {repository}")
+        return response.status == 200
+
+    def mount(self, repository, digest, source):
+        """Whether the registry has taken a blob over from another repository. No byte of it passes here."""
+        query = urllib.parse.urlencode({"mount": digest, "from": source})
+        response = self._ask("POST", f"/v2/{repository}/blobs/uploads/?{query}", repository, mount_from=source)
+        if response.status == 201:
+            return True
+        if response.status == 202:
+            # It has begun an upload instead, which nobody will finish.
+            self._cancel(repository, response)
+            return False
+        raise self._no(response, f"take blobs of {source} over into {repository}")
+
+    def put_blob(self, repository, content):
+        """Uploads a small blob, and returns its digest."""
+        digest = _digest(content)
+        response = self._ask("POST", f"/v2/{repository}/blobs/uploads/", repository)
+        if response.status != 202:
+            raise self._no(response, f"write to {repository}")
+        target = self._location(response)
+        target += ("&" if "?" in target else "?") + urllib.parse.urlencode({"digest": digest})
+        response = self._ask(
+            "PUT", target, repository, headers={"Content-Type": "application/octet-stream"}, body=content
+        )
+        if response.status not in (201, 204):
+            raise self._no(response, f"write to {repository}")
+        return digest
+
+    def _cancel(self, repository, response):
+        # A courtesy: registries purge what was begun and never finished.
+        with contextlib.suppress(RegistryError):
+            self._ask("DELETE", self._location(response), repository)
+
+    def _location(self, response):
+        """Where an upload goes on, as a target on this registry. Raises AnswerError where it would leave it."""
+        return self._target(response, response.headers.get("Location") or "")
+
+    def _target(self, response, link):
+        url = urllib.parse.urljoin(response.url, link)
+        parts = urllib.parse.urlsplit(url)
+        if parts.netloc != urllib.parse.urlsplit(self._base).netloc or not parts.path.startswith("/v2/"):
+            raise AnswerError(
+                f"{self.registry.name} sends clients to {url.partition('?')[0]} in the middle of a request",
+                "Correct http.host or http.relativeurls of the registry, or the headers that its proxy sets",
+            )
+        return parts.path + ("?" + parts.query if parts.query else "")
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def _ask(self, method, target, repository="", **sent):
+        """The Response to one request, with a login where the registry asks for one.
+
+        sent may hold headers, body, limit (bytes of the answer) and mount_from (the other repository that it reads).
+        """
+        # Tokens differ by repository and by whether something is written; Basic is the same for all.
+        purpose = repository, method in ("GET", "HEAD"), sent.pop("mount_from", "")
+        request = functools.partial(self._send, method, target, **sent)
+        response = request(self._authorizations.get(purpose) or self._authorizations.get("basic"))
+        return self._authorized(response, request, purpose) if response.status == 401 else response
+
+    def _send(self, method, target, authorization=None, *, headers=None, body=None, limit=BODY_LIMIT):
+        headers = dict(headers or {})
+        if authorization:
+            headers["Authorization"] = authorization
+        return self._client.request(method, self._base + target, headers, body, limit)
+
+    def _authorized(self, response, request, purpose=None):
+        """The answer to the same request with a login. Raises RefusedError where the login is not taken."""
+        try:
+            authorization = self._authenticator.answer(response)
+        except RefusedError as error:
+            raise self._refused(error.message) from None
+        if authorization is None:
+            raise self._no_way_in(response)
+        response = request(authorization)
+        if response.status == 401:
+            raise self._refused(f"it answered 401{said(response)}")
+        self._authorizations["basic" if authorization.startswith("Basic ") else purpose] = authorization
+        return response
+
+    def _pages(self, target, name, what):
+        """Yields the names of a list that may come in pages."""
+        seen = set()
+        for _page in range(_MOST_PAGES):
+            if target in seen:
+                raise AnswerError(f"{self.registry.name} lists {what} in a circle", "Look at the proxy before it")
+            seen.add(target)
+            response = self._ask("GET", target, limit=_LIST_LIMIT)
+            if response.status == 400 and "n=" in target and len(seen) == 1:
+                # One that gives less at once than others.
+                target = target.partition("?")[0]
+                continue
+            if response.status == 404 and name == "tags":
+                raise _AbsentError
+            if response.status != 200:
+                raise self._no(response, f"list {what}")
+            yield from self._names(response, name, what)
+            link = _next(response)
+            if link is None:
+                return
+            target = self._target(response, link)
+        raise AnswerError(f"{self.registry.name} never ends the list of {what}", "Look at the proxy before it")
+
+    def _names(self, response, name, what):
+        try:
+            # An emptied repository has null for its tags.
+            names = json.loads(response.body)[name] or []
+        except (ValueError, KeyError, TypeError, RecursionError):
+            names = None
+        if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+            raise AnswerError(f"{self.registry.name} answers, but not with {what}", "Look whether it is a registry")
+        return names
+
+    # --- what went wrong ----------------------------------------------------------------------------------------------
+
+    def _check_claim(self, repository, reference, digest):
+        if is_digest(reference) and digest != reference:
+            raise AnswerError(
+                f"{self.registry.name} was asked for {_named(repository, reference)} and answered with {digest}",
+                "Something between here and the registry changes or caches answers",
+            )
+
+    def _check_content(self, repository, digest, content):
+        algorithm = digest.partition(":")[0]
+        if algorithm in ("sha256", "sha384", "sha512") and _digest(content, algorithm) == digest:
+            return
+        raise AnswerError(
+            f"What {self.registry.name} sent of {repository} does not match its digest {digest}",
+            "Something between here and the registry changes answers, or its storage is damaged",
+        )
+
+    def _no(self, response, action):
+        """The error for an answer that is not what was asked for."""
+        name, words = self.registry.name, said(response)
+        if response.status == 403:
+            return DeniedError(
+                f"{name} answered 403: {self._who()} may not {action}{words}",
+                "Use a user with the access that this needs",
+            )
+        if response.status == 405:
+            return UnsupportedError(
+                f"{name} answered 405: it does not {action}{words}",
+                "To delete, it needs storage.delete.enabled; a mirror of another registry takes nothing",
+            )
+        if response.status == 404:
+            return AnswerError(
+                f"{name} answered 404 when asked to {action}{words}", "Look at the name of the repository"
+            )
+        if 400 <= response.status < 500 and response.status != 429:
+            return RequestError(f"{name} answered {response.status} when asked to {action}{words}")
+        return unexpected(response, f"{name}, asked to {action},")
+
     def _who(self):
         username = self._credential.username if self._credential else ""
         return f"user {username!r}" if username else "this client"
@@ -72,21 +423,24 @@ class Api:
     def _refused(self, why):
         who = self._who() if self._credential and self._credential.username else "the stored identity token"
         return RefusedError(
-            f"{self._registry.name} refuses {who}: {why}",
+            f"{self.registry.name} refuses {who}: {why}",
             "Correct the name or the password; one that worked before was changed or revoked",
         )
 
     def _no_way_in(self, response):
         schemes = ", ".join(sorted(parse_challenges(response.headers.get_all("WWW-Authenticate") or []))) or "nothing"
         if self._credential is None:
-            return RefusedError(f"{self._registry.name} asks for a login ({schemes})", "Give username and password")
+            return RefusedError(
+                f"{self.registry.name} asks for a login ({schemes})",
+                "Give username and password, or log this account in before",
+            )
         if schemes == "basic":
             return RefusedError(
-                f"{self._registry.name} asks for a password, and what is stored is an identity token",
+                f"{self.registry.name} asks for a password, and what is stored is an identity token",
                 "Give username and password",
             )
         return AnswerError(
-            f"{self._registry.name} asks for an authentication that is neither Basic nor Bearer ({schemes})",
+            f"{self.registry.name} asks for an authentication that is neither Basic nor Bearer ({schemes})",
             "Look at the proxy before the registry",
         )
 
@@ -94,12 +448,83 @@ class Api:
         here, there = urllib.parse.urlsplit(self._base).netloc, urllib.parse.urlsplit(response.url).netloc
         if here != there:
             raise AnswerError(
-                f"{self._registry.name} redirects to {there}",
+                f"{self.registry.name} redirects to {there}",
                 "Clients do not send passwords along: use that name as the registry",
             )
+
+
+class _AbsentError(Exception):
+    """There is no such repository."""
+
+
+class Pool:
+    """Asks with several connections at once. make_api makes the Api of each thread."""
+
+    def __init__(self, make_api, size=8):
+        self._make_api = make_api
+        self._size = size
+        self._local = threading.local()
+        self._apis = []
+        self._executor = concurrent.futures.ThreadPoolExecutor(size)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self._executor.shutdown()
+        for api in self._apis:
+            api.close()
+
+    def map(self, function, items):
+        """Yields function(api, item) in the order of the items, and works ahead by a few. The first error ends it."""
+        waiting = collections.deque()
+        items = iter(items)
+        try:
+            for item in items:
+                waiting.append(self._executor.submit(self._call, function, item))
+                if len(waiting) >= 4 * self._size:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _call(self, function, item):
+        if not hasattr(self._local, "api"):
+            self._local.api = self._make_api()
+            self._apis.append(self._local.api)
+        return function(self._local.api, item)
+
+
+def _manifest(repository, reference):
+    return f"/v2/{repository}/manifests/{reference}"
+
+
+def _named(repository, reference):
+    return f"{repository}{'@' if is_digest(reference) else ':'}{reference}"
+
+
+def _digest(content, algorithm="sha256"):
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+
+
+def _next(response):
+    """What the Link header names as the next page, or None."""
+    for link in response.headers.get_all("Link") or []:
+        found = re.search(r'<([^>]*)>\s*;[^,]*\brel="?next\b', link)
+        if found:
+            return found.group(1)
+    return None
 
 
 def _looks_like_registry(response):
     """Whether an answer without a challenge is a registry's. Any web server can answer 200."""
     kind = response.headers.get_content_type()
     return _API_HEADER in response.headers or kind == "application/json" or not response.body.strip()
+
+
+def new_manifest(document, media_type):
+    """The Manifest of a document that is made here."""
+    content = json.dumps(document).encode()
+    return Manifest(content, _digest(content), media_type)

@@ -1,0 +1,220 @@
+#!/usr/bin/python
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_info
+short_description: List the repositories and tags of a container registry
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Lists repositories and tags by their names, and says what the tags hold as far as O(details) asks for it. No
+    layer is downloaded, and each manifest is read once, however many tags share it.
+  - Where O(repositories) holds a wildcard, the registry's catalogue is read, which not every registry has and not
+    every user may see.
+options:
+  repositories:
+    description:
+      - Names or globs of repositories. C(*) matches any characters, slashes too; C(?) matches one, and C([abc]) one
+        of these.
+      - A name without a wildcard is looked for directly. One that does not exist is left out of the result.
+      - On Docker Hub, a name without a slash lies in C(library/).
+    type: list
+    elements: str
+    default: ['*']
+  tags:
+    description:
+      - Names or globs of tags.
+    type: list
+    elements: str
+    default: ['*']
+  details:
+    description:
+      - V(names) lists the tags and reads nothing else.
+      - V(digests) adds the digest and the media type of each, with one small request for each tag.
+      - V(full) adds all the rest, with one more request for each manifest and for each configuration of an image.
+    type: str
+    choices: [names, digests, full]
+    default: names
+  connections:
+    description:
+      - Number of connections that ask at the same time.
+    type: int
+    default: 8
+extends_documentation_fragment:
+  - wharf.registry.connection
+  - wharf.registry.attributes
+  - wharf.registry.attributes.info_module
+"""
+
+EXAMPLES = r"""
+- name: List all repositories and tags
+  wharf.registry.registry_info:
+    registry: registry.example.com
+    username: admin
+    password: "{{ vault_admin_password }}"
+  register: listing
+
+- name: Find what runs on which platform
+  wharf.registry.registry_info:
+    registry: registry.example.com
+    repositories: [apps/*]
+    tags: ["[0-9]*"]
+    details: full
+  register: apps
+
+- name: Show the images without one for arm64
+  ansible.builtin.debug:
+    msg: "{{ item.0.name }}:{{ item.1.name }}"
+  loop: "{{ apps.repositories | subelements('tags') }}"
+  loop_control:
+    label: "{{ item.0.name }}:{{ item.1.name }}"
+  when:
+    - item.1.kind == 'image'
+    - "'linux/arm64' not in item.1.platforms"
+
+- name: List the tags of one repository of Docker Hub
+  wharf.registry.registry_info:
+    registry: docker.io
+    repositories: [nginx]
+"""
+
+RETURN = r"""
+repositories:
+  description: The repositories in the order of their names.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the repository.
+      type: str
+      sample: apps/web
+    tags:
+      description: Its tags in the order of their names. Empty for a repository that was emptied.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Name of the tag.
+          type: str
+          sample: 1.4.2
+        digest:
+          description: Digest of the manifest.
+          returned: O(details=digests) or O(details=full)
+          type: str
+          sample: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+        media_type:
+          description: Media type of the manifest.
+          returned: O(details=digests) or O(details=full)
+          type: str
+          sample: application/vnd.oci.image.index.v1+json
+        kind:
+          description:
+            - V(image) for what can be run, for one platform or for several. V(signature), V(attestation), V(sbom)
+              and V(referrers) belong to another manifest, the digest of which is in their tag. V(artifact) is all
+              that is not an image, such as a Helm chart, and V(unknown) what has a media type of another sort.
+          returned: O(details=full)
+          type: str
+        artifact_type:
+          description: For an artefact, the media type that says what it is.
+          returned: O(details=full)
+          type: str
+          sample: application/vnd.cncf.helm.config.v1+json
+        size:
+          description: Bytes of all manifests, configurations and layers that the tag needs, each counted once, as
+          they are stored.
+          returned: O(details=full)
+          type: int
+        platforms:
+          description: Platforms that it is for, as C(os/architecture/variant).
+          returned: O(details=full)
+          type: list
+          elements: str
+          sample: [linux/amd64, linux/arm64/v8]
+        created:
+          description: When it was made, as it says itself (RFC 3339). That of the first platform for several.
+          returned: O(details=full)
+          type: str
+          sample: "2026-11-24T07:00:00Z"
+        labels:
+          description: Labels of the image, those of the first platform for several.
+          returned: O(details=full)
+          type: dict
+"""
+
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._images import (
+    Describer,
+    find_repositories,
+    kind_of,
+    matching,
+    total_size,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
+
+
+def list_tags(pool, repositories, patterns):
+    """[(repository, its tags that match)], without repositories that do not exist."""
+    listed = pool.map(lambda api, repository: api.tags(repository), repositories)
+    return [
+        (repository, matching(tags, patterns)) for repository, tags in zip(repositories, listed) if tags is not None
+    ]
+
+
+def look_at(pool, listed, describer):
+    """Yields a dictionary for each tag in the order of the list, or None for one that has gone meanwhile."""
+
+    def look(api, place):
+        repository, tag = place
+        head = api.head(repository, tag)
+        if head is None:
+            return None
+        found = {"name": tag, "digest": head.digest, "media_type": head.media_type}
+        if describer is None:
+            return found
+        facts = describer.describe(api, repository, head.digest)
+        if facts is None:
+            return None
+        shown = {name: facts[name] for name in ("artifact_type", "platforms", "created", "labels")}
+        return {**found, "kind": kind_of(tag, facts), "size": total_size(facts), **shown}
+
+    return pool.map(look, ((repository, tag) for repository, tags in listed for tag in tags))
+
+
+def run(module):
+    make_api = module.apis()
+    if module.params["connections"] < 1:
+        raise InputError(f"connections is {module.params['connections']}", "Give 1 or more")
+    with Pool(make_api, module.params["connections"]) as pool:
+        (repositories,) = pool.map(find_repositories, [module.params["repositories"]])
+        listed = list_tags(pool, repositories, module.params["tags"])
+        if module.params["details"] == "names":
+            tags = iter([{"name": tag} for _repository, names in listed for tag in names])
+        else:
+            tags = look_at(pool, listed, Describer() if module.params["details"] == "full" else None)
+        result = [
+            {"name": repository, "tags": [tag for tag in (next(tags) for _name in names) if tag is not None]}
+            for repository, names in listed
+        ]
+    module.exit_json(changed=False, repositories=result)
+
+
+def main():
+    module = RegistryModule(
+        {
+            "repositories": {"type": "list", "elements": "str", "default": ["*"]},
+            "tags": {"type": "list", "elements": "str", "default": ["*"]},
+            "details": {"type": "str", "choices": ["names", "digests", "full"], "default": "names"},
+            "connections": {"type": "int", "default": 8},
+        }
+    )
+    with module.errors_explained():
+        run(module)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+#!/usr/bin/python
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_tag
+short_description: Point a tag of a container registry at an image, or remove the tag
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Points a tag at an image that is in the same registry already, and promotes it from one repository to another.
+    The registry takes the layers over by itself (it mounts them), and none passes through the host that runs this.
+  - An image for several platforms is taken over with all of them, and with the signatures, attestations and other
+    referrers that are kept under tags made of its digest.
+  - Removes one tag and no other, also where other tags point to the same image.
+options:
+  repository:
+    description:
+      - The repository that holds the tag.
+    type: str
+    required: true
+  tag:
+    description:
+      - The tag.
+    type: str
+    required: true
+  source:
+    description:
+      - What the tag is to point at, a tag or a digest of the same repository, or of another one as C(repository:tag) or
+        C(repository@digest). Required with O(state=present).
+    type: str
+  state:
+    description:
+      - V(present) points the tag at O(source). V(absent) removes the tag; what it pointed to stays until the
+        registry is cleaned.
+      - Where a registry deletes no tags but only digests, as version 2 does, the tag is first moved to a small
+        manifest made for that purpose, which is then deleted. For this the user needs to push and to delete.
+    type: str
+    choices: [absent, present]
+    default: present
+  overwrite:
+    description:
+      - Whether a tag that points to another image may be moved. With V(false), this is an error that names both.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - wharf.registry.connection
+  - wharf.registry.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+notes:
+  - The tag is written last. Wherever a run is interrupted, it points to the former image or to the new one, whole.
+  - Two runs at once that move or remove the same tag end as if one had come after the other. A tag that moves while
+    it is being removed is an error, save for the time of one request, in which a registry of version 2 can't be kept
+    from losing the move.
+"""
+
+EXAMPLES = r"""
+- name: Promote what was tested
+  wharf.registry.registry_tag:
+    registry: registry.example.com
+    repository: apps/web
+    tag: 1.4.2
+    source: staging/web:rc
+
+- name: Name a release by its commit as well
+  wharf.registry.registry_tag:
+    registry: registry.example.com
+    repository: apps/web
+    tag: 8c1f3ab
+    source: 1.4.2
+
+- name: Move a tag that is meant to move
+  wharf.registry.registry_tag:
+    registry: registry.example.com
+    repository: apps/web
+    tag: stable
+    source: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    overwrite: true
+
+- name: Remove a release candidate, and nothing else
+  wharf.registry.registry_tag:
+    registry: registry.example.com
+    username: admin
+    password: "{{ vault_admin_password }}"
+    repository: staging/web
+    tag: rc
+    state: absent
+"""
+
+RETURN = r"""
+digest:
+  description: Digest of the image that the tag points to now, empty where there is no such tag.
+  returned: success
+  type: str
+  sample: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+previous_digest:
+  description: Digest of the image that the tag pointed to before, empty where there was no such tag.
+  returned: success
+  type: str
+media_type:
+  description: Media type of the image's manifest, of the former one for O(state=absent).
+  returned: success
+  type: str
+  sample: application/vnd.oci.image.index.v1+json
+siblings:
+  description:
+    - The other tags of the repository that point to the image of the removed tag, and still do. Empty for
+      O(state=present), which does not look for them.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._images import full_name
+from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._reference import check_tag
+from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError, Pool
+from ansible_collections.wharf.registry.plugins.module_utils._tags import Promotion, Removal, parse_source, siblings
+
+
+def point(module, api, repository, tag):
+    """Points the tag at the source, and returns the results. Raises RegistryError."""
+    source = parse_source(module.params["source"], api.registry, repository)
+    manifest = api.manifest(source.repository, source.reference)
+    if manifest is None:
+        raise RegistryError(
+            f"{api.registry.name}: the source {source} was not found",
+            "Look at its name, and whether the user may pull it: some registries hide what one may not see",
+        )
+    before = api.head(repository, tag)
+    previous = before.digest if before else ""
+    changed = previous != manifest.digest
+    if changed and previous and not module.params["overwrite"]:
+        raise ConflictError(
+            f"{api.registry.name}: {repository}:{tag} points to {previous}, and not to {manifest.digest}",
+            "Give the new image a tag of its own, or set overwrite to true where the tag is meant to move",
+        )
+    if changed and not module.check_mode:
+        Promotion(api, source, repository).copy(manifest)
+        api.put_manifest(repository, tag, manifest)
+    return changed, previous, manifest.digest, manifest.media_type, []
+
+
+def remove(module, api, pool, repository, tag):
+    """Removes the tag, and returns the results. Raises RegistryError."""
+    before = api.head(repository, tag)
+    if before is None:
+        return False, "", "", "", []
+    shared = siblings(pool, repository, api.tags(repository) or [], before.digest, tag)
+    if not module.check_mode:
+        Removal(api, repository, tag).remove(before.digest)
+        if shared and api.head(repository, before.digest) is None:
+            raise RegistryError(
+                f"{api.registry.name}: {before.digest} of {repository} is gone, which {', '.join(shared)} pointed to",
+                "Somebody deleted it by its digest at the same time: push it again",
+            )
+    return True, before.digest, "", before.media_type, shared
+
+
+def run(module):
+    make_api = module.apis()
+    tag = module.params["tag"]
+    check_tag(tag)
+    with Pool(make_api) as pool:
+        api = make_api()
+        repository = full_name(api.registry, module.params["repository"])
+        if module.params["state"] == "present":
+            results = point(module, api, repository, tag)
+        else:
+            results = remove(module, api, pool, repository, tag)
+        api.close()
+    changed, previous, digest, media_type, shared = results
+    name = f"{api.registry.name}/{repository}:{tag}"
+    module.exit_json(
+        changed=changed,
+        digest=digest,
+        previous_digest=previous,
+        media_type=media_type,
+        siblings=shared,
+        diff={"before": {"digest": previous}, "after": {"digest": digest}, "before_header": name, "after_header": name},
+    )
+
+
+def main():
+    module = RegistryModule(
+        {
+            "repository": {"type": "str", "required": True},
+            "tag": {"type": "str", "required": True},
+            "source": {"type": "str"},
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "overwrite": {"type": "bool", "default": False},
+        },
+        required_if=[("state", "present", ("source",))],
+    )
+    with module.errors_explained():
+        run(module)
+
+
+if __name__ == "__main__":
+    main()
