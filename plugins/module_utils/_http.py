@@ -318,7 +318,8 @@ class Client:
                     raise
                 pause = _backoff(attempt)
             else:
-                if response.status not in _BUSY or attempt >= self._attempts:
+                busy = response.status in _BUSY or (response.status == 500 and method in _REPEATABLE)
+                if not busy or attempt >= self._attempts:
                     return response
                 asked = retry_after(response)
                 pause = _backoff(attempt) if asked is None else asked

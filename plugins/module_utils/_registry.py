@@ -174,9 +174,9 @@ class Api:
         """Yields the names in the catalogue, by pages. Raises UnsupportedError where there is none for this user."""
         try:
             yield from self._pages(f"/v2/_catalog?n={_PAGE}", "repositories", "the catalogue")
-        except (DeniedError, UnsupportedError, RefusedError) as error:
+        except (DeniedError, UnsupportedError, RefusedError, _AbsentError) as error:
             raise UnsupportedError(
-                f"{self.registry.name} does not list its repositories ({error.message})",
+                f"{self.registry.name} does not list its repositories ({getattr(error, 'message', error)})",
                 "Name the repositories in full, without wildcards",
             ) from None
 
@@ -356,8 +356,8 @@ class Api:
                 # One that gives less at once than others.
                 target = target.partition("?")[0]
                 continue
-            if response.status == 404 and name == "tags":
-                raise _AbsentError
+            if response.status == 404:
+                raise _AbsentError(f"it answered 404 when asked to list {what}")
             if response.status != 200:
                 raise self._no(response, f"list {what}")
             yield from self._names(response, name, what)
@@ -369,10 +369,12 @@ class Api:
 
     def _names(self, response, name, what):
         try:
-            # An emptied repository has null for its tags.
-            names = json.loads(response.body)[name] or []
+            names = json.loads(response.body)[name]
         except (ValueError, KeyError, TypeError, RecursionError):
             names = None
+        else:
+            # An emptied repository has null for its tags.
+            names = [] if names is None else names
         if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
             raise AnswerError(f"{self.registry.name} answers, but not with {what}", "Look whether it is a registry")
         return names
@@ -454,7 +456,7 @@ class Api:
 
 
 class _AbsentError(Exception):
-    """There is no such repository."""
+    """There is no such list: no such repository, or no catalogue at all."""
 
 
 class Pool:
