@@ -208,6 +208,15 @@ def check_digest(digest):
         raise InputError(f"{digest!r} is no digest", "Give sha256: and 64 hexadecimal digits in lower case")
 
 
+def is_repository(text):
+    """Whether a registry could hold a repository of that name."""
+    return bool(_REPOSITORY.fullmatch(text))
+
+
+def is_tag(text):
+    return bool(_TAG.fullmatch(text))
+
+
 def is_digest(text):
     """Whether a text that names a manifest is meant as a digest: no tag holds a colon."""
     return ":" in text

@@ -24,7 +24,11 @@ from ansible_collections.wharf.registry.plugins.module_utils._auth import (
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import BODY_LIMIT, AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._reference import is_digest
+from ansible_collections.wharf.registry.plugins.module_utils._reference import (
+    is_digest,
+    is_repository,
+    is_tag,
+)
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -183,7 +187,7 @@ class Api:
     def tags(self, repository):
         """The names of all tags, or None where there is no such repository."""
         try:
-            return list(self._pages(f"/v2/{repository}/tags/list", "tags", f"the tags of {repository}"))
+            return list(self._pages(f"/v2/{repository}/tags/list", "tags", f"the tags of {repository}", repository))
         except _AbsentError:
             return None
 
@@ -344,14 +348,14 @@ class Api:
         self._authorizations["basic" if authorization.startswith("Basic ") else purpose] = authorization
         return response
 
-    def _pages(self, target, name, what):
+    def _pages(self, target, name, what, repository=""):
         """Yields the names of a list that may come in pages."""
         seen = set()
         for _page in range(_MOST_PAGES):
             if target in seen:
                 raise AnswerError(f"{self.registry.name} lists {what} in a circle", "Look at the proxy before it")
             seen.add(target)
-            response = self._ask("GET", target, limit=_LIST_LIMIT)
+            response = self._ask("GET", target, repository, limit=_LIST_LIMIT)
             if response.status == 400 and "n=" in target and len(seen) == 1:
                 # One that gives less at once than others.
                 target = target.partition("?")[0]
@@ -375,7 +379,9 @@ class Api:
         else:
             # An emptied repository has null for its tags.
             names = [] if names is None else names
-        if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        # They become parts of URLs: what is no name is no answer.
+        fits = is_tag if name == "tags" else is_repository
+        if not isinstance(names, list) or not all(isinstance(one, str) and fits(one) for one in names):
             raise AnswerError(f"{self.registry.name} answers, but not with {what}", "Look whether it is a registry")
         return names
 

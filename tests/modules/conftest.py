@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from typing import TYPE_CHECKING
 
 import clients
@@ -10,6 +11,7 @@ import engine
 import managed
 import peers as peers_module
 import pytest
+from content import Content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,3 +140,40 @@ def run_login(
         **options,
     }
     return host.run_module("registry_login", {key: value for key, value in args.items() if value is not None}, **of_run)
+
+
+@pytest.fixture
+def room() -> str:
+    """A part of the registry's names that no other test uses."""
+    return f"room-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def content(peers: Peers) -> Content:
+    """What the registry behind the Basic peer holds, straight from it."""
+    return Content(peers["registry"])
+
+
+@pytest.fixture
+def info(host: managed.Host, peers: Peers) -> Callable[..., dict]:
+    """Runs registry_info at the Basic peer by default."""
+    return functools.partial(run_at_registry, host, peers, "registry_info")
+
+
+@pytest.fixture
+def tag(host: managed.Host, peers: Peers) -> Callable[..., dict]:
+    """Runs registry_tag at the Basic peer by default."""
+    return functools.partial(run_at_registry, host, peers, "registry_tag")
+
+
+def run_at_registry(host: managed.Host, peers: Peers, module: str, **options: object) -> dict:
+    """Run a module. `env`, `check`, `failed`, `secrets` are of the run, all else are the module's own options."""
+    of_run = {key: options.pop(key) for key in ("env", "check", "diff", "failed", "secrets") if key in options}
+    args = {
+        "registry": peers["basic"],
+        "username": "ci",
+        "password": peers.users["ci"],
+        "ca_path": str(peers.ca),
+        **options,
+    }
+    return host.run_module(module, {key: value for key, value in args.items() if value is not None}, **of_run)

@@ -129,7 +129,7 @@ def start(directory: Path, images: dict[str, str]) -> Iterator[Peers]:
     peers.set_password("ci", secrets.token_urlsafe(24))
     tokens.users["ci"] = secrets.token_urlsafe(24)
     containers = {
-        "registry": run_registry(peers, "registry", images["registry"], {}),
+        "registry": run_registry(peers, "registry", images["registry"], {}, delete=True),
         "token_registry": run_registry(
             peers,
             "token_registry",
@@ -166,17 +166,20 @@ def shut_in(directory: Path) -> tuple[str, ...]:
         "--read-only",
         "--cap-drop=ALL",
         "--tmpfs=/tmp:mode=1777",
+        "--tmpfs=/data:mode=1777",
         f"--volume={directory}:/etc/peers",
     )
 
 
-def run_registry(peers: Peers, name: str, image: str, more: dict) -> str:
+def run_registry(peers: Peers, name: str, image: str, more: dict, *, delete: bool = False) -> str:
     """A registry that keeps what it is given in memory, and listens on loopback alone."""
     settings = {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {
-            "inmemory": {},
+            # In memory, as /data is; the driver of that name has an empty catalogue.
+            "filesystem": {"rootdirectory": "/data"},
+            "delete": {"enabled": delete},
             "maintenance": {"uploadpurging": {"enabled": False}},
         },
         "http": {"addr": f"127.0.0.1:{peers.ports[name]}", "relativeurls": True, "secret": secrets.token_hex(8)},

@@ -58,7 +58,9 @@ class TokenServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                fields = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
+                query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+                # More than one scope comes as more than one field.
+                fields = {name: " ".join(values) for name, values in query.items()}
                 self.reply(*server.get(fields, self.headers.get("Authorization", "")))
 
             def do_POST(self) -> None:
@@ -102,6 +104,10 @@ class TokenServer:
         token = secrets.token_urlsafe(48)
         self.refresh[token] = user
         return token
+
+    def access(self, user: str, scope: str) -> str:
+        """An access token, for what a test does beside the module."""
+        return self._token(user, scope)["access_token"]
 
     def methods(self) -> list[str]:
         return [request.method for request in self.requests]

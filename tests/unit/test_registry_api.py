@@ -102,7 +102,18 @@ def test_no_such_repository(api, server):
 
 
 @pytest.mark.parametrize(
-    "body", ["<html>welcome</html>", "", "[]", "null", '{"tags": {}}', '{"tags": [1]}', '{"tags": "x"}', "[" * 100000]
+    "body",
+    [
+        "<html>welcome</html>",
+        "",
+        "[]",
+        "null",
+        '{"tags": {}}',
+        '{"tags": [1]}',
+        '{"tags": "x"}',
+        '{"tags": ["a/../b"]}',
+        "[" * 100000,
+    ],
 )
 def test_what_is_no_list_of_tags(api, server, body):
     server.answer(TAGS, reply(200, body))

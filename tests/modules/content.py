@@ -1,0 +1,154 @@
+"""Puts images of all kinds into a registry by its API, and asks it what it holds, apart from the modules' own code."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import secrets
+
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIGS = {
+    DOCKER: "application/vnd.docker.container.image.v1+json",
+    OCI: "application/vnd.oci.image.config.v1+json",
+}
+LAYERS = {
+    DOCKER: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    OCI: "application/vnd.oci.image.layer.v1.tar+gzip",
+}
+ACCEPT = f"{DOCKER}, {DOCKER_LIST}, {OCI}, {OCI_INDEX}"
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class Content:
+    """A registry's content, over one kept connection."""
+
+    def __init__(self, address: str, authorization: str = "") -> None:
+        host, port = address.split(":")
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        self._headers = {"Authorization": authorization} if authorization else {}
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, bytes]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._connection.request(method, path, body=body, headers={**self._headers, **named})
+        answer = self._connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def blob(self, repository: str, content: bytes) -> dict:
+        """The descriptor of a blob that is there now."""
+        digest = digest_of(content)
+        if self.ask("HEAD", f"/v2/{repository}/blobs/{digest}")[0] != 200:
+            _status, headers, _body = self.ask("POST", f"/v2/{repository}/blobs/uploads/")
+            location = headers["Location"]
+            target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+            status, _headers, said = self.ask("PUT", target, content, Content_Type="application/octet-stream")
+            assert status == 201, said
+        return {"digest": digest, "size": len(content)}
+
+    def manifest(self, repository: str, reference: str | None, document: dict, media_type: str) -> dict:
+        """Put a manifest under a tag, or under its digest; the descriptor of it."""
+        content = json.dumps(document).encode()
+        digest = digest_of(content)
+        status, _headers, said = self.ask(
+            "PUT", f"/v2/{repository}/manifests/{reference or digest}", content, Content_Type=media_type
+        )
+        assert status == 201, said
+        return {"digest": digest, "size": len(content), "mediaType": media_type}
+
+    def image(
+        self,
+        repository: str,
+        reference: str | None = None,
+        *,
+        kind: str = OCI,
+        architecture: str = "amd64",
+        labels: dict[str, str] | None = None,
+        layer: bytes | None = None,
+        **more: object,
+    ) -> dict:
+        """Put an image, of a layer that nobody has seen before where none is given."""
+        config = {
+            "architecture": architecture,
+            "os": "linux",
+            "created": "2026-11-01T10:00:00Z",
+            "config": {"Labels": labels or {}},
+            "rootfs": {"type": "layers", "diff_ids": []},
+        }
+        document = {
+            "schemaVersion": 2,
+            "mediaType": kind,
+            "config": {**self.blob(repository, json.dumps(config).encode()), "mediaType": CONFIGS[kind]},
+            "layers": [{**self.blob(repository, layer or secrets.token_bytes(64)), "mediaType": LAYERS[kind]}],
+            **more,
+        }
+        return self.manifest(repository, reference, document, kind)
+
+    def index(
+        self,
+        repository: str,
+        reference: str | None = None,
+        *,
+        kind: str = OCI_INDEX,
+        architectures: tuple = ("amd64", "arm64"),
+    ) -> tuple[dict, list[dict]]:
+        """Put an image for several platforms; its descriptor and those of its children."""
+        child = OCI if kind == OCI_INDEX else DOCKER
+        children = [
+            {
+                **self.image(repository, kind=child, architecture=architecture),
+                "platform": {"os": "linux", "architecture": architecture},
+            }
+            for architecture in architectures
+        ]
+        document = {"schemaVersion": 2, "mediaType": kind, "manifests": children}
+        return self.manifest(repository, reference, document, kind), children
+
+    def artifact(self, repository: str, reference: str, config_type: str, layer_type: str, **more: object) -> dict:
+        """Put what is no image, as signatures, attestations and charts are kept."""
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI,
+            "config": {**self.blob(repository, b"{}"), "mediaType": config_type},
+            "layers": [{**self.blob(repository, secrets.token_bytes(32)), "mediaType": layer_type}],
+            **more,
+        }
+        return self.manifest(repository, reference, document, OCI)
+
+    def sign(self, repository: str, descriptor: dict, kind: str = "sig") -> str:
+        """Sign a manifest as cosign does; the tag of the signature."""
+        tag = f"{descriptor['digest'].replace(':', '-')}.{kind}"
+        payload = "application/vnd.dev.cosign.simplesigning.v1+json"
+        self.artifact(repository, tag, "application/vnd.oci.image.config.v1+json", payload)
+        return tag
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """What a tag points to, or None."""
+        status, headers, _body = self.ask("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPT)
+        assert status in (200, 404), status
+        return headers["Docker-Content-Digest"] if status == 200 else None
+
+    def tags(self, repository: str) -> list[str]:
+        status, _headers, body = self.ask("GET", f"/v2/{repository}/tags/list")
+        return sorted(json.loads(body)["tags"] or []) if status == 200 else []
+
+    def pull(self, repository: str, reference: str) -> set[str]:
+        """Read a manifest and all that it needs, as a client does; the digests, each hashed."""
+        status, headers, content = self.ask("GET", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPT)
+        assert status == 200, f"{repository} has no {reference}"
+        digest = digest_of(content)
+        assert headers["Docker-Content-Digest"] == digest
+        document = json.loads(content)
+        found = {digest}
+        for child in document.get("manifests", []):
+            found |= self.pull(repository, child["digest"])
+        for blob in [*([document["config"]] if "config" in document else []), *document.get("layers", [])]:
+            status, _headers, content = self.ask("GET", f"/v2/{repository}/blobs/{blob['digest']}")
+            assert status == 200 and digest_of(content) == blob["digest"], f"{repository} has no {blob['digest']}"
+            found.add(blob["digest"])
+        return found
