@@ -251,6 +251,16 @@ class Api:
             raise self._no(response, f"delete {_named(repository, reference)}")
         return True
 
+    def referrers(self, repository, digest):
+        """The descriptors of what belongs to a manifest, such as signatures, or None where no such list is kept.
+
+        Registries without it have such things under a tag that is made of the digest.
+        """
+        response = self._ask("GET", f"/v2/{repository}/referrers/{digest}", repository, headers={"Accept": OCI_INDEX})
+        if response.status != 200 or response.headers.get_content_type() != OCI_INDEX:
+            return None
+        return Manifest(response.body, f"of the referrers of {digest}", OCI_INDEX).children
+
     # --- blobs --------------------------------------------------------------------------------------------------------
 
     def blob(self, repository, digest):

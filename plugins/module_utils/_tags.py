@@ -50,22 +50,15 @@ def parse_source(text, registry, repository):
         # With both, the digest says more.
         name, reference = name.partition(":")[0], digest
     elif rest.startswith(("sha256:", "sha384:", "sha512:")):
-        name, reference = "", rest
+        name, reference = None, rest
+    elif ":" in rest:
+        name, _colon, reference = rest.rpartition(":")
+    elif "/" in rest:
+        raise InputError(f"source is {text!r}, which names no tag", "Give repository:tag or repository@digest")
     else:
-        name, colon, reference = rest.rpartition(":")
-        if not colon:
-            name, reference = "", rest
-            if "/" in rest:
-                raise InputError(f"source is {text!r}, which names no tag", "Give repository:tag or repository@digest")
+        name, reference = None, rest
     (check_digest if is_digest(reference) else check_tag)(reference)
-    return Source(full_name(registry, name) if name else repository, reference)
-
-
-def siblings(pool, repository, tags, digest, but):
-    """The other tags that point to the same digest, sorted."""
-    others = sorted(tag for tag in tags if tag != but)
-    heads = pool.map(lambda api, tag: api.head(repository, tag), others)
-    return [tag for tag, head in zip(others, heads) if head is not None and head.digest == digest]
+    return Source(repository if name is None else full_name(registry, name), reference)
 
 
 class Promotion:
@@ -78,7 +71,8 @@ class Promotion:
         self._api = api
         self._source = source
         self._repository = repository
-        self._done = set()
+        self._blobs = set()
+        self._manifests = set()
 
     def copy(self, manifest):
         """Everything but the tag: blobs, children, and the signatures that belong to them."""
@@ -91,13 +85,13 @@ class Promotion:
         """The blobs and children of a manifest. The manifest itself is for the caller to put."""
         if level > _MOST_LEVELS:
             raise AnswerError(f"{self._source} holds indexes more than {_MOST_LEVELS} deep", "Push it anew")
-        self._done.add(manifest.digest)
+        self._manifests.add(manifest.digest)
         for blob in manifest.blobs:
-            if blob["digest"] not in self._done:
+            if blob["digest"] not in self._blobs:
                 self._mount(blob["digest"])
-                self._done.add(blob["digest"])
+                self._blobs.add(blob["digest"])
         for descriptor in manifest.children:
-            if descriptor["digest"] not in self._done:
+            if descriptor["digest"] not in self._manifests:
                 child = self._read(descriptor["digest"])
                 self._copy(child, level + 1)
                 self._api.put_manifest(self._repository, child.digest, child)
@@ -123,17 +117,27 @@ class Promotion:
         )
 
     def _copy_signatures(self):
-        """What is kept under tags made of the digests that were copied. A referrer may have referrers of its own."""
+        """What belongs to the manifests that were copied. It may have signatures of its own, and so it goes on."""
         tags = self._api.tags(self._source.repository) or []
         waiting = {tag for tag in tags if subject_of(tag)}
-        found = True
-        while found:
-            found = sorted(tag for tag in waiting if subject_of(tag) in self._done)
-            waiting.difference_update(found)
-            for tag in found:
-                manifest = self._read(tag)
-                self._copy(manifest, 0)
-                self._api.put_manifest(self._repository, tag, manifest)
+        asked, lists = set(), True
+        while asked != self._manifests:
+            for digest in sorted(self._manifests - asked):
+                asked.add(digest)
+                for tag in sorted(tag for tag in waiting if subject_of(tag) == digest):
+                    waiting.discard(tag)
+                    self._copy_with(tag)
+                listed = self._api.referrers(self._source.repository, digest) if lists else None
+                # One that keeps no list for one manifest keeps none at all.
+                lists = listed is not None
+                for descriptor in listed or []:
+                    if descriptor["digest"] not in self._manifests:
+                        self._copy_with(descriptor["digest"])
+
+    def _copy_with(self, reference):
+        manifest = self._read(reference)
+        self._copy(manifest, 0)
+        self._api.put_manifest(self._repository, reference, manifest)
 
 
 class Removal:

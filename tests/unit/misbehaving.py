@@ -40,6 +40,8 @@ class Misbehaving:
         self.requests: list[Request] = []
         self.connections = 0
         self._behaviours: dict[str, list[Behaviour]] = {}
+        # What answers all other targets.
+        self.otherwise: Behaviour = reply(404)
         self._socket = socket.create_server((host, 0))
         self._context = None
         if certificate is not None:
@@ -92,8 +94,9 @@ class Misbehaving:
                 self.requests.append(request)
                 behaviours = self._behaviours.get(request.target) or self._behaviours.get(request.target.split("?")[0])
                 if not behaviours:
-                    behaviours = [reply(404)]
-                behaviour = behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
+                    behaviour = self.otherwise
+                else:
+                    behaviour = behaviours.pop(0) if len(behaviours) > 1 else behaviours[0]
                 if not behaviour(request, connection):
                     return
 

@@ -1,0 +1,299 @@
+"""Moving and removing tags at a registry that fails in the middle: a tag is never lost, nor at half an image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry
+from ansible_collections.wharf.registry.plugins.module_utils._registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Api,
+    ConflictError,
+    UnsupportedError,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._tags import Promotion, Removal, Source, parse_source
+from misbehaving import Misbehaving, reply
+
+
+def digest_of(content):
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class Fake:
+    """A registry in memory that deletes digests and no tags, and fails where a test tells it to.
+
+    `fail` maps (method, kind of target) to the answer in place of the right one, and `before` to what happens first.
+    """
+
+    def __init__(self, server):
+        self.manifests = {}
+        self.tags = {}
+        self.referrers = {}
+        self.fail = {}
+        self.before = {}
+        server.otherwise = self
+
+    def add(self, repository, document, tag=None):
+        content = json.dumps(document).encode()
+        self.manifests[repository, digest_of(content)] = content, document["mediaType"]
+        if tag:
+            self.tags[repository, tag] = digest_of(content)
+        return digest_of(content)
+
+    def __call__(self, request, connection):
+        path, _mark, query = request.target.partition("?")
+        repository, kind, reference = path[len("/v2/") :].rsplit("/", 2)
+        if kind == "uploads":
+            kind = "mount" if "mount=" in query else "upload"
+        elif kind == "manifests":
+            kind = "digest" if ":" in reference else "tag"
+        hook = self.before.pop((request.method, kind), None)
+        if hook:
+            hook()
+        failure = self.fail.get((request.method, kind))
+        answer = failure or self.answer(request, repository, kind, reference)
+        return answer(request, connection)
+
+    def answer(self, request, repository, kind, reference):
+        if kind in ("tag", "digest"):
+            return getattr(self, request.method.lower())(request, repository, kind, reference)
+        if kind == "mount":
+            return reply(201)
+        if kind == "upload":
+            return reply(202, Location=f"/v2/{repository}/upload") if request.method == "POST" else reply(201)
+        if kind == "tags":
+            names = [tag for where, tag in self.tags if where == repository]
+            return reply(200, json.dumps({"tags": names}))
+        if kind == "referrers" and self.referrers:
+            document = {"manifests": [{"digest": one} for one in self.referrers.get(reference, [])]}
+            return reply(200, json.dumps(document), Content_Type=OCI_INDEX)
+        return reply(201) if request.method == "PUT" else reply(404)
+
+    def get(self, _request, repository, kind, reference):
+        digest = reference if kind == "digest" else self.tags.get((repository, reference))
+        if (repository, digest) not in self.manifests:
+            return reply(404)
+        content, media_type = self.manifests[repository, digest]
+        return reply(200, content, Content_Type=media_type, Docker_Content_Digest=digest)
+
+    head = get
+
+    def put(self, request, repository, kind, reference):
+        digest = digest_of(request.body)
+        self.manifests[repository, digest] = request.body, request.headers["content-type"]
+        if kind == "tag":
+            self.tags[repository, reference] = digest
+        return reply(201, Docker_Content_Digest=digest)
+
+    def delete(self, _request, repository, kind, reference):
+        if kind == "tag":
+            return reply(400, json.dumps({"errors": [{"code": "DIGEST_INVALID", "message": "not a digest"}]}))
+        if self.manifests.pop((repository, reference), None) is None:
+            return reply(404)
+        self.tags = {
+            place: digest for place, digest in self.tags.items() if (place[0], digest) != (repository, reference)
+        }
+        return reply(202)
+
+
+IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [{"digest": "sha256:" + "a" * 64, "size": 1}]}
+
+
+@pytest.fixture
+def server():
+    with Misbehaving() as server:
+        yield server
+
+
+@pytest.fixture
+def fake(server):
+    return Fake(server)
+
+
+@pytest.fixture
+def api(server):
+    # Without patience, so that a failure that stays one is told at once.
+    api = Api(Registry(server.netloc), Client(Trust(server.netloc), timeout=2, attempts=1), None, plain_http=True)
+    yield api
+    api.close()
+
+
+def test_only_the_tag_goes(api, fake):
+    digest = fake.add("a/b", IMAGE, "rc")
+    fake.tags["a/b", "1.0"] = digest
+    Removal(api, "a/b", "rc").remove(digest)
+    assert fake.tags == {("a/b", "1.0"): digest}
+    assert [repository for repository, _digest in fake.manifests] == ["a/b"]
+
+
+@pytest.mark.parametrize("status", [400, 405])
+def test_deletes_that_are_disabled_are_found_before_anything_is_moved(api, fake, server, status):
+    digest = fake.add("a/b", IMAGE, "rc")
+    fake.fail["DELETE", "digest"] = fake.fail["DELETE", "tag"] = reply(status)
+    with pytest.raises(RegistryError):
+        Removal(api, "a/b", "rc").remove(digest)
+    assert fake.tags == {("a/b", "rc"): digest}
+    assert {request.method for request in server.requests} <= {"DELETE", "GET", "HEAD"}
+
+
+@pytest.mark.parametrize("status", [403, 429, 500, 503])
+def test_a_delete_that_fails_in_the_middle_is_undone(api, fake, status):
+    digest = fake.add("a/b", IMAGE, "rc")
+
+    def fail():
+        fake.fail["DELETE", "digest"] = reply(status)
+
+    # From the moment on when the tag has moved.
+    fake.before["PUT", "tag"] = fail
+    with pytest.raises(RegistryError, match=str(status)):
+        Removal(api, "a/b", "rc").remove(digest)
+    assert fake.tags == {("a/b", "rc"): digest}
+
+
+def test_a_registry_that_says_yes_and_deletes_nothing(api, fake):
+    digest = fake.add("a/b", IMAGE, "rc")
+
+    def lie():
+        fake.fail["DELETE", "digest"] = reply(202)
+
+    fake.before["PUT", "tag"] = lie
+    with pytest.raises(RegistryError, match="still answers for it"):
+        Removal(api, "a/b", "rc").remove(digest)
+    assert fake.tags == {("a/b", "rc"): digest}
+
+
+def test_a_tag_that_moves_meanwhile_is_not_removed(api, fake):
+    digest = fake.add("a/b", IMAGE, "rc")
+    newer = fake.add("a/b", {**IMAGE, "layers": []})
+
+    def move():
+        fake.tags["a/b", "rc"] = newer
+
+    fake.before["POST", "upload"] = move
+    with pytest.raises(ConflictError, match=newer):
+        Removal(api, "a/b", "rc").remove(digest)
+    assert fake.tags == {("a/b", "rc"): newer}
+
+
+def test_a_tag_that_is_pushed_again_afterwards_is_left(api, fake):
+    digest = fake.add("a/b", IMAGE, "rc")
+    newer = fake.add("a/b", {**IMAGE, "layers": []})
+    removal = Removal(api, "a/b", "rc")
+
+    def push():
+        # The throw-away manifest is at the tag now, and somebody pushes before it is deleted.
+        fake.before["DELETE", "digest"] = lambda: fake.tags.update({("a/b", "rc"): newer})
+
+    fake.before["PUT", "tag"] = push
+    removal.remove(digest)
+    assert fake.tags == {("a/b", "rc"): newer}
+
+
+def test_a_registry_that_deletes_tags_is_asked_to(api, fake, server):
+    digest = fake.add("a/b", IMAGE, "rc")
+    fake.tags["a/b", "1.0"] = digest
+    fake.fail["DELETE", "tag"] = reply(202)
+    fake.before["DELETE", "tag"] = lambda: fake.tags.pop(("a/b", "rc"))
+    Removal(api, "a/b", "rc").remove(digest)
+    assert fake.tags == {("a/b", "1.0"): digest}
+    assert "PUT" not in {request.method for request in server.requests}
+
+
+@pytest.mark.parametrize("kind", ["mount", "digest", "tag"])
+def test_a_promotion_that_fails_leaves_the_tag(api, fake, kind):
+    child = fake.add("s", IMAGE)
+    index = fake.add("s", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"digest": child}]}, "rc")
+    former = fake.add("t", IMAGE, "1.0")
+    fake.fail["POST" if kind == "mount" else "PUT", kind] = reply(503)
+    manifest = api.manifest("s", index)
+    with pytest.raises(RegistryError, match="503"):
+        promote(api, manifest)
+    assert fake.tags["t", "1.0"] == former
+
+
+def promote(api, manifest):
+    Promotion(api, Source("s", "rc"), "t").copy(manifest)
+    api.put_manifest("t", "1.0", manifest)
+
+
+def test_a_blob_that_can_not_be_mounted(api, fake):
+    index = fake.add("s", IMAGE, "rc")
+    fake.fail["POST", "mount"] = reply(202, Location="/v2/t/blobs/uploads/1")
+    with pytest.raises(RegistryError, match="did not take the blob"):
+        promote(api, api.manifest("s", index))
+    assert ("t", "1.0") not in fake.tags
+
+
+def test_what_refers_to_a_manifest_goes_along(api, fake):
+    """A registry with a list of referrers keeps signatures without a tag."""
+    image = fake.add("s", IMAGE, "rc")
+    signature = fake.add("s", {**IMAGE, "subject": {"digest": image}})
+    of_signature = fake.add("s", {**IMAGE, "subject": {"digest": signature}})
+    fake.referrers = {image: [signature], signature: [of_signature]}
+    promote(api, api.manifest("s", "rc"))
+    assert {digest for repository, digest in fake.manifests if repository == "t"} == {image, signature, of_signature}
+    assert fake.tags == {("s", "rc"): image, ("t", "1.0"): image}
+
+
+def test_indexes_that_hold_each_other(api, fake):
+    """A digest can't hold itself, but a registry that lies can say so."""
+    deep = fake.add("s", IMAGE)
+    for _level in range(20):
+        deep = fake.add("s", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{"digest": deep}]})
+    with pytest.raises(RegistryError, match="deep"):
+        promote(api, api.manifest("s", deep))
+    assert ("t", "1.0") not in fake.tags
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "repository", "reference"),
+    [
+        ("rc", "a/b", "rc"),
+        (DIGEST, "a/b", DIGEST),
+        ("c/d:rc", "c/d", "rc"),
+        (f"c/d@{DIGEST}", "c/d", DIGEST),
+        (f"c/d:rc@{DIGEST}", "c/d", DIGEST),
+        ("web:1.0", "web", "1.0"),
+        ("r.example.com:5000/c/d:rc", "c/d", "rc"),
+        (f"r.example.com:5000/c@{DIGEST}", "c", DIGEST),
+    ],
+)
+def test_sources(text, repository, reference):
+    source = parse_source(text, Registry("r.example.com:5000"), "a/b")
+    assert (source.repository, source.reference) == (repository, reference)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "c/d",
+        "c/d:",
+        "C/d:1",
+        "sha256:abc",
+        "c@sha256:abc",
+        "other.example.com:5000/c:1",
+        "a b",
+        ":1",
+        "@" + DIGEST,
+        "é",
+    ],
+)
+def test_what_is_no_source(text):
+    with pytest.raises(InputError):
+        parse_source(text, Registry("r.example.com:5000"), "a/b")
+
+
+def test_unsupported_is_told_apart(api, fake):
+    digest = fake.add("a/b", IMAGE, "rc")
+    fake.fail["DELETE", "digest"] = fake.fail["DELETE", "tag"] = reply(405)
+    with pytest.raises(UnsupportedError, match=r"storage\.delete\.enabled"):
+        Removal(api, "a/b", "rc").remove(digest)
