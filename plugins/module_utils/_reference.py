@@ -28,8 +28,9 @@ _DIGEST = re.compile(r"([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*):([0
 # Of the algorithms that registries take, the number of hexadecimal digits.
 _DIGEST_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _LONGEST_REPOSITORY = 255
-# What is taken for the identifier of a local image.
-_IDENTIFIER = re.compile(r"[a-f0-9]{64}")
+# What is taken for the identifier of a local image. With the algorithm, the grammar would take it for a tag of a
+# repository of that name, which Docker refuses to make.
+_IDENTIFIER = re.compile(r"(?:sha256:)?[a-f0-9]{64}")
 _DEFAULT_TAG = "latest"
 _HUB_NAMESPACE = "library/"
 
@@ -145,12 +146,12 @@ def parse_reference(text):
 
     Raises InputError with the reason.
     """
+    if _IDENTIFIER.fullmatch(text):
+        raise InputError(f"{text!r} is the identifier of a local image", "Name the image by its repository")
     name, _at, digest = text.partition("@")
     name, tag = _without_tag(name)
     registry, repository = _split_name(name)
     check_repository(repository, text)
-    if _IDENTIFIER.fullmatch(name):
-        raise InputError(f"{text!r} is the identifier of a local image", "Name the image by its repository")
     if tag is not None:
         check_tag(tag)
     if _at:
