@@ -56,6 +56,13 @@ class RegistryModule(AnsibleModule):
         check_credential(credential)
         return credential
 
+    def credential(self, registry):
+        """The Credential of the options or of the account's login, or None. Raises RegistryError."""
+        given = self.given_credential()
+        if given is not None:
+            return given
+        return find_credential(registry, self.params["config_path"], self.params["timeout"])
+
     def client(self, registry):
         """The Client that the options describe. Raises InputError."""
         names = ("ca_path", "client_cert", "client_key", "validate_certs")
@@ -68,9 +75,7 @@ class RegistryModule(AnsibleModule):
     def apis(self):
         """A function that makes an Api, as the user who is given or logged in. Raises RegistryError."""
         registry = self.registry()
-        credential = self.given_credential()
-        if credential is None:
-            credential = find_credential(registry, self.params["config_path"], self.params["timeout"])
+        credential = self.credential(registry)
         return lambda: self.api(registry, self.client(registry), credential)
 
     @contextlib.contextmanager

@@ -1,0 +1,299 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pushing an image of the local Docker Engine, by the Docker SDK for Python. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+try:
+    import docker
+    import requests
+    import urllib3
+    from docker.errors import APIError, DockerException, NotFound, StreamParseError
+except ImportError:
+    HAS_DOCKER = False
+else:
+    HAS_DOCKER = True
+
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference
+
+# Seconds that the engine may say nothing during a push: a registry can take long to store a big layer.
+_SILENCE = 600
+# How an engine that keeps images in containerd says so. It has the digests of manifests for identifiers.
+_CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
+# An empty tar archive, of which the engine makes an image without content.
+_NOTHING = bytes(1024)
+
+# What engines say when a push fails, with what it means and what to do. The first that is found counts.
+_FAILURES = (
+    (
+        r"server gave HTTP response to HTTPS client",
+        "the engine asks for HTTPS and the registry speaks HTTP",
+        "Let the registry speak TLS, or list it in insecure-registries of the engine's daemon.json",
+    ),
+    (
+        r"x509: certificate signed by unknown authority|x509: .*not trusted",
+        "the engine does not know the CA of the registry's certificate",
+        "Put the CA into /etc/docker/certs.d/{registry}/ca.crt on the host of the engine, which does not read ca_path",
+    ),
+    (
+        r"x509:|tls:",
+        "the engine does not agree with the registry on TLS",
+        "Look at the certificate of the registry, and at /etc/docker/certs.d/{registry} on the host of the engine",
+    ),
+    (
+        r"toomanyrequests|\b429\b|too many requests",
+        "the registry takes no more requests for now",
+        "Try again later, from fewer hosts at once (serial, throttle), or raise its rate limit",
+    ),
+    (
+        r"no space left on device|disk quota exceeded",
+        "there is no space left, on the registry's storage or on the host of the engine",
+        "Make room: look at both",
+    ),
+    (
+        r"\b413\b|request entity too large",
+        "the proxy before the registry does not take layers of this size",
+        "Raise its limit, as client_max_body_size 0 does for nginx",
+    ),
+    (
+        r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|\b401\b",
+        "the registry does not take the login for a push",
+        "Look at the name and the password, or log this account in again",
+    ),
+    (
+        r"denied|forbidden|\b403\b|insufficient[ _]scope",
+        "the user may not push there",
+        "Use a user with push access to this repository",
+    ),
+    (
+        r"no such host|server misbehaving",
+        "the engine can't resolve the name of the registry",
+        "Give it an address in DNS or in /etc/hosts on the host of the engine",
+    ),
+    (
+        r"connection refused|no route|unreachable|timeout|deadline exceeded|request canceled|connection reset|\bEOF\b",
+        "the engine can't reach the registry",
+        "Look at the network of the host of the engine, and at the proxy that its service is given",
+    ),
+    (
+        r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|blob upload (?:invalid|unknown)",
+        "the registry can't store it now",
+        "Look at its log, and at those of the proxies before it; replicas must share one http.secret",
+    ),
+)
+
+
+class EngineError(RegistryError):
+    """The engine can't be asked, or can't do what it is asked for."""
+
+
+def failure(words, registry, secret=""):
+    """The error for what an engine said of a push. registry is the name, and secret is not shown."""
+    shown = " ".join(re.sub(r"[^\x20-\x7e]+", " ", words).split())
+    shown = (shown.replace(secret, "********") if secret else shown)[:300].rstrip(" .") or "nothing"
+    for pattern, meaning, cure in _FAILURES:
+        if re.search(pattern, words, re.IGNORECASE):
+            return EngineError(f"{meaning} (the engine said: {shown})", cure.replace("{registry}", registry))
+    return EngineError(f"the engine said: {shown}", "Look at its log, and at that of the registry")
+
+
+def auth_config(credential, registry):
+    """The login of a push as the engine takes it. An empty one is none; without it the SDK would look for one."""
+    if credential is None:
+        return {}
+    if credential.identity_token:
+        return {"identitytoken": credential.identity_token, "serveraddress": registry.config_key}
+    return {
+        "username": credential.username,
+        "password": credential.password,
+        "serveraddress": registry.config_key,
+    }
+
+
+class Image:
+    """What an engine says of an image: its identifiers, its tags and the digests that registries know it by."""
+
+    def __init__(self, inspected):
+        self.id = inspected["Id"]
+        self.tags = _references(inspected.get("RepoTags"))
+        self.digests = _references(inspected.get("RepoDigests"))
+        self._manifests = inspected.get("Manifests") or []
+
+    @property
+    def identifiers(self):
+        """All that stands for this image: of its configuration, or of its manifest or index.
+
+        Of an index that is not here as a whole, the engine pushes the one manifest that is.
+        """
+        here = [manifest for manifest in self._manifests if manifest.get("Available")]
+        images = [manifest["ID"] for manifest in here if manifest.get("Kind") == "image"]
+        if len(here) == len(self._manifests) or len(images) != 1:
+            return {self.id}
+        return {self.id, images[0]}
+
+    def is_known_as(self, repository, digest):
+        """Whether the engine has pushed it to, or pulled it from, this repository under this digest.
+
+        repository is a Reference, the tag of which does not matter.
+        """
+        return any(_same_repository(known, repository) and known.digest == digest for known in self.digests)
+
+
+def _references(names):
+    found = []
+    for name in names or []:
+        # Old engines list <none>:<none> for what has no name.
+        with contextlib.suppress(InputError):
+            found.append(parse_reference(name))
+    return found
+
+
+def _same_repository(one, other):
+    return one.registry == other.registry and one.repository == other.repository
+
+
+def _name(reference):
+    """The name of a repository as the engine takes it."""
+    return f"{reference.registry.name}/{reference.repository}"
+
+
+class Engine:
+    """The Docker Engine of this host, or the one that DOCKER_HOST names. timeout is in seconds, for one request."""
+
+    def __init__(self, timeout):
+        with _explained("can't be reached"):
+            self._client = docker.from_env(version="auto", timeout=timeout)
+            self._api = self._client.api
+            self._keeps_manifests = _CONTAINERD in (self._api.info().get("DriverStatus") or [])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self._client.close()
+
+    def image(self, name):
+        """The Image of a name or an identifier, or None."""
+        with _explained(f"can't say what {name} is"):
+            try:
+                inspected = self._api.inspect_image(name)
+                if self._keeps_manifests:
+                    inspected["Manifests"] = self._manifests(inspected["Id"])
+            except NotFound:
+                return None
+        return Image(inspected)
+
+    def _manifests(self, identifier):
+        """What of an index is here. The SDK has no parameter for it, and engines before 28 do not know it."""
+        url = f"{self._api.base_url}/v{self._api.api_version}/images/{identifier}/json"
+        response = self._api.get(url, params={"manifests": "1"}, timeout=self._api.timeout)
+        return response.json().get("Manifests") if response.status_code == 200 else None
+
+    def push(self, image, reference, login, warn):
+        """Pushes the image, and returns the digest that the registry was given, empty where the engine does not say.
+
+        The names of local images are afterwards what they were before, whether it fails or not. login is the
+        auth_config of the registry, and warn is called with a text where a name could not be put back.
+        """
+        with self._named(image, reference, warn):
+            return self._send(reference, login)
+
+    def _send(self, reference, login):
+        digest = ""
+        secret = login.get("identitytoken") or login.get("password") or ""
+        patience, self._api.timeout = self._api.timeout, max(self._api.timeout, _SILENCE)
+        try:
+            for said in self._api.push(
+                _name(reference), tag=reference.tag, stream=True, decode=True, auth_config=login
+            ):
+                if said.get("error"):
+                    raise failure(said["error"], reference.registry.name, secret)
+                digest = _pushed_digest(said.get("aux")) or digest
+        except APIError as error:
+            raise failure(error.explanation or str(error), reference.registry.name, secret) from None
+        except (DockerException, StreamParseError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # The names are put back all the same, where it answers again.
+            raise _broken("broke off in the middle", error) from None
+        finally:
+            self._api.timeout = patience
+        return digest
+
+    @contextlib.contextmanager
+    def _named(self, image, reference, warn):
+        """Gives the image the name that the engine pushes it by, and puts the local names back in the end."""
+        holder = self.image(str(reference))
+        if holder is None or holder.id != image.id:
+            self._tag(image.id, reference)
+        try:
+            yield
+        finally:
+            try:
+                self._put_back(image, reference, holder)
+            except RegistryError as error:
+                warn(f"The local name {reference} could not be put back as it was: {error}")
+
+    def _put_back(self, image, reference, holder):
+        now = self.image(image.id)
+        if now is None:
+            return
+        if not self._keeps_manifests:
+            # An engine that keeps no manifests notes the digest of a push as a name of the image.
+            for digest in now.digests:
+                if _same_repository(digest, reference) and digest not in image.digests:
+                    self._untag(digest)
+        if holder is not None:
+            if holder.id != image.id:
+                self._tag(holder.id, reference)
+        elif reference in now.tags:
+            if len(now.tags) == 1:
+                # Without its last name, the image would be removed. A name that moves to another leaves it as it was.
+                self._move_to_nothing(reference)
+            self._untag(reference)
+
+    def _tag(self, identifier, reference):
+        with _explained(f"can't name {identifier} {reference}"):
+            self._api.tag(identifier, _name(reference), reference.tag)
+
+    def _untag(self, reference):
+        with _explained(f"can't remove the name {reference}"):
+            self._api.remove_image(str(reference), noprune=True)
+
+    def _move_to_nothing(self, reference):
+        with _explained(f"can't move the name {reference}"):
+            self._api.import_image_from_data(_NOTHING, repository=_name(reference), tag=reference.tag)
+
+
+def _pushed_digest(aux):
+    """The digest in the part of an engine's answer that is for programs, or an empty string."""
+    if not isinstance(aux, dict):
+        return ""
+    if aux.get("manifestPushedInsteadOfIndex"):
+        return (aux.get("selectedManifest") or {}).get("digest") or ""
+    return aux.get("Digest") or ""
+
+
+@contextlib.contextmanager
+def _explained(what):
+    """Turns errors of the SDK, and of the libraries below it, into one for a reader."""
+    try:
+        yield
+    except APIError as error:
+        raise EngineError(f"the Docker Engine {what}: {error.explanation or error}") from None
+    except (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        raise _broken(what, error) from None
+
+
+def _broken(what, error):
+    words = " ".join(str(error).split())[:300]
+    if "URL scheme" in words:
+        cure = "This Docker SDK for Python is too old for the requests library beside it: install docker 7.1.0 or later"
+    elif "Permission denied" in words:
+        cure = "Let this account use the engine, by become or the group docker"
+    else:
+        cure = "Look whether it runs, or name another one by DOCKER_HOST in the environment of the task"
+    return EngineError(f"the Docker Engine {what}: {words}", cure)
