@@ -179,7 +179,7 @@ class Engine:
 
     def image(self, name):
         """The Image of a name or an identifier, or None."""
-        with _explained(f"can't say what {name} is"):
+        with _explained(f"can't say what {name} is", "Look at the name of the image, and at the log of the engine"):
             try:
                 inspected = self._api.inspect_image(name)
                 if self._keeps_manifests:
@@ -278,12 +278,12 @@ def _pushed_digest(aux):
 
 
 @contextlib.contextmanager
-def _explained(what):
-    """Turns errors of the SDK, and of the libraries below it, into one for a reader."""
+def _explained(what, cure="Look at its log"):
+    """Turns errors of the SDK, and of the libraries below it, into one for a reader; cure is for the engine's own."""
     try:
         yield
     except APIError as error:
-        raise EngineError(f"the Docker Engine {what}: {error.explanation or error}") from None
+        raise EngineError(f"the Docker Engine {what}: {error.explanation or error}", cure) from None
     except (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise _broken(what, error) from None
 

@@ -42,7 +42,7 @@ ANSWERS = {
     "clear_realm": """add_header WWW-Authenticate 'Bearer realm="http://127.0.0.1:1/t"' always; return 401;""",
 }
 # Those that speak TLS with something about them.
-TLS = ("basic", "basic_again", "bearer", "expired", "other_name", "mutual", "limited")
+TLS = ("basic", "basic_again", "bearer", "expired", "other_name", "mutual", "limited", "read_only")
 NAMES = (*TLS, *ANSWERS, "plain", "refused", "registry", "token_registry", "tokens")
 
 
@@ -198,7 +198,9 @@ def nginx_configuration(ports: dict[str, int], many: list[int]) -> str:
 
     behind = f"proxy_pass http://127.0.0.1:{ports['registry']};"
     users = f"location / {{ auth_basic registry; auth_basic_user_file /etc/peers/htpasswd; {behind} }}"
+    readers = users.replace("location / {", "location / { limit_except GET { deny all; }")
     servers = [
+        server(ports["read_only"], readers),
         *(server(port, users) for port in (ports["basic"], ports["basic_again"], *many)),
         server(ports["plain"], users, None),
         server(ports["expired"], users, "expired"),
