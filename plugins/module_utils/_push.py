@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 
 try:
@@ -59,6 +60,11 @@ _FAILURES = (
         r"\b413\b|request entity too large",
         "the proxy before the registry does not take layers of this size",
         "Raise its limit, as client_max_body_size 0 does for nginx",
+    ),
+    (
+        r"missing content",
+        "the image is for several platforms, and not all of them are here",
+        "Pull it for all of its platforms, or copy it within the registry with registry_tag",
     ),
     (
         r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|\b401\b",
@@ -120,7 +126,8 @@ class Image:
 
     def __init__(self, inspected):
         self.id = inspected["Id"]
-        self.tags = _references(inspected.get("RepoTags"))
+        # Engine 28 lists names with a digest among the tags, too.
+        self.tags = [name for name in _references(inspected.get("RepoTags")) if name.tag]
         self.digests = _references(inspected.get("RepoDigests"))
         self._manifests = inspected.get("Manifests") or []
 
@@ -251,8 +258,8 @@ class Engine:
                 self._tag(holder.id, reference)
         elif reference in now.tags:
             if len(now.tags) == 1:
-                # Without its last name, the image would be removed. A name that moves to another leaves it as it was.
-                self._move_to_nothing(reference)
+                # With its last name, the image would be removed. A name that moves to another leaves it as it was.
+                self._tag(self._make_nothing(), reference)
             self._untag(reference)
 
     def _tag(self, identifier, reference):
@@ -263,9 +270,15 @@ class Engine:
         with _explained(f"can't remove the name {reference}"):
             self._api.remove_image(str(reference), noprune=True)
 
-    def _move_to_nothing(self, reference):
-        with _explained(f"can't move the name {reference}"):
-            self._api.import_image_from_data(_NOTHING, repository=_name(reference), tag=reference.tag)
+    def _make_nothing(self):
+        """The identifier of a new image without content. It is gone with the name that it is given."""
+        with _explained("can't import an empty image"):
+            # Not by that name: engines that keep manifests would let the image that has it go.
+            said = self._api.import_image_from_data(_NOTHING)
+        try:
+            return json.loads(said.splitlines()[-1])["status"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise EngineError("the Docker Engine did not say what it made of an empty archive") from None
 
 
 def _pushed_digest(aux):

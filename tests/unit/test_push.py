@@ -39,6 +39,7 @@ OPTIONS = {"registry": "127.0.0.1:1", "repository": "apps/web", "tag": "1.0", "i
         ("toomanyrequests: You have reached your push rate limit", ["no more requests", "rate limit"]),
         ("received unexpected HTTP status: 507 Insufficient Storage: no space left on device", ["no space left"]),
         ("error parsing HTTP 413 response body: <html>413 Request Entity Too Large", ["client_max_body_size"]),
+        ("missing content: content digest sha256:2589: not found Note: You're trying to push", ["several platforms"]),
         ("dial tcp: lookup r.example.com on 127.0.0.53:53: no such host", ["can't resolve"]),
         ("dial tcp 127.0.0.1:1: connect: connection refused", ["can't reach"]),
         ('Head "https://r.example.com/v2/x": EOF', ["can't reach"]),
@@ -85,7 +86,9 @@ def test_the_login_as_the_engine_takes_it(credential, registry, config):
 
 
 def test_an_image_by_its_identifier_and_by_what_the_engine_noted():
-    image = Image({"Id": ONE, "RepoTags": ["<none>:<none>", "web:1.0"], "RepoDigests": [f"r.example.com/web@{TWO}"]})
+    image = Image(
+        {"Id": ONE, "RepoTags": ["<none>:<none>", "web:1.0", f"web@{TWO}"], "RepoDigests": [f"r.example.com/web@{TWO}"]}
+    )
     assert image.identifiers == {ONE}
     assert [str(tag) for tag in image.tags] == ["docker.io/library/web:1.0"]
     assert image.is_known_as(parse_reference("r.example.com/web:any"), TWO)
