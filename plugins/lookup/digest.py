@@ -118,8 +118,8 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, Client, Trust
-from ansible_collections.wharf.registry.plugins.module_utils._reference import check_digest, parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
 
 _TOGETHER = (("username", "password"), ("client_cert", "client_key"))
@@ -161,11 +161,6 @@ def find(api, reference):
             "there is no such image",
             "Look at its name, and whether the user may pull it: some registries hide what one may not see",
         )
-    try:
-        check_digest(head.digest)
-    except InputError:
-        # It is written into files as it comes.
-        raise AnswerError("the registry named no digest that clients know", "Look whether it is a registry") from None
     return head.digest
 
 

@@ -22,9 +22,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._auth import (
     said,
     unexpected,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import BODY_LIMIT, AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
+    check_digest,
     is_digest,
     is_repository,
     is_tag,
@@ -206,6 +207,7 @@ class Api:
             manifest = self.manifest(repository, reference)
             return None if manifest is None else Head(manifest.digest, manifest.media_type)
         self._check_claim(repository, reference, digest)
+        self._check_form(repository, reference, digest)
         return Head(digest, response.headers.get_content_type())
 
     def manifest(self, repository, reference):
@@ -403,6 +405,16 @@ class Api:
                 f"{self.registry.name} was asked for {_named(repository, reference)} and answered with {digest}",
                 "Something between here and the registry changes or caches answers",
             )
+
+    def _check_form(self, repository, reference, digest):
+        # It is compared, written into files and asked for again.
+        try:
+            check_digest(digest)
+        except InputError:
+            raise AnswerError(
+                f"{self.registry.name} names no digest that clients know for {_named(repository, reference)}",
+                "Look whether it is a registry",
+            ) from None
 
     def _check_content(self, repository, digest, content):
         algorithm = digest.partition(":")[0]

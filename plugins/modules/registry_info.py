@@ -124,8 +124,9 @@ repositories:
           type: str
           sample: application/vnd.cncf.helm.config.v1+json
         size:
-          description: Bytes of all manifests, configurations and layers that the tag needs, each counted once, as
-          they are stored.
+          description:
+            - Bytes of all manifests, configurations and layers that the tag needs, as they are stored, each counted
+              once.
           returned: O(details=full)
           type: int
         platforms:

@@ -124,6 +124,8 @@ pushed:
   type: bool
 """
 
+import contextlib
+
 from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
@@ -221,9 +223,8 @@ def run(module):
                 "Give it a version, or set allow_latest to true",
             )
         credential = module.credential(registry)
-        api = module.api(registry, module.client(registry), credential)
-        results = push(module, reference, api, credential)
-        api.close()
+        with contextlib.closing(module.api(registry, module.client(registry), credential)) as api:
+            results = push(module, reference, api, credential)
     except RegistryError as error:
         raise RegistryError(f"{reference} could not be pushed: {error.message}", error.cure) from None
     module.exit_json(**results)

@@ -119,6 +119,8 @@ siblings:
   elements: str
 """
 
+import contextlib
+
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._images import full_name
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
@@ -170,14 +172,12 @@ def run(module):
     make_api = module.apis()
     tag = module.params["tag"]
     check_tag(tag)
-    with Pool(make_api) as pool:
-        api = make_api()
+    with Pool(make_api) as pool, contextlib.closing(make_api()) as api:
         repository = full_name(api.registry, module.params["repository"])
         if module.params["state"] == "present":
             results = point(module, api, repository, tag)
         else:
             results = remove(module, api, pool, repository, tag)
-        api.close()
     changed, previous, digest, media_type, shared = results
     name = f"{api.registry.name}/{repository}:{tag}"
     module.exit_json(

@@ -145,7 +145,7 @@ def test_what_is_no_name_of_an_image(digest, name):
 
 def test_what_is_no_digest_is_not_handed_on(digest, server):
     server.answer("/v2/web/manifests/1.0", found("latest # comment"))
-    assert "named no digest" in fails(digest, f"{server.netloc}/web:1.0")
+    assert "names no digest" in fails(digest, f"{server.netloc}/web:1.0")
 
 
 def test_nobody_there(digest, server):

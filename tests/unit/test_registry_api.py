@@ -163,6 +163,13 @@ def test_digests_are_checked(api, server, reference, answer, says):
         api.manifest("a/b", reference)
 
 
+@pytest.mark.parametrize("digest", ["x", "sha256:abc", "md5:" + "1" * 32, "sha256:" + "A" * 64, "../../x"])
+def test_a_digest_that_is_none_is_not_handed_on(api, server, digest):
+    server.answer(LATEST, manifest(digest=digest))
+    with pytest.raises(AnswerError, match="names no digest"):
+        api.head("a/b", "1.0")
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"<html>", b"null", b"[" * 100000, b"\xff"])
 def test_a_manifest_that_is_none(api, server, content):
     server.answer(LATEST, manifest(content, f"sha256:{hashlib.sha256(content).hexdigest()}"))
