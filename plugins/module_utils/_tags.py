@@ -61,6 +61,13 @@ def parse_source(text, registry, repository):
     return Source(repository if name is None else full_name(registry, name), reference)
 
 
+def siblings(pool, repository, tags, digest, but):
+    """The other tags that point to the same digest, sorted."""
+    others = sorted(tag for tag in tags if tag != but)
+    heads = pool.map(lambda api, tag: api.head(repository, tag), others)
+    return [tag for tag, head in zip(others, heads) if head is not None and head.digest == digest]
+
+
 class Promotion:
     """Brings a manifest, and all that it needs, from one repository of a registry into another, and points a tag at it.
 
