@@ -42,7 +42,7 @@ lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, change
 	@$(TOOLS) scripts/lint
 
 unit: deps-dev ## Run the unit tests
-	@$(TOOLS) pytest tests/unit
+	@$(TOOLS) pytest --numprocesses auto --dist worksteal tests/unit
 
 docs: deps-dev ## Check that every role and plugin has documentation that ansible-doc can show
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" tests/docs
