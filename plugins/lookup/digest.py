@@ -118,7 +118,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust, check_timeout
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
 
@@ -131,8 +131,7 @@ def check(options, references):
     for one, other in _TOGETHER:
         if (options[one] is None) != (options[other] is None):
             raise InputError(f"{one} and {other} go together, and only one of them is given")
-    if options["timeout"] < 1:
-        raise InputError(f"timeout is {options['timeout']}", "Give seconds, 1 or more")
+    check_timeout(options["timeout"])
     registries = sorted({reference.registry.name for reference in references})
     if options["username"] is not None and len(registries) > 1:
         # The password of one registry is not for another.

@@ -31,6 +31,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._errors import Inpu
 BODY_LIMIT = 4 << 20
 
 _CHUNK = 64 << 10
+_LONGEST_TIMEOUT = 86400  # seconds
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 _BUSY = frozenset([429, 502, 503, 504])
@@ -63,6 +64,12 @@ class UnreachableError(RegistryError):
 
 class AnswerError(RegistryError):
     """An answer came that breaks the rules: cut short, too long, not HTTP, a redirect that leads nowhere."""
+
+
+def check_timeout(seconds):
+    """Raises InputError for a time limit that is none."""
+    if not 1 <= seconds <= _LONGEST_TIMEOUT:
+        raise InputError(f"timeout is {seconds}", f"Give seconds, from 1 to {_LONGEST_TIMEOUT}")
 
 
 class Response:

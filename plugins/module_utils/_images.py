@@ -27,6 +27,8 @@ _IMAGE_CONFIGS = frozenset(
     ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"]
 )
 _CREATED = "org.opencontainers.image.created"
+# How deep an index may hold indexes.
+MOST_LEVELS = 8
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -70,47 +72,66 @@ class Describer:
         self._lock = threading.Lock()
         self._described = {}
 
-    def describe(self, api, repository, digest):
+    def describe(self, api, repository, digest, level=0):
         """The facts of a manifest, or None where it is gone."""
+        place = repository, digest
+
+        def look():
+            return repository, self._describe(api, repository, digest, level)
+
+        # What is whole is the same everywhere. What an index lacks may be gone in one repository alone.
+        found_in, facts = self._once(digest, look)
+        if found_in != repository and not (facts and facts["whole"]):
+            _found_in, facts = self._once(place, look)
+        return facts
+
+    def _once(self, key, function):
         with self._lock:
-            future = self._described.get(digest)
+            future = self._described.get(key)
             mine = future is None
             if mine:
-                future = self._described[digest] = concurrent.futures.Future()
+                future = self._described[key] = concurrent.futures.Future()
         if mine:
             try:
-                future.set_result(self._describe(api, repository, digest))
+                future.set_result(function())
             except Exception as error:  # noqa: BLE001 - whoever waits for the same manifest gets it, too
                 future.set_exception(error)
         return future.result()
 
-    def _describe(self, api, repository, digest):
+    def _describe(self, api, repository, digest, level):
         manifest = api.manifest(repository, digest)
         if manifest is None:
             return None
-        if manifest.media_type in INDEXES:
-            return self._of_index(api, repository, manifest)
+        if manifest.media_type in INDEXES and level <= MOST_LEVELS:
+            return self._of_index(api, repository, manifest, level)
         if manifest.media_type in (DOCKER_MANIFEST, OCI_MANIFEST):
             return self._of_manifest(api, repository, manifest)
-        return _facts("unknown", {digest: len(manifest.content)})
+        return _facts("unknown", {digest: len(manifest.content)}, whole=level <= MOST_LEVELS)
 
-    def _of_index(self, api, repository, manifest):
+    def _of_index(self, api, repository, manifest, level):
         sizes = {manifest.digest: len(manifest.content)}
-        platforms, created, labels = [], "", {}
+        platforms, created, labels, whole = [], "", {}, True
         for descriptor in manifest.children:
             if descriptor["digest"] == manifest.digest:
                 continue
             # A child that was deleted, or never pushed, leaves the others as they are.
-            child = self.describe(api, repository, descriptor["digest"]) or _facts("unknown", {})
+            child = self.describe(api, repository, descriptor["digest"], level + 1)
+            child = child or _facts("unknown", {}, whole=False)
+            whole = whole and child["whole"]
             sizes.update(child["sizes"])
-            platform = _platform(descriptor.get("platform") or {})
+            platform = _platform(descriptor.get("platform"))
             if child["kind"] == "image" and platform != "unknown/unknown":
                 platforms += [platform] if platform else child["platforms"]
                 created, labels = created or child["created"], labels or child["labels"]
         annotations = _texts(manifest.document.get("annotations"))
         kind = "image" if platforms else "artifact"
         return _facts(
-            kind, sizes, platforms=sorted(set(platforms)), created=annotations.get(_CREATED) or created, labels=labels
+            kind,
+            sizes,
+            platforms=sorted(set(platforms)),
+            created=annotations.get(_CREATED) or created,
+            labels=labels,
+            whole=whole,
         )
 
     def _of_manifest(self, api, repository, manifest):
@@ -118,7 +139,7 @@ class Describer:
         sizes.update({blob["digest"]: _size(blob) for blob in manifest.blobs})
         config, document = manifest.config or {}, manifest.document
         annotations = _texts(document.get("annotations"))
-        if config.get("mediaType") not in _IMAGE_CONFIGS or document.get("artifactType"):
+        if str(config.get("mediaType")) not in _IMAGE_CONFIGS or document.get("artifactType"):
             artifact_type = document.get("artifactType") or config.get("mediaType")
             return _facts(
                 "artifact",
@@ -139,7 +160,7 @@ class Describer:
 
 def _facts(kind, sizes, **more):
     facts = {"kind": kind, "sizes": sizes, "platforms": [], "created": "", "labels": {}, "artifact_type": ""}
-    return {**facts, **more}
+    return {**facts, "whole": True, **more}
 
 
 def kind_of(tag, facts):
@@ -159,6 +180,7 @@ def _size(descriptor):
 
 
 def _platform(fields):
+    fields = fields if isinstance(fields, dict) else {}
     parts = [fields.get(name) for name in ("os", "architecture", "variant")]
     return "/".join(part for part in parts if isinstance(part, str) and part)
 

@@ -10,8 +10,8 @@ import contextlib
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust, check_timeout
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
 
@@ -44,8 +44,7 @@ class RegistryModule(AnsibleModule):
 
     def registry(self):
         """The Registry of the options. Raises InputError, also for a time limit that is none."""
-        if self.params["timeout"] < 1:
-            raise InputError(f"timeout is {self.params['timeout']}", "Give seconds, 1 or more")
+        check_timeout(self.params["timeout"])
         return parse_registry(self.params["registry"])
 
     def given_credential(self):

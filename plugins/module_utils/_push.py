@@ -189,6 +189,9 @@ class Engine:
         with _explained(f"can't say what {name} is", "Look at the name of the image, and at the log of the engine"):
             try:
                 inspected = self._api.inspect_image(name)
+                if not isinstance(inspected, dict) or "Id" not in inspected:
+                    # A name such as ../images leads elsewhere in the engine's API.
+                    return None
                 if self._keeps_manifests:
                     inspected["Manifests"] = self._manifests(inspected["Id"])
             except NotFound:

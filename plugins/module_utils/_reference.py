@@ -149,7 +149,7 @@ def parse_reference(text):
     if _IDENTIFIER.fullmatch(text):
         raise InputError(f"{text!r} is the identifier of a local image", "Name the image by its repository")
     name, _at, digest = text.partition("@")
-    name, tag = _without_tag(name)
+    name, tag = split_tag(name)
     registry, repository = _split_name(name)
     check_repository(repository, text)
     if tag is not None:
@@ -159,7 +159,7 @@ def parse_reference(text):
     return Reference(registry, repository, (_DEFAULT_TAG if tag is None and not digest else tag or ""), digest)
 
 
-def _without_tag(name):
+def split_tag(name):
     """(name, tag), where the tag is None if there is none: a colon before the last slash separates a port."""
     colon = name.rfind(":")
     return (name, None) if colon <= name.rfind("/") else (name[:colon], name[colon + 1 :])
@@ -216,6 +216,15 @@ def is_repository(text):
 
 def is_tag(text):
     return bool(_TAG.fullmatch(text))
+
+
+def fits_digest(text):
+    """Whether it is a digest that registries know."""
+    try:
+        check_digest(text)
+    except InputError:
+        return False
+    return True
 
 
 def is_digest(text):

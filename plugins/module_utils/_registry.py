@@ -26,6 +26,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._errors import Inpu
 from ansible_collections.wharf.registry.plugins.module_utils._http import BODY_LIMIT, AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     check_digest,
+    fits_digest,
     is_digest,
     is_repository,
     is_tag,
@@ -36,17 +37,21 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 INDEXES = frozenset([DOCKER_LIST, OCI_INDEX])
+KNOWN_TYPES = frozenset([DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX])
+_SIGNED_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 # A registry converts or hides what is not asked for by its type, so all of them are, at each request.
 _ACCEPT = f"{DOCKER_MANIFEST}, {DOCKER_LIST}, {OCI_MANIFEST}, {OCI_INDEX}"
 
 _API_HEADER = "Docker-Distribution-Api-Version"
 _DIGEST_HEADER = "Docker-Content-Digest"
+# What a token has to allow; what is not named here changes something.
+_ACTIONS = {"GET": "read", "HEAD": "read", "DELETE": "delete"}
 # Bytes of one page of a list: some hundred thousand names.
 _LIST_LIMIT = 64 << 20
 # The most that registries give at once.
 _PAGE = 1000
-# The most pages of one list, against a server that always has a next one.
-_MOST_PAGES = 100000
+# The most pages of what belongs to one manifest.
+_MOST_REFERRERS = 100
 
 
 class DeniedError(RegistryError):
@@ -71,8 +76,25 @@ class Manifest:
     def __init__(self, content, digest, media_type):
         self.content = content
         self.digest = digest
-        self.media_type = media_type
         self._document = None
+        self.media_type = media_type if media_type in KNOWN_TYPES else self._type_by_content(media_type)
+
+    def _type_by_content(self, media_type):
+        """Registries without a database of types, such as static ones, say application/json of all manifests."""
+        if not self.looks_like_one:
+            return media_type
+        named = self.document.get("mediaType")
+        if named is None and media_type in ("application/json", "application/octet-stream", "text/plain"):
+            return OCI_INDEX if "manifests" in self.document else OCI_MANIFEST
+        return named if named in KNOWN_TYPES else media_type
+
+    @property
+    def looks_like_one(self):
+        """Whether it is a JSON object with what all manifests have."""
+        try:
+            return bool({"schemaVersion", "mediaType"} & set(self.document))
+        except AnswerError:
+            return False
 
     @property
     def document(self):
@@ -108,7 +130,12 @@ class Manifest:
         if self.is_index:
             return []
         config = [] if self.config is None else [self.config]
-        return config + [layer for layer in self._descriptors("layers") if not layer.get("urls")]
+        return config + [layer for layer in self.layers if not layer.get("urls")]
+
+    @property
+    def layers(self):
+        """The descriptors of all layers. Raises AnswerError."""
+        return [] if self.is_index else self._descriptors("layers")
 
     def _descriptors(self, name):
         found = self.document.get(name)
@@ -118,7 +145,8 @@ class Manifest:
 
     def _checked(self, descriptors):
         for descriptor in descriptors:
-            if not isinstance(descriptor, dict) or not isinstance(descriptor.get("digest"), str):
+            digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
+            if not isinstance(digest, str) or not fits_digest(digest):
                 raise AnswerError(f"the manifest {self.digest} refers to something without a digest", "Push it again")
         return descriptors
 
@@ -218,10 +246,17 @@ class Api:
         if response.status != 200:
             raise self._no(response, f"read {_named(repository, reference)}")
         digest = response.headers.get(_DIGEST_HEADER) or (reference if is_digest(reference) else "")
-        digest = digest or _digest(response.body)
+        told, digest = bool(digest), digest or _digest(response.body)
         self._check_claim(repository, reference, digest)
-        self._check_content(repository, digest, response.body)
-        return Manifest(response.body, digest, response.headers.get_content_type())
+        media_type = response.headers.get_content_type()
+        # The digest of the first schema leaves the signatures out that lie in its content.
+        if media_type != _SIGNED_SCHEMA_1:
+            self._check_content(repository, digest, response.body)
+        manifest = Manifest(response.body, digest, media_type)
+        if not told and not manifest.looks_like_one:
+            # Any web server answers 200 to anything.
+            raise AnswerError(f"{self.registry.name} answers, but not with a manifest", "Look whether it is a registry")
+        return manifest
 
     def put_manifest(self, repository, reference, manifest):
         """Puts a manifest under a tag or its digest, and checks what the registry made of it."""
@@ -258,10 +293,19 @@ class Api:
 
         Registries without it have such things under a tag that is made of the digest.
         """
-        response = self._ask("GET", f"/v2/{repository}/referrers/{digest}", repository, headers={"Accept": OCI_INDEX})
-        if response.status != 200 or response.headers.get_content_type() != OCI_INDEX:
-            return None
-        return Manifest(response.body, f"of the referrers of {digest}", OCI_INDEX).children
+        target, found = f"/v2/{repository}/referrers/{digest}", []
+        for _page in range(_MOST_REFERRERS):
+            response = self._ask("GET", target, repository, headers={"Accept": OCI_INDEX})
+            if response.status == 429 or response.status >= 500 or (found and response.status != 200):
+                raise self._no(response, f"list what belongs to {_named(repository, digest)}")
+            if response.status != 200 or response.headers.get_content_type() != OCI_INDEX:
+                return None
+            found += Manifest(response.body, f"of the referrers of {digest}", OCI_INDEX).children
+            link = _next(response)
+            if link is None:
+                return found
+            target = self._target(response, link)
+        raise AnswerError(f"{self.registry.name} never ends the list of what belongs to {digest}")
 
     # --- blobs --------------------------------------------------------------------------------------------------------
 
@@ -335,7 +379,7 @@ class Api:
         sent may hold headers, body, limit (bytes of the answer) and mount_from (the other repository that it reads).
         """
         # Tokens differ by repository and by whether something is written; Basic is the same for all.
-        purpose = repository, method in ("GET", "HEAD"), sent.pop("mount_from", "")
+        purpose = repository, _ACTIONS.get(method, "change"), sent.pop("mount_from", "")
         request = functools.partial(self._send, method, target, **sent)
         response = request(self._authorizations.get(purpose) or self._authorizations.get("basic"))
         return self._authorized(response, request, purpose) if response.status == 401 else response
@@ -356,19 +400,25 @@ class Api:
             raise self._no_way_in(response)
         response = request(authorization)
         if response.status == 401:
+            if authorization.startswith("Bearer ") and purpose is not None:
+                # The token server took the login, and gave less than this needs.
+                repository = purpose[0]
+                raise DeniedError(
+                    f"{self.registry.name} answered 401: {self._who()} may not "
+                    f"{purpose[1]} {repository or 'this'}{said(response)}",
+                    "Look at the name of the repository, and use a user with the access that this needs",
+                )
             raise self._refused(f"it answered 401{said(response)}")
         self._authorizations["basic" if authorization.startswith("Basic ") else purpose] = authorization
         return response
 
     def _pages(self, target, name, what, repository=""):
         """Yields the names of a list that may come in pages."""
-        seen = set()
-        for _page in range(_MOST_PAGES):
-            if target in seen:
-                raise AnswerError(f"{self.registry.name} lists {what} in a circle", "Look at the proxy before it")
-            seen.add(target)
+        asked, known = set(), set()
+        while True:
+            asked.add(target)
             response = self._ask("GET", target, repository, limit=_LIST_LIMIT)
-            if response.status == 400 and "n=" in target and len(seen) == 1:
+            if response.status == 400 and "n=" in target and len(asked) == 1:
                 # One that gives less at once than others.
                 target = target.partition("?")[0]
                 continue
@@ -376,12 +426,16 @@ class Api:
                 raise _AbsentError(f"it answered 404 when asked to list {what}")
             if response.status != 200:
                 raise self._no(response, f"list {what}")
-            yield from self._names(response, name, what)
+            names = [one for one in self._names(response, name, what) if one not in known]
+            known.update(names)
+            yield from names
             link = _next(response)
             if link is None:
                 return
             target = self._target(response, link)
-        raise AnswerError(f"{self.registry.name} never ends the list of {what}", "Look at the proxy before it")
+            # Each page must bring something, or it would never end.
+            if target in asked or not names:
+                raise AnswerError(f"{self.registry.name} lists {what} in a circle", "Look at the proxy before it")
 
     def _names(self, response, name, what):
         try:
@@ -451,9 +505,9 @@ class Api:
         return f"user {username!r}" if username else "this client"
 
     def _refused(self, why):
-        who = self._who() if self._credential and self._credential.username else "the stored identity token"
+        unnamed = self._credential is not None and not self._credential.username
         return RefusedError(
-            f"{self.registry.name} refuses {who}: {why}",
+            f"{self.registry.name} refuses {'the stored identity token' if unnamed else self._who()}: {why}",
             "Correct the name or the password; one that worked before was changed or revoked",
         )
 

@@ -9,9 +9,16 @@ import uuid
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._images import full_name, subject_of
-from ansible_collections.wharf.registry.plugins.module_utils._reference import check_digest, check_tag, is_digest
+from ansible_collections.wharf.registry.plugins.module_utils._images import MOST_LEVELS, full_name, subject_of
+from ansible_collections.wharf.registry.plugins.module_utils._reference import (
+    check_digest,
+    check_tag,
+    is_digest,
+    split_tag,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._registry import (
+    INDEXES,
+    KNOWN_TYPES,
     OCI_MANIFEST,
     ConflictError,
     RequestError,
@@ -23,8 +30,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._registry import (
 _NOBODYS = "sha256:" + "0" * 64
 _CONFIG = b"{}"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-# How deep an index may hold indexes.
-_MOST_LEVELS = 8
+# The most manifests that may belong to one image, against a registry that always has another one.
+_MOST_REFERRERS = 1000
 
 
 class Source:
@@ -48,16 +55,19 @@ def parse_source(text, registry, repository):
     name, at, digest = rest.partition("@")
     if at:
         # With both, the digest says more.
-        name, reference = name.partition(":")[0], digest
+        name, tag = split_tag(name)
+        if tag is not None:
+            check_tag(tag)
+        reference = digest
     elif rest.startswith(("sha256:", "sha384:", "sha512:")):
         name, reference = None, rest
-    elif ":" in rest:
-        name, _colon, reference = rest.rpartition(":")
-    elif "/" in rest:
-        raise InputError(f"source is {text!r}, which names no tag", "Give repository:tag or repository@digest")
     else:
-        name, reference = None, rest
-    (check_digest if is_digest(reference) else check_tag)(reference)
+        name, reference = split_tag(rest)
+        if reference is None:
+            if "/" in rest:
+                raise InputError(f"source is {text!r}, which names no tag", "Give repository:tag or repository@digest")
+            name, reference = None, rest
+    (check_digest if at or is_digest(reference) else check_tag)(reference)
     return Source(repository if name is None else full_name(registry, name), reference)
 
 
@@ -69,29 +79,95 @@ def siblings(pool, repository, tags, digest, but):
 
 
 class Promotion:
-    """Brings a manifest, and all that it needs, from one repository of a registry into another, and points a tag at it.
+    """Brings a manifest, and all that belongs to it, from one repository of a registry into another.
 
-    The tag is written last: wherever it is interrupted, the tag is at the old manifest or at the new one, whole.
+    Whoever points a tag at it does so at the end: wherever it is interrupted, the tag is at the former manifest or
+    at the new one, whole. overwrite says whether signatures that are in the other repository and not in this one may
+    be lost.
     """
 
-    def __init__(self, api, source, repository):
+    def __init__(self, api, source, repository, overwrite=False):
         self._api = api
         self._source = source
         self._repository = repository
+        self._overwrite = overwrite
         self._blobs = set()
         self._manifests = set()
 
-    def copy(self, manifest):
-        """Everything but the tag: blobs, children, and the signatures that belong to them."""
+    def missing(self, manifest):
+        """[(reference, Manifest)] of what belongs to a manifest and its children, and is not in the other repository.
+
+        These are signatures, attestations and other referrers, and theirs in turn. Raises ConflictError.
+        """
+        if self._source.repository == self._repository:
+            return []
+        tags = [tag for tag in self._api.tags(self._source.repository) or [] if subject_of(tag)]
+        missing, known, lists = [], set(), True
+        waiting = self._with_children(manifest)
+        while waiting:
+            digest = waiting.pop()
+            if digest in known:
+                continue
+            known.add(digest)
+            if len(known) > _MOST_REFERRERS:
+                raise AnswerError(f"{self._source} has more than {_MOST_REFERRERS} referrers", "Remove some")
+            listed = self._api.referrers(self._source.repository, digest) if lists else None
+            # One that keeps no list for one manifest keeps none at all.
+            lists = listed is not None
+            named = sorted(tag for tag in tags if subject_of(tag) == digest)
+            for reference in [*named, *(descriptor["digest"] for descriptor in listed or [])]:
+                found = self._read(reference)
+                if not self._is_there(reference, found):
+                    missing.append((reference, found))
+                waiting += self._with_children(found)
+        return missing
+
+    def _with_children(self, manifest, level=0):
+        """The digests of a manifest and of all below it."""
+        if level > MOST_LEVELS:
+            raise AnswerError(f"{self._source} holds indexes more than {MOST_LEVELS} deep", "Push it anew")
+        digests = [manifest.digest]
+        for descriptor in manifest.children:
+            if descriptor.get("mediaType") in INDEXES:
+                digests += self._with_children(self._read(descriptor["digest"]), level + 1)
+            else:
+                digests.append(descriptor["digest"])
+        return digests
+
+    def _is_there(self, reference, manifest):
+        """Whether the other repository has all of it. Raises ConflictError where something would be lost."""
+        if is_digest(reference):
+            return self._api.head(self._repository, reference) is not None
+        there = self._api.manifest(self._repository, reference)
+        if there is None:
+            return False
+        ours, theirs = _parts(manifest), _parts(there)
+        if not (ours <= theirs or theirs <= ours or self._overwrite):
+            raise ConflictError(
+                f"{self._api.registry.name}: {self._repository}:{reference} holds signatures ({there.digest}) that "
+                f"{self._source.repository} has not ({manifest.digest})",
+                "Sign it there, or set overwrite to true where those of the source are meant",
+            )
+        return ours <= theirs
+
+    def copy(self, manifest, belonging):
+        """Brings the manifest, and what `missing` returned."""
         if self._source.repository == self._repository:
             return
+        if manifest.media_type not in KNOWN_TYPES:
+            raise RegistryError(
+                f"{self._api.registry.name}: {self._source} has the media type {manifest.media_type}",
+                "Only images and artefacts in the formats of Docker (version 2, schema 2) and OCI can be promoted",
+            )
         self._copy(manifest, 0)
-        self._copy_signatures()
+        for reference, found in belonging:
+            self._copy(found, 0)
+            self._api.put_manifest(self._repository, reference, found)
 
     def _copy(self, manifest, level):
         """The blobs and children of a manifest. The manifest itself is for the caller to put."""
-        if level > _MOST_LEVELS:
-            raise AnswerError(f"{self._source} holds indexes more than {_MOST_LEVELS} deep", "Push it anew")
+        if level > MOST_LEVELS:
+            raise AnswerError(f"{self._source} holds indexes more than {MOST_LEVELS} deep", "Push it anew")
         self._manifests.add(manifest.digest)
         for blob in manifest.blobs:
             if blob["digest"] not in self._blobs:
@@ -99,15 +175,16 @@ class Promotion:
                 self._blobs.add(blob["digest"])
         for descriptor in manifest.children:
             if descriptor["digest"] not in self._manifests:
-                child = self._read(descriptor["digest"])
+                child = self._read(descriptor["digest"], manifest)
                 self._copy(child, level + 1)
                 self._api.put_manifest(self._repository, child.digest, child)
 
-    def _read(self, reference):
+    def _read(self, reference, parent=None):
         manifest = self._api.manifest(self._source.repository, reference)
         if manifest is None:
+            named_by = f"{self._source}" if parent is None else f"{self._source.repository}@{parent.digest}"
             raise AnswerError(
-                f"{self._api.registry.name}: {self._source} needs {reference}, which {self._source.repository} has not",
+                f"{self._api.registry.name}: {named_by} needs {reference}, which {self._source.repository} has not",
                 "Push the source again, whole",
             )
         return manifest
@@ -123,28 +200,10 @@ class Promotion:
             f"Look whether the user may pull from {self._source.repository}, and whether the blob is there",
         )
 
-    def _copy_signatures(self):
-        """What belongs to the manifests that were copied. It may have signatures of its own, and so it goes on."""
-        tags = self._api.tags(self._source.repository) or []
-        waiting = {tag for tag in tags if subject_of(tag)}
-        asked, lists = set(), True
-        while asked != self._manifests:
-            for digest in sorted(self._manifests - asked):
-                asked.add(digest)
-                for tag in sorted(tag for tag in waiting if subject_of(tag) == digest):
-                    waiting.discard(tag)
-                    self._copy_with(tag)
-                listed = self._api.referrers(self._source.repository, digest) if lists else None
-                # One that keeps no list for one manifest keeps none at all.
-                lists = listed is not None
-                for descriptor in listed or []:
-                    if descriptor["digest"] not in self._manifests:
-                        self._copy_with(descriptor["digest"])
 
-    def _copy_with(self, reference):
-        manifest = self._read(reference)
-        self._copy(manifest, 0)
-        self._api.put_manifest(self._repository, reference, manifest)
+def _parts(manifest):
+    """What a list of signatures or of referrers holds: each is a layer or a child of it."""
+    return {descriptor["digest"] for descriptor in [*manifest.children, *manifest.layers]}
 
 
 class Removal:
@@ -161,8 +220,20 @@ class Removal:
 
     def remove(self, digest):
         """Removes the tag, which was seen at this digest. Raises ConflictError where it has moved since."""
+        if not self._is_there(digest):
+            return
         if not self._natively(digest):
             self._by_throw_away(digest)
+
+    def _is_there(self, digest):
+        """Whether the tag is still there. Raises ConflictError where it is at something else by now."""
+        now = self._api.head(self._repository, self._tag)
+        if now is not None and now.digest != digest:
+            raise ConflictError(
+                f"{self._name} was moved from {digest} to {now.digest} while it was to be removed",
+                "Nothing was changed: look who pushes there, and run it again",
+            )
+        return now is not None
 
     def _natively(self, digest):
         """Whether the registry has deleted the tag by its name, which version 2 can't."""
@@ -183,19 +254,24 @@ class Removal:
         original = self._api.manifest(self._repository, digest)
         throw_away = self._make_throw_away()
         # As late as can be: who moves the tag between this look and the next request is overtaken.
-        now = self._api.head(self._repository, self._tag)
-        if now is None:
+        if not self._is_there(digest):
             return
-        if now.digest != digest:
-            raise ConflictError(
-                f"{self._name} was moved from {digest} to {now.digest} while it was to be removed",
-                "Nothing was changed: look who pushes there, and run it again",
+        if original is None:
+            raise AnswerError(
+                f"{self._name} points to {digest}, which can't be read", "Push it again, and remove it then"
             )
-        self._api.put_manifest(self._repository, self._tag, throw_away)
         try:
+            # Where no answer comes, the tag may have moved all the same.
+            self._api.put_manifest(self._repository, self._tag, throw_away)
             self._delete(throw_away.digest)
-        except RegistryError:
-            self._put_back(original, throw_away)
+        except BaseException as failure:
+            try:
+                self._put_back(original, throw_away)
+            except RegistryError as error:
+                raise RegistryError(
+                    f"{self._name} could not be removed ({failure}), nor be put back to {digest} ({error.message})",
+                    f"It may point to an empty manifest now: run it again, or point it to {digest}",
+                ) from None
             raise
 
     def _delete(self, digest):
@@ -206,7 +282,7 @@ class Removal:
 
     def _put_back(self, original, throw_away):
         now = self._api.head(self._repository, self._tag)
-        if original is not None and now is not None and now.digest == throw_away.digest:
+        if now is not None and now.digest == throw_away.digest:
             self._api.put_manifest(self._repository, self._tag, original)
 
     def _make_throw_away(self):

@@ -40,7 +40,7 @@ options:
     default: names
   connections:
     description:
-      - Number of connections that ask at the same time.
+      - Number of connections that ask at the same time, 1 to 64.
     type: int
     default: 8
 extends_documentation_fragment:
@@ -146,7 +146,7 @@ repositories:
           type: dict
 """
 
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._images import (
     Describer,
     find_repositories,
@@ -156,6 +156,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._images import (
 )
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
+
+MOST_CONNECTIONS = 64
 
 
 def list_tags(pool, repositories, patterns):
@@ -170,7 +172,14 @@ def look_at(pool, listed, describer):
     """Yields a dictionary for each tag in the order of the list, or None for one that has gone meanwhile."""
 
     def look(api, place):
-        repository, tag = place
+        try:
+            return look_at_tag(api, *place)
+        except RegistryError as error:
+            # One of thousands: which it is must be said.
+            error.message = f"{api.registry.name}: {place[0]}:{place[1]}: {error.message}"
+            raise
+
+    def look_at_tag(api, repository, tag):
         head = api.head(repository, tag)
         if head is None:
             return None
@@ -188,8 +197,8 @@ def look_at(pool, listed, describer):
 
 def run(module):
     make_api = module.apis()
-    if module.params["connections"] < 1:
-        raise InputError(f"connections is {module.params['connections']}", "Give 1 or more")
+    if not 1 <= module.params["connections"] <= MOST_CONNECTIONS:
+        raise InputError(f"connections is {module.params['connections']}", f"Give 1 to {MOST_CONNECTIONS}")
     with Pool(make_api, module.params["connections"]) as pool:
         (repositories,) = pool.map(find_repositories, [module.params["repositories"]])
         listed = list_tags(pool, repositories, module.params["tags"])

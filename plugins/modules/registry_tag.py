@@ -42,7 +42,8 @@ options:
     default: present
   overwrite:
     description:
-      - Whether a tag that points to another image may be moved. With V(false), this is an error that names both.
+      - Whether a tag that points to another image may be moved. With V(false), this is an error that names both. The
+        same holds for tags with signatures in the other repository, where some of those would be lost.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -117,6 +118,13 @@ siblings:
   returned: success
   type: list
   elements: str
+brought:
+  description:
+    - Tags and digests of signatures, attestations and other referrers that were taken over with the image, or that a
+      promotion before had not taken over because they came later.
+  returned: success
+  type: list
+  elements: str
 """
 
 import contextlib
@@ -127,6 +135,15 @@ from ansible_collections.wharf.registry.plugins.module_utils._module import Regi
 from ansible_collections.wharf.registry.plugins.module_utils._reference import check_tag
 from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError, Pool
 from ansible_collections.wharf.registry.plugins.module_utils._tags import Promotion, Removal, parse_source, siblings
+
+
+def check_overwrite(module, api, name, held, wanted):
+    """Raises ConflictError where a tag that holds another image may not be moved."""
+    if held and held != wanted and not module.params["overwrite"]:
+        raise ConflictError(
+            f"{api.registry.name}: {name} points to {held}, and not to {wanted}",
+            "Give the new image a tag of its own, or set overwrite to true where the tag is meant to move",
+        )
 
 
 def point(module, api, repository, tag):
@@ -140,32 +157,45 @@ def point(module, api, repository, tag):
         )
     before = api.head(repository, tag)
     previous = before.digest if before else ""
-    changed = previous != manifest.digest
-    if changed and previous and not module.params["overwrite"]:
-        raise ConflictError(
-            f"{api.registry.name}: {repository}:{tag} points to {previous}, and not to {manifest.digest}",
-            "Give the new image a tag of its own, or set overwrite to true where the tag is meant to move",
-        )
-    if changed and not module.check_mode:
-        Promotion(api, source, repository).copy(manifest)
-        api.put_manifest(repository, tag, manifest)
-    return changed, previous, manifest.digest, manifest.media_type, []
+    check_overwrite(module, api, f"{repository}:{tag}", previous, manifest.digest)
+    promotion = Promotion(api, source, repository, module.params["overwrite"])
+    missing = promotion.missing(manifest)
+    moves = previous != manifest.digest
+    if (moves or missing) and not module.check_mode:
+        promotion.copy(manifest, missing)
+        if moves:
+            # The copy may have taken long, and somebody may have made the tag meanwhile.
+            now = api.head(repository, tag)
+            check_overwrite(module, api, f"{repository}:{tag}", now.digest if now else "", manifest.digest)
+            api.put_manifest(repository, tag, manifest)
+    return {
+        "changed": moves or bool(missing),
+        "digest": manifest.digest,
+        "previous_digest": previous,
+        "media_type": manifest.media_type,
+        "brought": sorted(reference for reference, _manifest in missing),
+    }
 
 
 def remove(module, api, pool, repository, tag):
     """Removes the tag, and returns the results. Raises RegistryError."""
     before = api.head(repository, tag)
     if before is None:
-        return False, "", "", "", []
+        return {}
     shared = siblings(pool, repository, api.tags(repository) or [], before.digest, tag)
     if not module.check_mode:
+        original = api.manifest(repository, before.digest) if shared else None
         Removal(api, repository, tag).remove(before.digest)
-        if shared and api.head(repository, before.digest) is None:
-            raise RegistryError(
-                f"{api.registry.name}: {before.digest} of {repository} is gone, which {', '.join(shared)} pointed to",
-                "Somebody deleted it by its digest at the same time: push it again",
-            )
-    return True, before.digest, "", before.media_type, shared
+        if original is not None and api.head(repository, before.digest) is None:
+            # A registry that deletes a tag by deleting what it points to, or somebody who did it at the same time.
+            for sibling in shared:
+                api.put_manifest(repository, sibling, original)
+    return {
+        "changed": True,
+        "previous_digest": before.digest,
+        "media_type": before.media_type,
+        "siblings": shared,
+    }
 
 
 def run(module):
@@ -178,16 +208,14 @@ def run(module):
             results = point(module, api, repository, tag)
         else:
             results = remove(module, api, pool, repository, tag)
-    changed, previous, digest, media_type, shared = results
+    nothing = {"changed": False, "digest": "", "previous_digest": "", "media_type": "", "siblings": [], "brought": []}
+    results = {**nothing, **results}
     name = f"{api.registry.name}/{repository}:{tag}"
-    module.exit_json(
-        changed=changed,
-        digest=digest,
-        previous_digest=previous,
-        media_type=media_type,
-        siblings=shared,
-        diff={"before": {"digest": previous}, "after": {"digest": digest}, "before_header": name, "after_header": name},
-    )
+    before = {"digest": results["previous_digest"]}
+    after = {"digest": results["digest"]}
+    if results["brought"]:
+        before["missing"], after["missing"] = results["brought"], []
+    module.exit_json(**results, diff={"before": before, "after": after, "before_header": name, "after_header": name})
 
 
 def main():
