@@ -49,7 +49,8 @@ options:
     default: false
   timeout:
     description:
-      - Seconds that one request may take, from the connection to the last byte. A registry that is busy (429, 500, 502,
+      - Seconds that one request may take, 1 to 86400: as many for the connection to each address of the name, and as
+        many from the request to the last byte. A registry that is busy (429, 500, 502,
         503, 504) is asked up to three times, and its C(Retry-After) is kept where it fits into the same number of
         seconds.
       - Credential helpers are given as long for each answer.

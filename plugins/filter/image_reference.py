@@ -39,7 +39,8 @@ EXAMPLES = r"""
 - name: Refuse a compose file with an image of a foreign registry
   vars:
     compose: "{{ lookup('ansible.builtin.file', 'compose.yml') | from_yaml }}"
-    images: "{{ compose.services.values() | map(attribute='image') | map('wharf.registry.image_reference') }}"
+    images: "{{ compose.services.values() | selectattr('image', 'defined') | map(attribute='image')
+      | map('wharf.registry.image_reference') }}"
     foreign: "{{ images | rejectattr('registry', 'equalto', 'registry.example.com') | map(attribute='reference') }}"
   ansible.builtin.assert:
     that: foreign | length == 0

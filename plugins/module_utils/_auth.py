@@ -19,12 +19,13 @@ _CLIENT_ID = "wharf.registry"
 _TOKEN_LIMIT = 1 << 20
 # What a token is worth when the server does not say, and the least that clients reckon with, in seconds.
 _LEAST_LIFE = 60
+_LONGEST_LIFE = 10 * 365 * 86400
 # A token is not used in its last seconds: the request has to arrive, and clocks differ.
 _MARGIN = 10
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"\s*,?\s*({_WORD})(?=\s|,|$)\s*")
-_PARAMETER = re.compile(rf'\s*,?\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)")
+_PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 
 class RefusedError(RegistryError):
@@ -132,7 +133,10 @@ class Authenticator:
         return token
 
     def _check_realm(self, response, realm):
-        scheme, netloc = urllib.parse.urlsplit(realm)[:2]
+        try:
+            scheme, netloc = urllib.parse.urlsplit(realm)[:2]
+        except ValueError:
+            scheme = netloc = ""
         if scheme not in ("http", "https") or not netloc:
             raise AnswerError(
                 f"{self._registry} names no token server that can be asked", "Correct auth.token.realm of the registry"
@@ -198,7 +202,7 @@ class Authenticator:
                 f"The token server {server} answered without a token",
                 "Look what auth.token.realm of the registry names",
             )
-        return token, max(life, _LEAST_LIFE)
+        return token, life if _LEAST_LIFE < life < _LONGEST_LIFE else _LEAST_LIFE
 
 
 def said(response):

@@ -79,13 +79,21 @@ def _expectations(document):
     yield "auths", isinstance(auths, (dict, type(None))), "an object"
     yield "credHelpers", isinstance(helpers, (dict, type(None))), "an object"
     yield "credsStore", _is_text(document.get("credsStore")), "a string"
+    # Docker and Podman take a name in whatever case, and of two the last.
+    yield "the name of a key", _spelled(document, ("auths", "credHelpers", "credsStore")), "in its usual case"
     for key, entry in (auths or {}).items():
         where = f"auths[{json.dumps(key)}]"
         yield where, isinstance(entry, (dict, type(None))), "an object"
+        yield f"the name of a key in {where}", _spelled(entry or {}, _SECRET_FIELDS), "in its usual case"
         for field in _SECRET_FIELDS:
             yield f"{field} of {where}", _is_text((entry or {}).get(field)), "a string"
     for key, name in (helpers or {}).items():
         yield f"credHelpers[{json.dumps(key)}]", _is_text(name), "a string"
+
+
+def _spelled(names, known):
+    lower = {name.lower() for name in known}
+    return all(name in known for name in names if name.lower() in lower)
 
 
 def _is_text(value):
@@ -125,9 +133,14 @@ def read_entry(entry):
     """The Credential in an entry of `auths`, or None where it holds none that can be used."""
     entry = entry or {}
     username, password = entry.get("username") or "", entry.get("password") or ""
+    try:
+        "".join(entry.get(name) or "" for name in _SECRET_FIELDS).encode()
+    except UnicodeEncodeError:
+        return None
     if entry.get("auth"):
         try:
-            decoded = base64.b64decode(entry["auth"], validate=True).decode("utf-8")
+            # Docker and Podman pass over line ends in it.
+            decoded = base64.b64decode(re.sub(r"[\r\n]", "", entry["auth"]), validate=True).decode("utf-8")
         except (binascii.Error, ValueError):
             return None
         username, colon, password = decoded.partition(":")

@@ -19,6 +19,7 @@ PRIVATE = 0o600
 
 # Seconds that another writer may hold the lock. Each holds it for as long as a helper takes to answer.
 _LOCK_SECONDS = 120
+_MOST_BYTES = 16 << 20
 
 
 class OvertakenError(Exception):
@@ -29,6 +30,8 @@ class CredentialFile:
     """A credential file on disk. Reading takes no lock; `locked` is held from the last reading to `write`."""
 
     def __init__(self, path):
+        if "\0" in path:
+            raise InputError("config_path holds a NUL character", "Give the path of the file")
         self.path = path
         # A symbolic link stays one: what it leads to is replaced.
         self._target = os.path.realpath(path)
@@ -60,7 +63,9 @@ class CredentialFile:
             if not stat.S_ISREG(found.st_mode):
                 raise InputError(f"{self.path} is not a regular file", "Give another config_path")
             with open(self._target, "rb") as file:
-                raw = file.read()
+                raw = file.read(_MOST_BYTES + 1)
+                if len(raw) > _MOST_BYTES:
+                    raise InputError(f"{self.path} has more than {_MOST_BYTES} bytes", "Give another config_path")
                 self._found = os.fstat(file.fileno())
         except FileNotFoundError:
             return {}
@@ -127,8 +132,21 @@ class CredentialFile:
             folder = os.path.dirname(folder)
         for path in reversed(missing):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(path, 0o700)
-                self._give_to_owner_of(os.path.dirname(path), path)
+                self._make(path)
+
+    def _make(self, path):
+        # By descriptors: whoever owns the directory above could put a symbolic link in the place of the new one.
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        above = os.open(os.path.dirname(path), flags)
+        try:
+            os.mkdir(os.path.basename(path), 0o700, dir_fd=above)
+            new = os.open(os.path.basename(path), flags | os.O_NOFOLLOW, dir_fd=above)
+            try:
+                self._give_to_owner_of(above, new)
+            finally:
+                os.close(new)
+        finally:
+            os.close(above)
 
     def _lock(self):
         """A locked descriptor: of the directory, which leaves nothing about, or of a file where that is needed."""
@@ -146,8 +164,16 @@ class CredentialFile:
             return lock
         # NFS locks what is open for writing, which no directory is.
         path = os.path.join(self._folder, f".{os.path.basename(self._target)}.wharf-lock")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        new = False
         try:
+            lock = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
+            new = True
+        except FileExistsError:
+            lock = os.open(path, flags)
+        try:
+            if new:
+                self._give_to_owner_of(self._folder, lock)
             self._wait_for(lock)
         except BaseException:
             os.close(lock)

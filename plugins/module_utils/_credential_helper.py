@@ -9,9 +9,11 @@ import contextlib
 import json
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
+import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
@@ -23,6 +25,8 @@ _NOT_FOUND = re.compile(r"credentials not found|no credentials server url|no cre
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 # Where helpers lie that the PATH of a task may leave out.
 _HELPER_PATHS = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin")
+# Bytes of an answer.
+_MOST_BYTES = 4 << 20
 # Stands for a user name where the secret is an identity token.
 IDENTITY = "<token>"
 
@@ -68,6 +72,7 @@ class Helper:
         try:
             answer = json.loads(output)
             username, secret = answer["Username"], answer["Secret"]
+            f"{username}{secret}".encode()
         except (ValueError, KeyError, TypeError, RecursionError):
             username = secret = None
         if not isinstance(username, str) or not isinstance(secret, str):
@@ -109,6 +114,8 @@ class Helper:
             raise self._failed("erase", output)
 
     def _failed(self, action, output, kind=HelperError):
+        # Some repeat what they were given, or give it and fail.
+        output = re.sub(r'("Secret"\s*:\s*)"(?:[^"\\]|\\.)*"?', r'\1"********"', output, flags=re.IGNORECASE)
         words = " ".join(output.split())[:300] or "nothing"
         return kind(
             f"{self.program} could not {action}; it said: {words}",
@@ -136,7 +143,11 @@ class Helper:
         except OSError as error:
             raise HelperError(f"{program} can't be run: {error.strerror}", "Install it anew") from None
         try:
-            output, errors = process.communicate(text.encode(), timeout=self._timeout)
+            output, errors = _Talk(process, text.encode()).until_end(self._timeout)
+        except _TooLongError:
+            raise HelperError(
+                f"{self.program} answered more than {_MOST_BYTES} bytes", "Look what that program is"
+            ) from None
         except subprocess.TimeoutExpired:
             raise HelperError(
                 f"{self.program} did not answer within {self._timeout} seconds",
@@ -146,9 +157,64 @@ class Helper:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+                process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                with contextlib.suppress(OSError):
+                    pipe.close()
         said = output if output.strip() or process.returncode == 0 else errors
         return process.returncode, said.decode("utf-8", "replace")
+
+
+class _TooLongError(Exception):
+    """A helper that says more than any credential."""
+
+
+class _Talk:
+    """A process that is given a text and answers. What it has started may keep its pipes open behind it."""
+
+    def __init__(self, process, text):
+        self._process = process
+        self._text = text
+        self._said = {process.stdout: bytearray(), process.stderr: bytearray()}
+        self._selector = selectors.DefaultSelector()
+        for pipe in (process.stdin, *self._said):
+            os.set_blocking(pipe.fileno(), False)
+            event = selectors.EVENT_READ if pipe in self._said else selectors.EVENT_WRITE
+            self._selector.register(pipe, event)
+
+    def until_end(self, seconds):
+        """(output, errors). Raises subprocess.TimeoutExpired and _TooLongError."""
+        end = time.monotonic() + seconds
+        with self._selector:
+            while self._selector.get_map():
+                # Asked before the pipes: what it has said by its end is in them then.
+                ended = self._process.poll() is not None
+                if not ended and time.monotonic() >= end:
+                    raise subprocess.TimeoutExpired(self._process.args, seconds)
+                ready = [key.fileobj for key, _events in self._selector.select(0 if ended else 0.05)]
+                if ended and not any(pipe in self._said for pipe in ready):
+                    break
+                for pipe in ready:
+                    (self._listen if pipe in self._said else self._speak)(pipe)
+        self._process.wait(max(0, end - time.monotonic()))
+        return bytes(self._said[self._process.stdout]), bytes(self._said[self._process.stderr])
+
+    def _listen(self, pipe):
+        part = os.read(pipe.fileno(), 64 << 10)
+        self._said[pipe] += part
+        if len(self._said[pipe]) > _MOST_BYTES:
+            raise _TooLongError
+        if not part:
+            self._selector.unregister(pipe)
+
+    def _speak(self, pipe):
+        try:
+            self._text = self._text[os.write(pipe.fileno(), self._text) :]
+        except BrokenPipeError:
+            self._text = b""
+        if not self._text:
+            self._selector.unregister(pipe)
+            pipe.close()
 
 
 def _servers(text):

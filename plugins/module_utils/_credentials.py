@@ -171,8 +171,10 @@ class Logins:
         document = found.document.without_helper(name) if name else found.document
         plan = Plan(found, document.logged_out(), self._file)
         helpers = [] if found.helper is None else [found.helper]
-        if name and name not in [helper.name for helper in helpers]:
-            helpers.append(Helper(name, self._timeout))
+        # The one of this name, and the one that is asked when it is not.
+        for other in (name, document.helper):
+            if other and other not in [helper.name for helper in helpers]:
+                helpers.append(Helper(other, self._timeout))
         for helper in helpers:
             if helper.manages_itself:
                 plan.helper = helper if document.helper == helper.name else None
@@ -207,12 +209,29 @@ class Logins:
                         self._file.write(plan.document.content)
                 except OvertakenError:
                     continue
-                for helper in plan.erase:
-                    helper.erase(plan.document.key)
+                self._erase(plan)
                 return plan, changed
         raise InputError(
             f"{self._file.path} was written by another program at each of {_ATTEMPTS} attempts", "Try again later"
         )
+
+    def _erase(self, plan):
+        key = plan.document.key
+        for helper in plan.erase:
+            self._erase_one(plan, helper)
+        if plan.erase and plan.helper is not None and not same_secret(plan.helper.get(key), plan.credential):
+            # Two names of one store: what was erased was the login.
+            plan.helper.store(key, plan.credential)
+
+    @staticmethod
+    def _erase_one(plan, helper):
+        try:
+            helper.erase(plan.document.key)
+        except HelperError as error:
+            if plan.credential is None:
+                raise
+            # The login is in its new place, and the next run would not look here again.
+            plan.warnings.append(f"{error} What it holds stays there.")
 
     def _store(self, plan):
         try:
@@ -239,8 +258,13 @@ class Logins:
         except HelperError as error:
             problem = error
         if problem is not None:
+            former = plan.found.credential
+            there = plan.found.helper is not None and plan.found.helper.name == helper.name
             with contextlib.suppress(HelperError):
-                helper.erase(key)
+                if there and former is not None:
+                    helper.store(key, former)
+                else:
+                    helper.erase(key)
             raise problem
 
 

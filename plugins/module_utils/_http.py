@@ -17,6 +17,7 @@ import functools
 import glob
 import http.client
 import io
+import ipaddress
 import os
 import re
 import socket
@@ -190,6 +191,18 @@ class _Answer(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Deadline(sock, self.fp, deadline), _CHUNK)
 
 
+class _Https(http.client.HTTPSConnection):
+    """Asks proxies for IPv6 addresses in brackets, as Python does only since 3.12."""
+
+    def _tunnel(self):
+        host = self._tunnel_host
+        self._tunnel_host = f"[{host}]" if ":" in host else host
+        try:
+            super()._tunnel()
+        finally:
+            self._tunnel_host = host
+
+
 class _Connection:
     """One connection to one server, direct or by the proxy of the environment."""
 
@@ -200,13 +213,14 @@ class _Connection:
         self._prefix = ""
         self._proxy_headers = {}
         proxy = _proxy(scheme, netloc)
-        to_host, to_port = (host, port) if proxy is None else (proxy.hostname, proxy.port or 8080)
+        to_host, to_port = (host, port) if proxy is None else (proxy.hostname, proxy.port or 80)
         if scheme == "https":
-            self._client = http.client.HTTPSConnection(to_host, to_port, timeout=timeout, context=trust.context)
+            self._client = _Https(to_host, to_port or 443, timeout=timeout, context=trust.context)
             if proxy is not None:
                 self._client.set_tunnel(host, port or 443, _proxy_authorization(proxy))
         else:
-            self._client = http.client.HTTPConnection(to_host, to_port, timeout=timeout)
+            # Always with a port: without one, the end of an IPv6 address is taken for it.
+            self._client = http.client.HTTPConnection(to_host, to_port or 80, timeout=timeout)
             if proxy is not None:
                 self._prefix = f"{scheme}://{netloc}"
                 self._proxy_headers = _proxy_authorization(proxy)
@@ -260,9 +274,38 @@ def _split(netloc):
 def _proxy(scheme, netloc):
     """The HTTP proxy that the environment names for this server, as other clients take it, or None."""
     address = urllib.request.getproxies_environment().get(scheme)
-    if not address or urllib.request.proxy_bypass_environment(netloc):
+    if not address or urllib.request.proxy_bypass_environment(netloc) or _is_direct(_split(netloc)[0]):
         return None
-    return urllib.parse.urlsplit(address if "://" in address else "http://" + address)
+    proxy = urllib.parse.urlsplit(address if "://" in address else "http://" + address)
+    if proxy.scheme != "http" or not proxy.hostname:
+        raise InputError(
+            f"{scheme.upper()}_PROXY names no proxy that speaks HTTP", "Give http://host:port, or set NO_PROXY"
+        )
+    return proxy
+
+
+def _by(scheme, netloc):
+    """Who else may be at fault, for a message."""
+    try:
+        proxy = _proxy(scheme, netloc)
+    except InputError:
+        proxy = None
+    return "" if proxy is None else f" (by the HTTP proxy {proxy.netloc.rpartition('@')[2]})"
+
+
+def _is_direct(host):
+    """Whether clients written in Go ask this host without a proxy: this machine, and the networks in NO_PROXY."""
+    if host == "localhost":
+        return True
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    networks = []
+    for entry in urllib.request.getproxies_environment().get("no", "").split(","):
+        with contextlib.suppress(ValueError):
+            networks.append(ipaddress.ip_network(entry.strip(), strict=False))
+    return ip.is_loopback or any(ip in network for network in networks)
 
 
 def _proxy_authorization(proxy):
@@ -338,6 +381,8 @@ class Client:
 
     def _once(self, method, url, headers, body, limit):
         scheme, netloc, path, query, _fragment = urllib.parse.urlsplit(url)
+        # What a redirect or a token server's address may hold before the @ is nobody's to use, nor to see.
+        netloc = netloc.rpartition("@")[2]
         target = (path or "/") + ("?" + query if query else "")
         connection = self._connections.get((scheme, netloc))
         try:
@@ -354,7 +399,7 @@ class Client:
                 answer = connection.exchange(method, target, headers, body, limit)
         except (OSError, http.client.HTTPException, _TooLongError, ValueError) as error:
             self._forget(scheme, netloc)
-            raise _explained(error, scheme, netloc, self._timeout, limit) from None
+            raise _explained(error, scheme, netloc + _by(scheme, netloc), self._timeout, limit) from None
         except BaseException:
             self._forget(scheme, netloc)
             raise
@@ -381,7 +426,7 @@ def retry_after(response):
         return float(value)
     try:
         date = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=datetime.timezone.utc)
@@ -390,8 +435,11 @@ def retry_after(response):
 
 def _redirected(response, headers):
     """Where a redirect leads, and the headers to go there with."""
-    target = urllib.parse.urljoin(response.url, response.headers.get("Location") or "")
-    before, after = urllib.parse.urlsplit(response.url), urllib.parse.urlsplit(target)
+    before = urllib.parse.urlsplit(response.url)
+    try:
+        after = urllib.parse.urlsplit(urllib.parse.urljoin(response.url, response.headers.get("Location") or ""))
+    except ValueError:
+        after = urllib.parse.urlsplit("")
     if not response.headers.get("Location") or after.scheme not in ("http", "https") or not after.netloc:
         raise AnswerError(f"{_server(response.url)} redirects to nowhere", "Look at the proxies before the registry")
     if before.scheme == "https" and after.scheme != "https":
@@ -495,7 +543,7 @@ def _bad_certificate(error, netloc):
     if error.verify_code in _UNKNOWN_CA:
         return UnreachableError(
             what + f"comes from an unknown CA ({error.verify_message})",
-            f"Give its CA by ca_path, or put it into /etc/docker/certs.d/{netloc}/ca.crt",
+            f"Give its CA by ca_path, or put it into /etc/docker/certs.d/{netloc.partition(' ')[0]}/ca.crt",
         )
     return UnreachableError(
         what + f"can't be trusted ({error.verify_message})", "Issue another one on the registry host"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
@@ -89,16 +90,26 @@ def parse_registry(text):
             )
         rest = rest[scheme.end() :]
     rest = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" in rest:
+    if "@" in text:
         # Not shown: what stands before the @ may be a password.
         raise InputError("registry holds an @", "Give host or host:port there, and the user by username and password")
     found = _DOMAIN.fullmatch(rest)
-    if not found or (found.group("port") and not 0 < int(found.group("port")) < 65536):
+    port = found and found.group("port")
+    if not found or not _is_host(found.group("host")) or (port and not 0 < int(port) < 65536):
         raise InputError(
             f"registry is {text!r}, which is no host name or address with an optional port",
             "Give host or host:port, an IPv6 address in brackets",
         )
     return Registry(HUB if rest.lower() in _HUB_HOSTS else rest)
+
+
+def _is_host(host):
+    if not host.startswith("["):
+        return True
+    try:
+        return bool(ipaddress.IPv6Address(host[1:-1]))
+    except ValueError:
+        return False
 
 
 def names_registry(key, registry):
@@ -172,7 +183,8 @@ def _split_name(name):
     if not is_host:
         registry, repository = Registry(HUB), name
     else:
-        if not _DOMAIN.fullmatch(first):
+        found = _DOMAIN.fullmatch(first)
+        if not found or not _is_host(found.group("host")):
             raise InputError(f"{first!r} is no host name or address with an optional port")
         registry, repository = Registry(HUB if first == "index.docker.io" else first), rest
     if registry.is_hub and "/" not in repository:

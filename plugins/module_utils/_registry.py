@@ -186,7 +186,8 @@ class Api:
         self._stays_here(response)
         if response.status == 401:
             response = self._authorized(response, functools.partial(self._send, "GET", "/v2/"))
-            if response.status == 200:
+            self._stays_here(response)
+            if response.status == 200 and _looks_like_registry(response):
                 return True
         if response.status == 200:
             if not _looks_like_registry(response):
@@ -362,8 +363,11 @@ class Api:
         return self._target(response, response.headers.get("Location") or "")
 
     def _target(self, response, link):
-        url = urllib.parse.urljoin(response.url, link)
-        parts = urllib.parse.urlsplit(url)
+        try:
+            url = urllib.parse.urljoin(response.url, link)
+            parts = urllib.parse.urlsplit(url)
+        except ValueError:
+            url, parts = "nowhere", urllib.parse.urlsplit("")
         if parts.netloc != urllib.parse.urlsplit(self._base).netloc or not parts.path.startswith("/v2/"):
             raise AnswerError(
                 f"{self.registry.name} sends clients to {url.partition('?')[0]} in the middle of a request",

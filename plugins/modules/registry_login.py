@@ -205,6 +205,11 @@ def ask_keeper(module, registry, found, keeper):
             f"{keeper.program} manages its secrets by itself: username and password were not stored. Where they are "
             "needed, name another helper by credential_helper, or the file by an empty string."
         )
+    if found.document.credential is not None:
+        module.warn(
+            f"{found.document.key} has a password in {module.params['config_path']} still, which nobody asks for with "
+            f"{keeper.program}: remove it with state absent."
+        )
     try:
         credential = keeper.get(found.document.key)
     except HelperMissingError:
@@ -248,6 +253,7 @@ def run(module):
     before, after = plan.diff
     if changed and not module.check_mode:
         plan, changed = logins.apply(make_plan)
+        after = plan.diff[1]
     for warning in plan.warnings:
         module.warn(warning)
     module.exit_json(

@@ -28,7 +28,8 @@ EXAMPLES = r"""
 - name: Refuse a compose file whose images the next pull may change
   vars:
     compose: "{{ lookup('ansible.builtin.file', 'compose.yml') | from_yaml }}"
-    loose: "{{ compose.services.values() | map(attribute='image') | reject('wharf.registry.pinned') }}"
+    loose: "{{ compose.services.values() | selectattr('image', 'defined') | map(attribute='image')
+      | reject('wharf.registry.pinned') }}"
   ansible.builtin.assert:
     that: loose | length == 0
     fail_msg: "Give these a version or a digest: {{ loose | join(', ') }}"

@@ -216,8 +216,9 @@ def test_a_promotion_that_fails_leaves_the_tag(api, fake, kind):
     assert fake.tags["t", "1.0"] == former
 
 
-def promote(api, manifest):
-    Promotion(api, Source("s", "rc"), "t").copy(manifest)
+def promote(api, manifest, *, overwrite=False):
+    promotion = Promotion(api, Source("s", "rc"), "t", overwrite)
+    promotion.copy(manifest, promotion.missing(manifest))
     api.put_manifest("t", "1.0", manifest)
 
 
