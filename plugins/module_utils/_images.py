@@ -15,8 +15,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._http import Answer
 from ansible_collections.wharf.registry.plugins.module_utils._reference import HUB, check_repository
 from ansible_collections.wharf.registry.plugins.module_utils._registry import (
     DOCKER_MANIFEST,
-    INDEXES,
     OCI_MANIFEST,
+    Manifest,
 )
 
 # Tags that tools make of the digest of a subject, and what is kept under them.
@@ -70,27 +70,18 @@ class Describer:
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._described = {}
+        self._known = {}
 
     def describe(self, api, repository, digest, level=0):
-        """The facts of a manifest, or None where it is gone."""
-        place = repository, digest
-
-        def look():
-            return repository, self._describe(api, repository, digest, level)
-
-        # What is whole is the same everywhere. What an index lacks may be gone in one repository alone.
-        found_in, facts = self._once(digest, look)
-        if found_in != repository and not (facts and facts["whole"]):
-            _found_in, facts = self._once(place, look)
-        return facts
+        """The facts of a manifest, or None where it is gone. level says how deep in indexes it lies."""
+        return self._once((repository, digest), lambda: self._describe(api, repository, digest, level))
 
     def _once(self, key, function):
         with self._lock:
-            future = self._described.get(key)
+            future = self._known.get(key)
             mine = future is None
             if mine:
-                future = self._described[key] = concurrent.futures.Future()
+                future = self._known[key] = concurrent.futures.Future()
         if mine:
             try:
                 future.set_result(function())
@@ -99,25 +90,37 @@ class Describer:
         return future.result()
 
     def _describe(self, api, repository, digest, level):
+        # What a digest stands for is the same everywhere; whether it is there is not.
+        found_in, found = self._once(digest, lambda: (repository, self._read(api, repository, digest)))
+        if found_in != repository:
+            if found is None:
+                found = self._read(api, repository, digest)
+            elif level > 0 and api.head(repository, digest) is None:
+                found = None
+        if isinstance(found, Manifest):
+            return self._of_index(api, repository, found, level)
+        return found
+
+    def _read(self, api, repository, digest):
+        """The facts of a manifest, the Manifest itself of an index, or None."""
         manifest = api.manifest(repository, digest)
-        if manifest is None:
-            return None
-        if manifest.media_type in INDEXES and level <= MOST_LEVELS:
-            return self._of_index(api, repository, manifest, level)
+        if manifest is None or manifest.is_index:
+            return manifest
         if manifest.media_type in (DOCKER_MANIFEST, OCI_MANIFEST):
             return self._of_manifest(api, repository, manifest)
-        return _facts("unknown", {digest: len(manifest.content)}, whole=level <= MOST_LEVELS)
+        return _facts("unknown", {digest: len(manifest.content)})
 
     def _of_index(self, api, repository, manifest, level):
         sizes = {manifest.digest: len(manifest.content)}
-        platforms, created, labels, whole = [], "", {}, True
+        if level > MOST_LEVELS:
+            return _facts("unknown", sizes)
+        platforms, created, labels = [], "", {}
         for descriptor in manifest.children:
             if descriptor["digest"] == manifest.digest:
                 continue
             # A child that was deleted, or never pushed, leaves the others as they are.
             child = self.describe(api, repository, descriptor["digest"], level + 1)
-            child = child or _facts("unknown", {}, whole=False)
-            whole = whole and child["whole"]
+            child = child or _facts("unknown", {})
             sizes.update(child["sizes"])
             platform = _platform(descriptor.get("platform"))
             if child["kind"] == "image" and platform != "unknown/unknown":
@@ -131,7 +134,6 @@ class Describer:
             platforms=sorted(set(platforms)),
             created=annotations.get(_CREATED) or created,
             labels=labels,
-            whole=whole,
         )
 
     def _of_manifest(self, api, repository, manifest):
@@ -160,7 +162,7 @@ class Describer:
 
 def _facts(kind, sizes, **more):
     facts = {"kind": kind, "sizes": sizes, "platforms": [], "created": "", "labels": {}, "artifact_type": ""}
-    return {**facts, "whole": True, **more}
+    return {**facts, **more}
 
 
 def kind_of(tag, facts):

@@ -104,6 +104,44 @@ def test_each_manifest_is_read_once(info: Callable[..., dict], content: Content,
     assert len(peers.requests("basic")) - before <= 23 + 8 * 2
 
 
+def test_what_is_gone_in_one_repository_is_whole_in_another(
+    info: Callable[..., dict], content: Content, room: str
+) -> None:
+    index, children = content.index(f"{room}/whole", "multi")
+    for descriptor in (*children, index):
+        document = content.ask(
+            "GET", f"/v2/{room}/whole/manifests/{descriptor['digest']}", Accept=descriptor["mediaType"]
+        )[2]
+        for blob in [] if descriptor is index else [json.loads(document)["config"], *json.loads(document)["layers"]]:
+            mounted = f"/v2/{room}/broken/blobs/uploads/?mount={blob['digest']}&from={room}/whole"
+            assert content.ask("POST", mounted)[0] == 201
+        reference = "multi" if descriptor is index else descriptor["digest"]
+        target = f"/v2/{room}/broken/manifests/{reference}"
+        assert content.ask("PUT", target, document, Content_Type=descriptor["mediaType"])[0] == 201
+    assert content.ask("DELETE", f"/v2/{room}/broken/manifests/{children[0]['digest']}")[0] == 202
+    for connections in (1, 8):
+        result = info(repositories=[f"{room}/*"], details="full", connections=connections)
+        assert tags_of(result, f"{room}/broken")["multi"]["platforms"] == ["linux/arm64"]
+        assert tags_of(result, f"{room}/whole")["multi"]["platforms"] == ["linux/amd64", "linux/arm64"]
+
+
+def test_indexes_in_indexes(info: Callable[..., dict], content: Content, room: str) -> None:
+    deep = content.image(f"{room}/deep", "0")
+    for level in range(1, 40):
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [deep]}
+        deep = content.manifest(f"{room}/deep", str(level), document, OCI_INDEX)
+    found = tags_of(info(repositories=[f"{room}/deep"], details="full"), f"{room}/deep")
+    assert len(found) == 40 and found["3"]["platforms"] == ["linux/amd64"]
+
+
+def test_a_tag_that_can_not_be_described_is_named(info: Callable[..., dict], content: Content, room: str) -> None:
+    blob = content.blob(f"{room}/odd", b"no JSON")
+    config = {**blob, "mediaType": "application/vnd.oci.image.config.v1+json"}
+    content.manifest(f"{room}/odd", "1.0", {"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": []}, OCI)
+    said = words(info(repositories=[f"{room}/odd"], details="full", failed=True)["msg"])
+    assert f"{room}/odd:1.0" in said and blob["digest"] in said
+
+
 def test_an_emptied_repository(info: Callable[..., dict], content: Content, room: str) -> None:
     image = content.image(f"{room}/emptied", "gone")
     assert content.ask("DELETE", f"/v2/{room}/emptied/manifests/{image['digest']}")[0] == 202
@@ -141,7 +179,9 @@ def test_a_web_page_is_no_registry(info: Callable[..., dict], peers: Peers) -> N
         assert "Look whether it is a registry" in words(info(registry=peers["web_page"], failed=True, **options)["msg"])
 
 
-@pytest.mark.parametrize("options", [{"repositories": ["A"]}, {"repositories": ["a//b"]}, {"connections": 0}])
+@pytest.mark.parametrize(
+    "options", [{"repositories": ["A"]}, {"repositories": ["a//b"]}, {"connections": 0}, {"connections": 65}]
+)
 def test_options_that_can_not_be_meant(info: Callable[..., dict], options: dict) -> None:
     assert info(failed=True, **options)["msg"]
 

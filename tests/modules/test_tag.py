@@ -57,6 +57,16 @@ def test_a_promotion_takes_everything_along(
     assert blobs and all("/blobs/uploads/?mount=" in path for path in blobs)
 
 
+def test_a_signature_that_comes_later_is_brought_later(tag: Callable[..., dict], content: Content, room: str) -> None:
+    image = content.image(f"{room}/staging", "rc")
+    run = functools.partial(tag, repository=f"{room}/apps", tag="1.0", source=f"{room}/staging:rc")
+    assert run()["changed"] and not run()["changed"]
+    signature = content.sign(f"{room}/staging", image)
+    done = four_runs(run, lambda: content.tags(f"{room}/apps"))
+    assert done["brought"] == [signature]
+    assert content.tags(f"{room}/apps") == sorted(["1.0", signature])
+
+
 @pytest.mark.parametrize(
     "form", ["{digest}", "{repository}@{digest}", "{repository}:1.0", "{registry}/{repository}:1.0"]
 )

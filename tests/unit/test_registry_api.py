@@ -83,6 +83,20 @@ def test_pages_in_a_circle(api, server, link):
     assert len(server.requests) <= 2
 
 
+def test_pages_without_end(api, server):
+    """Each is another page, and none brings anything."""
+    count = iter(range(10**9))
+
+    def page(request, connection):
+        link = f'</v2/_catalog?last={next(count)}>; rel="next"'
+        return as_json({"repositories": ["a"]}, Link=link)(request, connection)
+
+    server.answer(CATALOGUE, page)
+    with pytest.raises(AnswerError, match="in a circle"):
+        list(api.repositories())
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("link", ["<http://other.example.com/v2/_catalog>", "</other>", "<file:///etc/passwd>"])
 def test_pages_do_not_lead_elsewhere(server, link):
     api = make_api(server, Credential("ci", "geheim"))
@@ -177,7 +191,26 @@ def test_a_manifest_that_is_none(api, server, content):
         assert api.manifest("a/b", "1.0").document
 
 
-@pytest.mark.parametrize("document", [{"layers": [{}]}, {"config": 5}, {"layers": ["x"]}, {"layers": [{"digest": 5}]}])
+@pytest.mark.parametrize("method", ["head", "manifest"])
+@pytest.mark.parametrize("page", ["<html>Sign in to the hotel network</html>", "{}", "[]", '{"status": "ok"}', ""])
+def test_a_web_page_is_no_manifest(api, server, method, page):
+    server.answer(LATEST, reply(200, page, Content_Type="text/html"))
+    with pytest.raises(AnswerError, match="not with a manifest"):
+        getattr(api, method)("a/b", "1.0")
+
+
+def test_the_first_schema_is_handed_on_as_what_it_is(api, server):
+    """Its digest is that of a part of its content."""
+    signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+    server.answer(LATEST, manifest(b'{"schemaVersion": 1}', OTHER, Content_Type=signed))
+    found = api.manifest("a/b", "1.0")
+    assert (found.digest, found.media_type) == (OTHER, signed)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"layers": [{}]}, {"config": 5}, {"layers": ["x"]}, {"layers": [{"digest": 5}]}, {"layers": [{"digest": "evil"}]}],
+)
 def test_a_manifest_that_refers_to_nothing(api, server, document):
     content = json.dumps(document).encode()
     server.answer(LATEST, manifest(content, f"sha256:{hashlib.sha256(content).hexdigest()}"))
@@ -264,6 +297,25 @@ def test_tokens_are_asked_for_once_for_each_repository(server):
         assert api.head("a/b", "1.0").digest == DIGEST
     (asked,) = server.seen("/token")
     assert "scope=repository%3Aa%2Fb%3Apull" in asked.target and asked.headers["authorization"].startswith("Basic ")
+
+
+def test_a_token_that_allows_less(server):
+    """The token server takes the login, and the registry does not take the token."""
+    api = make_api(server, Credential("reader", "geheim"))
+    server.answer(LATEST, challenge(f'Bearer realm="http://{server.netloc}/token",service="s"'))
+    server.answer("/token", as_json({"token": "abc"}))
+    with pytest.raises(DeniedError, match="user 'reader' may not read a/b"):
+        api.head("a/b", "1.0")
+    with pytest.raises(DeniedError, match="user 'reader' may not delete a/b"):
+        api.delete_manifest("a/b", "1.0")
+
+
+def test_nobody_is_told_of_a_stored_token(server):
+    api = make_api(server)
+    server.answer("/v2/", challenge(f'Bearer realm="http://{server.netloc}/token",service="s"'))
+    server.answer("/token", reply(401))
+    with pytest.raises(RefusedError, match="refuses this client"):
+        api.ping()
 
 
 @pytest.mark.parametrize(

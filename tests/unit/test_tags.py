@@ -298,3 +298,149 @@ def test_unsupported_is_told_apart(api, fake):
     fake.fail["DELETE", "digest"] = fake.fail["DELETE", "tag"] = reply(405)
     with pytest.raises(UnsupportedError, match=r"storage\.delete\.enabled"):
         Removal(api, "a/b", "rc").remove(digest)
+
+
+# --- what else may happen in the middle ------------------------------------------------------------------------------
+
+
+def lost(answer):
+    """Does what it is asked for, and its answer is lost."""
+
+    def behave(request, connection):
+        class Nowhere:
+            def sendall(self, content):
+                """Goes nowhere."""
+
+        answer(request, Nowhere())
+        return reply(504)(request, connection)
+
+    return behave
+
+
+def test_an_answer_that_is_lost_is_no_tag_that_is_lost(api, fake):
+    """The tag has moved to the throw-away manifest, and nobody says so."""
+    digest = fake.add("a/b", IMAGE, "rc")
+
+    def put(request, connection):
+        fake.fail.pop(("PUT", "tag"))
+        return lost(fake.answer(request, "a/b", "tag", "rc"))(request, connection)
+
+    fake.fail["PUT", "tag"] = put
+    with pytest.raises(RegistryError, match="504"):
+        Removal(api, "a/b", "rc").remove(digest)
+    assert fake.tags == {("a/b", "rc"): digest}
+
+
+def test_an_interruption_is_undone(api, fake, monkeypatch):
+    digest = fake.add("a/b", IMAGE, "rc")
+
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    removal = Removal(api, "a/b", "rc")
+    monkeypatch.setattr(removal, "_delete", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        removal.remove(digest)
+    assert fake.tags == {("a/b", "rc"): digest}
+
+
+def test_what_can_not_be_undone_is_said(api, fake):
+    digest = fake.add("a/b", IMAGE, "rc")
+
+    def fail():
+        fake.before["DELETE", "digest"] = lambda: fake.fail.update({("PUT", "tag"): reply(503)})
+        fake.fail["DELETE", "digest"] = reply(503)
+
+    fake.before["PUT", "tag"] = fail
+    with pytest.raises(RegistryError) as error:
+        Removal(api, "a/b", "rc").remove(digest)
+    assert digest in str(error.value) and "empty manifest" in str(error.value)
+
+
+def test_a_tag_that_has_moved_is_not_deleted_by_its_name_either(api, fake, server):
+    digest = fake.add("a/b", IMAGE, "rc")
+    newer = fake.add("a/b", {**IMAGE, "layers": []}, "rc")
+    with pytest.raises(ConflictError, match=newer):
+        Removal(api, "a/b", "rc").remove(digest)
+    assert {request.method for request in server.requests} == {"HEAD"}
+
+
+SIGNATURE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [{"digest": "sha256:" + "c" * 64, "size": 1}]}
+
+
+def signed(fake, repository, image, *layers):
+    tag = f"{image.replace(':', '-')}.sig"
+    document = {**SIGNATURE, "layers": [{"digest": f"sha256:{layer * 64}", "size": 1} for layer in layers]}
+    return tag, fake.add(repository, document, tag)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "kept"),
+    [("", "c", "ours"), ("c", "c", "theirs"), ("c", "cd", "ours"), ("cd", "c", "theirs")],
+)
+def test_no_signature_is_lost(api, fake, theirs, ours, kept):
+    """In the other repository there may be signatures already, and more may have come here since."""
+    image = fake.add("s", IMAGE, "rc")
+    tag, here = signed(fake, "s", image, *ours)
+    there = signed(fake, "t", image, *theirs)[1] if theirs else None
+    promote(api, api.manifest("s", image))
+    assert fake.tags["t", tag] == (here if kept == "ours" else there)
+
+
+def test_signatures_of_both_are_not_chosen_between(api, fake):
+    image = fake.add("s", IMAGE, "rc")
+    tag, here = signed(fake, "s", image, "c")
+    _tag, there = signed(fake, "t", image, "d")
+    with pytest.raises(ConflictError) as error:
+        promote(api, api.manifest("s", image))
+    assert here in str(error.value) and there in str(error.value)
+    assert fake.tags["t", tag] == there and ("t", "1.0") not in fake.tags
+    promote(api, api.manifest("s", image), overwrite=True)
+    assert fake.tags["t", tag] == here
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_signatures_that_can_not_be_listed_are_not_forgotten(api, fake, status):
+    image = fake.add("s", IMAGE, "rc")
+    fake.fail["GET", "referrers"] = reply(status, Retry_After="3600")
+    with pytest.raises(RegistryError, match=str(status)):
+        promote(api, api.manifest("s", image))
+    assert ("t", "1.0") not in fake.tags
+
+
+def test_a_list_of_referrers_that_names_no_digest(api, fake):
+    image = fake.add("s", IMAGE, "rc")
+    fake.tags["t", "1.0"] = fake.add("t", IMAGE)
+    fake.referrers = {image: ["1.0"]}
+    with pytest.raises(RegistryError, match="without a digest"):
+        promote(api, api.manifest("s", image))
+
+
+def test_referrers_without_end(api, fake):
+    """Each refers to the one before."""
+    image = fake.add("s", IMAGE, "rc")
+    last = image
+    for number in range(1100):
+        following = fake.add("s", {**IMAGE, "annotations": {"n": str(number)}})
+        fake.referrers[last] = [following]
+        last = following
+    with pytest.raises(RegistryError, match="more than 1000 referrers"):
+        promote(api, api.manifest("s", image))
+
+
+def test_an_index_by_another_type_is_whole(api, fake, server):
+    """A static registry says application/json of everything."""
+    child = fake.add("s", IMAGE)
+    document = {"schemaVersion": 2, "mediaType": "application/json", "manifests": [{"digest": child}]}
+    index = fake.add("s", document, "rc")
+    manifest = api.manifest("s", index)
+    assert manifest.media_type == "application/json" and not manifest.is_index
+    with pytest.raises(RegistryError, match="can be promoted"):
+        promote(api, manifest)
+    del document["mediaType"]
+    content = json.dumps(document).encode()
+    fake.manifests["s", digest_of(content)] = content, "application/json"
+    manifest = api.manifest("s", digest_of(content))
+    assert manifest.media_type == OCI_INDEX
+    promote(api, manifest)
+    assert ("t", child) in fake.manifests
