@@ -29,9 +29,10 @@ def digest_of(content: bytes) -> str:
 class Content:
     """A registry's content, over one kept connection."""
 
-    def __init__(self, address: str, authorization: str = "") -> None:
+    def __init__(self, address: str, authorization: str = "", *, tls: bool = False) -> None:
         host, port = address.split(":")
-        self._connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+        self._connection = kind(host, int(port), timeout=30)
         self._headers = {"Authorization": authorization} if authorization else {}
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, bytes]:
