@@ -65,8 +65,8 @@ quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the l
 molecule: deps-dev ## Run the molecule scenarios on machines of the lab
 	@$(TOOLS) molecule test --all
 
-bench: ## Run the comparisons
-	@if [ -x tests/bench/run ]; then tests/bench/run; else echo "There are no comparisons yet: they come with a later issue, in tests/bench."; fi
+bench: deps ## Compare the modules with crane, skopeo and wrk, as ratios in one run
+	@$(TOOLS) tests/bench/run
 
 clean: ## Remove .venv and the caches; the registry stays
 	rm -rf .venv .cache .ansible
