@@ -22,6 +22,7 @@ import os
 import re
 import socket
 import ssl
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -96,13 +97,16 @@ class Trust:
         self._client_key = client_key
         self._validate_certs = validate_certs
         self._context = None
+        self._lock = threading.Lock()
 
     @property
     def context(self):
         """The ssl.SSLContext. Raises InputError that names the file at fault."""
-        if self._context is None:
-            self._context = self._make()
-        return self._context
+        # Reading the CAs of a system takes as long as a dozen requests: once will do for all threads.
+        with self._lock:
+            if self._context is None:
+                self._context = self._make()
+            return self._context
 
     def _make(self):
         context = self._verifying() if self._validate_certs else ssl.create_default_context()

@@ -62,11 +62,14 @@ class RegistryModule(AnsibleModule):
             return given
         return find_credential(registry, self.params["config_path"], self.params["timeout"])
 
-    def client(self, registry):
-        """The Client that the options describe. Raises InputError."""
+    def trust(self, registry):
+        """The Trust that the options describe."""
         names = ("ca_path", "client_cert", "client_key", "validate_certs")
-        trust = Trust(registry.api_host, **{name: self.params[name] for name in names})
-        return Client(trust, self.params["timeout"])
+        return Trust(registry.api_host, **{name: self.params[name] for name in names})
+
+    def client(self, registry, trust=None):
+        """The Client that the options describe."""
+        return Client(trust or self.trust(registry), self.params["timeout"])
 
     def api(self, registry, client, credential=None):
         return Api(registry, client, credential, self.params["plain_http"])
@@ -75,7 +78,8 @@ class RegistryModule(AnsibleModule):
         """A function that makes an Api, as the user who is given or logged in. Raises RegistryError."""
         registry = self.registry()
         credential = self.credential(registry)
-        return lambda: self.api(registry, self.client(registry), credential)
+        trust = self.trust(registry)
+        return lambda: self.api(registry, self.client(registry, trust), credential)
 
     @contextlib.contextmanager
     def errors_explained(self):

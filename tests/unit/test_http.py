@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import email.utils
+import ssl
 import time
 
 import pytest
@@ -249,6 +251,21 @@ def test_the_ca_that_docker_trusts_is_trusted(certificate, tmp_path, monkeypatch
             assert get(client, server, scheme="https").status == 200
         with Client(Trust("127.0.0.1:1"), timeout=1) as client:
             fails(client, server, "unknown CA", scheme="https")
+
+
+def test_threads_share_what_is_trusted(certificate, monkeypatch):
+    trust, made = Trust("127.0.0.1", ca_path=str(certificate)), []
+    make = ssl.create_default_context
+
+    def slowly(**options):
+        time.sleep(0.05)
+        made.append(options)
+        return make(**options)
+
+    monkeypatch.setattr(ssl, "create_default_context", slowly)
+    with concurrent.futures.ThreadPoolExecutor(8) as executor:
+        contexts = set(executor.map(lambda _number: trust.context, range(8)))
+    assert len(made) == len(contexts) == 1
 
 
 def test_http_on_the_port_of_https_and_the_reverse(certificate, client, server):
