@@ -71,15 +71,16 @@ class RegistryModule(AnsibleModule):
         """The Client that the options describe."""
         return Client(trust or self.trust(registry), self.params["timeout"])
 
-    def api(self, registry, client, credential=None):
-        return Api(registry, client, credential, self.params["plain_http"])
+    def api(self, registry, client, credential=None, authorizations=None):
+        return Api(registry, client, credential, self.params["plain_http"], authorizations)
 
     def apis(self):
         """A function that makes an Api, as the user who is given or logged in. Raises RegistryError."""
         registry = self.registry()
         credential = self.credential(registry)
-        trust = self.trust(registry)
-        return lambda: self.api(registry, self.client(registry, trust), credential)
+        # What one thread has read or was given serves the others, too.
+        trust, authorizations = self.trust(registry), {}
+        return lambda: self.api(registry, self.client(registry, trust), credential, authorizations)
 
     @contextlib.contextmanager
     def errors_explained(self):

@@ -160,16 +160,19 @@ class Head:
 
 
 class Api:
-    """Asks one registry as one user. Each thread needs one of its own."""
+    """Asks one registry as one user. Each thread needs one of its own.
 
-    def __init__(self, registry, client, credential=None, plain_http=False):
+    Those of one user may share a dictionary of authorizations: what one was given serves the others, too.
+    """
+
+    def __init__(self, registry, client, credential=None, plain_http=False, authorizations=None):
         self.registry = registry
         self._client = client
         self._credential = credential
         self._base = ("http://" if plain_http else "https://") + registry.api_host
         self._authenticator = Authenticator(client, registry.name, credential)
         # The Authorization header that was taken last, by what it was for: tokens are for one repository.
-        self._authorizations = {}
+        self._authorizations = {} if authorizations is None else authorizations
 
     def close(self):
         self._client.close()

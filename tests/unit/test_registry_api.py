@@ -19,6 +19,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._registry import (
     Pool,
     UnsupportedError,
 )
+from inprocess import run_module
 from misbehaving import Misbehaving, endless, raw, reply
 
 CATALOGUE = "/v2/_catalog"
@@ -398,3 +399,23 @@ def test_a_pool_works_ahead_by_a_few_only():
         assert next(results) == 0
         assert len(taken) <= 8
         results.close()
+
+
+def test_connections_share_a_login(server):
+    names = [f"a/{number}" for number in range(40)]
+
+    def guarded(answer):
+        def ask_who(request, connection):
+            return (answer if "authorization" in request.headers else challenge())(request, connection)
+
+        return ask_who
+
+    server.answer(f"{CATALOGUE}?n=1000", guarded(as_json({"repositories": names})))
+    for name in names:
+        server.answer(f"/v2/{name}/tags/list", guarded(as_json({"tags": ["1.0"]})))
+    result = run_module(
+        "registry_info", {"registry": server.netloc, "plain_http": True, "username": "ci", "password": "geheim"}
+    )
+    assert [repository["name"] for repository in result["repositories"]] == sorted(names)
+    assert server.connections > 1
+    assert sum("authorization" not in request.headers for request in server.requests) == 1
