@@ -135,6 +135,7 @@ class Authenticator:
     def _check_realm(self, response, realm):
         try:
             scheme, netloc = urllib.parse.urlsplit(realm)[:2]
+            netloc = netloc.rpartition("@")[2]
         except ValueError:
             scheme = netloc = ""
         if scheme not in ("http", "https") or not netloc:
@@ -186,7 +187,7 @@ class Authenticator:
         return self._client.request("GET", url, headers, limit=_TOKEN_LIMIT)
 
     def _parse(self, answer, realm):
-        server = urllib.parse.urlsplit(realm).netloc
+        server = urllib.parse.urlsplit(realm).netloc.rpartition("@")[2]
         if answer.status in (400, 401, 403):
             raise RefusedError(f"the token server {server} answered {answer.status}{said(answer)}")
         if answer.status != 200:

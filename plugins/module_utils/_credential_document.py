@@ -92,8 +92,8 @@ def _expectations(document):
 
 
 def _spelled(names, known):
-    lower = {name.lower() for name in known}
-    return all(name in known for name in names if name.lower() in lower)
+    folded = {name.casefold() for name in known}
+    return all(name in known for name in names if name.casefold() in folded)
 
 
 def _is_text(value):

@@ -105,6 +105,9 @@ class Helper:
         status, output = self._ask("store", json.dumps(request))
         if status != 0:
             kind = HelperRefusesError if _REFUSES_TO_STORE.search(output) else HelperError
+            # As it is, and as JSON.
+            for form in (json.dumps(credential.secret)[1:-1], json.dumps(credential.secret, ensure_ascii=False)[1:-1]):
+                output = output.replace(form, "********")
             raise self._failed("store", output.replace(credential.secret, "********"), kind)
 
     def erase(self, server):

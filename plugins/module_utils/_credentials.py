@@ -59,6 +59,7 @@ class Plan:
         self.helper = helper  # that is asked afterwards, or None for the file
         self.credential = credential  # that is there afterwards
         self.store = False  # whether the helper is given the credential
+        self.former = None  # that it has until then
         self.erase = []  # helpers that are to forget it
         self.warnings = []
         self._mode = file.mode
@@ -154,8 +155,8 @@ class Logins:
             raise found.problem
         plan = Plan(found, document.logged_in(credential if helper is None else None), self._file, helper, credential)
         if helper is not None:
-            there = found.credential if stays else helper.get(document.key)
-            plan.store = not same_secret(there, credential)
+            plan.former = found.credential if stays else helper.get(document.key)
+            plan.store = not same_secret(plan.former, credential)
         if found.helper is not None and not stays and not found.helper.manages_itself:
             if found.problem is not None:
                 plan.warnings.append(f"{found.problem} What it may hold of {self._registry.name} stays there.")
@@ -258,11 +259,9 @@ class Logins:
         except HelperError as error:
             problem = error
         if problem is not None:
-            former = plan.found.credential
-            there = plan.found.helper is not None and plan.found.helper.name == helper.name
             with contextlib.suppress(HelperError):
-                if there and former is not None:
-                    helper.store(key, former)
+                if plan.former is not None:
+                    helper.store(key, plan.former)
                 else:
                     helper.erase(key)
             raise problem

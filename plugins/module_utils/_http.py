@@ -280,8 +280,12 @@ def _proxy(scheme, netloc):
     address = urllib.request.getproxies_environment().get(scheme)
     if not address or urllib.request.proxy_bypass_environment(netloc) or _is_direct(_split(netloc)[0]):
         return None
-    proxy = urllib.parse.urlsplit(address if "://" in address else "http://" + address)
-    if proxy.scheme != "http" or not proxy.hostname:
+    try:
+        proxy = urllib.parse.urlsplit(address if "://" in address else "http://" + address)
+        fits = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
         raise InputError(
             f"{scheme.upper()}_PROXY names no proxy that speaks HTTP", "Give http://host:port, or set NO_PROXY"
         )
@@ -292,7 +296,8 @@ def _by(scheme, netloc):
     """Who else may be at fault, for a message."""
     try:
         proxy = _proxy(scheme, netloc)
-    except InputError:
+    except (InputError, ValueError):
+        # It is this address, or the proxy's, that is at fault.
         proxy = None
     return "" if proxy is None else f" (by the HTTP proxy {proxy.netloc.rpartition('@')[2]})"
 

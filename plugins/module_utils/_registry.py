@@ -367,13 +367,13 @@ class Api:
 
     def _target(self, response, link):
         try:
-            url = urllib.parse.urljoin(response.url, link)
-            parts = urllib.parse.urlsplit(url)
+            parts = urllib.parse.urlsplit(urllib.parse.urljoin(response.url, link))
         except ValueError:
-            url, parts = "nowhere", urllib.parse.urlsplit("")
+            parts = urllib.parse.urlsplit("")
         if parts.netloc != urllib.parse.urlsplit(self._base).netloc or not parts.path.startswith("/v2/"):
+            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
             raise AnswerError(
-                f"{self.registry.name} sends clients to {url.partition('?')[0]} in the middle of a request",
+                f"{self.registry.name} sends clients to {shown.geturl() or 'nowhere'} in the middle of a request",
                 "Correct http.host or http.relativeurls of the registry, or the headers that its proxy sets",
             )
         return parts.path + ("?" + parts.query if parts.query else "")
