@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import email.message
+import time
+
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._auth import (
+    Authenticator,
     Credential,
     check_credential,
     parse_challenges,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._http import Response
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +52,28 @@ def test_challenges(headers, challenges):
 @given(st.lists(st.text(max_size=60), max_size=3))
 def test_any_header_is_read_without_a_failure(headers):
     assert isinstance(parse_challenges(headers), dict)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic a=b" + " " * 60000 + '"',
+        "Basic" + " " * 60000 + '"',
+        "Basic a=b" + " ," * 30000 + '"',
+        "Basic " + "a" * 60000 + '"',
+        'Basic a="' + "\\" * 60000,
+    ],
+)
+def test_a_header_that_is_made_to_take_long_does_not(header):
+    began = time.monotonic()
+    assert "basic" in parse_challenges([header])
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("life", ["1" + "0" * 400, "NaN", "Infinity", "-Infinity", "1e999", "-5", "0"])
+def test_a_token_that_lives_absurdly_long_is_taken_for_a_short_one(life):
+    answer = Response(200, email.message.Message(), f'{{"token": "abc", "expires_in": {life}}}'.encode(), "http://h/")
+    assert Authenticator(None, "r.example.com")._parse(answer, "http://h/") == ("abc", 60)
 
 
 def test_basic_is_utf_8():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import fcntl
 import json
 import os
 import stat
@@ -182,6 +184,14 @@ def test_tokens_that_docker_keeps_beside_the_hub_are_kept(path):
         ('{"credsStore": {}}', "credsStore is not a string"),
         ('{"a":' + "[" * 100000 + "]" * 100000 + "}", "nested too deeply"),
         ("\ufeff{}", "is not valid JSON"),
+        # Docker reads names in any case.
+        ('{"Auths": {}}', "in its usual case"),
+        ('{"auths": {}, "AUTHS": {}}', "in its usual case"),
+        ('{"credsstore": "x"}', "in its usual case"),
+        ('{"auth\u017f": {}}', "in its usual case"),
+        ('{"credhelpers": {}}', "in its usual case"),
+        ('{"auths": {"other.example.com": {"Auth": "eDp5"}}}', 'of a key in auths["other.example.com"] is not in its'),
+        ('{"auths": {"r.example.com": {"identityToken": "x"}}}', "in its usual case"),
     ],
 )
 def test_a_file_that_is_something_else_is_left_alone(path, state, content, says):
@@ -295,6 +305,7 @@ def test_without_credentials_there_must_be_some(path):
         ({"registry": "a b"}, "no host name"),
         ({"credential_helper": "../../bin/sh"}, "is no name"),
         ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": 10**12}, "timeout is 1000000000000"),
         ({"password": None}, "required together"),
     ],
 )
@@ -310,6 +321,103 @@ def test_an_identity_token_is_understood_and_kept_where_it_lies(path):
     result = login(path, username=None, password=None)
     assert (result["changed"], result["username"], result["stored_in"]) == (False, "ci", "file")
     assert read(path)["auths"][HOST] == entry
+
+
+def test_line_ends_in_a_login_are_passed_over(path):
+    entry = {"auth": f"{AUTH[:8]}\r\n{AUTH[8:]}\n"}
+    write(path, {"auths": {HOST: entry}})
+    result = login(path, username=None, password=None)
+    assert (result["changed"], result["username"]) == (False, "ci")
+    assert login(path)["changed"] is False
+    assert read(path)["auths"][HOST] == entry
+
+
+@pytest.mark.parametrize("field", ["username", "password", "identitytoken", "auth"])
+def test_a_login_that_is_no_text_is_none(path, field):
+    # Python's JSON writes half of a surrogate pair as an escape, and reads it so.
+    write(path, {"auths": {HOST: {"username": "ci", "password": "geheim", field: "\ud800"}}})
+    result = login(path, username=None, password=None)
+    assert result["failed"] and "no credentials are stored" in result["msg"]
+    assert login(path)["changed"]
+    assert read(path) == {"auths": {HOST: {"auth": AUTH}}}
+
+
+@pytest.mark.parametrize("state", [login, logout])
+def test_a_path_that_is_none(tmp_path, state):
+    result = state(f"{tmp_path}/a\0b")
+    assert result["failed"] and "NUL character" in result["msg"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("state", [login, logout])
+def test_a_file_that_is_too_long_is_not_read(path, state):
+    write(path, "{}")
+    os.truncate(path, 8 << 30)
+    result = state(path)
+    assert result["failed"] and "more than 16777216 bytes" in result["msg"]
+    assert path.stat().st_size == 8 << 30
+
+
+# --- as root, in a directory of somebody else -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    """What root gives away: (inode, user, group). Nothing is really given, so that any account may try."""
+    handed = []
+
+    def chown(what, user, group, **_options):
+        handed.append((os.fstat(what).st_ino, user, group))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", chown)
+    return handed
+
+
+def owner(path):
+    return path.stat().st_uid, path.stat().st_gid
+
+
+def test_root_makes_a_directory_for_its_owner(path, handed):
+    assert login(path)["changed"]
+    assert handed == [(made.stat().st_ino, *owner(path.parent.parent)) for made in (path.parent, path)]
+
+
+def test_root_is_not_led_elsewhere_by_the_owner(path, handed, monkeypatch, tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    make = os.mkdir
+
+    def race(name, *arguments, **options):
+        make(name, *arguments, **options)
+        path.parent.rmdir()
+        path.parent.symlink_to(victim)
+
+    monkeypatch.setattr(os, "mkdir", race)
+    result = login(path)
+    assert result["failed"] and str(path) in result["msg"]
+    assert handed == [] and list(victim.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_directories_can_not_be_locked_a_file_is(path, handed, monkeypatch, error):
+    flock = fcntl.flock
+
+    def on_nfs(handle, operation):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(error, os.strerror(error))
+        return flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", on_nfs)
+    path.parent.mkdir()
+    assert login(path)["changed"]
+    lock = path.parent / ".config.json.wharf-lock"
+    assert (lock.stat().st_ino, *owner(path.parent)) in handed
+    assert mode(lock) == 0o600
+    handed.clear()
+    assert login(path, password="other-geheim")["changed"]
+    assert lock.stat().st_ino not in [inode for inode, *_owner in handed]
+    assert base64.b64decode(read(path)["auths"][HOST]["auth"]) == b"ci:other-geheim"
 
 
 # --- any file at all --------------------------------------------------------------------------------------------------

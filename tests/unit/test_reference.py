@@ -42,6 +42,7 @@ def test_registry(text, name):
         *("", " ", "https://", "/", "a b", "a_b.example.com", "-a.example.com", "a.example.com-", "a..b", "a:", "a:x"),
         *("a:0", "a:65536", "a:99999", "::1", "[::1", "2001:db8::1", "a\nb", "[x]", "ftp://a"),
         *("ä.example.com", "a:80:80"),
+        *("[::1:5007:1:2:3:4:5:6]", "[:::]", "[12345::1]", "[::1::]:5000", "[1:2:3]"),
     ],
 )
 def test_what_is_no_registry(text):
@@ -50,10 +51,13 @@ def test_what_is_no_registry(text):
     assert "host" in str(error.value)
 
 
-def test_a_password_in_the_name_is_not_shown():
+@pytest.mark.parametrize("password", ["geheim", "geh/eim", "1/geheim", "geh#eim", "geh?eim", "geh@eim"])
+@pytest.mark.parametrize("scheme", ["", "https://"])
+def test_a_password_in_the_name_is_not_shown(scheme, password):
     with pytest.raises(InputError) as error:
-        parse_registry("https://ci:geheim@registry.example.com")
-    assert "geheim" not in str(error.value)
+        parse_registry(f"{scheme}ci:{password}@registry.example.com")
+    assert "holds an @" in str(error.value)
+    assert "geh" not in str(error.value) and "eim" not in str(error.value)
 
 
 def test_docker_hub_has_names_of_its_own():
@@ -178,7 +182,15 @@ def test_reference(text, full):
     [
         *("", ":justtag", f"@{F}", "repo@sha256:" + "f" * 34, "validname@invaliddigest:" + "f" * 128, "Uppercase:tag"),
         *("test:5000/Uppercase/lowercase:tag", "a/" * 128 + "a:tag", "aa/asdf$$^/aa", "[2001:db8::1]"),
-        *("[2001:db8::1]:5000", "[2001:db8::1]:tag", "[fe80::1%eth0]:5000/repo", "[fe80::1%@invalidzone]:5000/repo"),
+        *(
+            "[2001:db8::1]:5000",
+            "[2001:db8::1]:tag",
+            "[:::]/repo",
+            "[12345::1]/repo",
+            "[::1:1:2:3:4:5:6:7]:5000/repo",
+            "[fe80::1%eth0]:5000/repo",
+            "[fe80::1%@invalidzone]:5000/repo",
+        ),
         *("https://github.com/docker/docker", "docker/Docker", "-docker", "-docker/docker", "-docker.io/docker/docker"),
         *("docker///docker", "docker.io/docker/Docker", "docker.io/docker///docker", "fc00::1:5000/debian"),
         *(

@@ -98,7 +98,9 @@ def test_pages_without_end(api, server):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("link", ["<http://other.example.com/v2/_catalog>", "</other>", "<file:///etc/passwd>"])
+@pytest.mark.parametrize(
+    "link", ["<http://other.example.com/v2/_catalog>", "</other>", "<file:///etc/passwd>", "<http://[::1>"]
+)
 def test_pages_do_not_lead_elsewhere(server, link):
     api = make_api(server, Credential("ci", "geheim"))
     server.answer(CATALOGUE, as_json({"repositories": ["a"]}, Link=f'{link}; rel="next"'))
@@ -341,12 +343,53 @@ def test_token_servers_that_misbehave(server, answer, says):
         api.head("a/b", "1.0")
 
 
-@pytest.mark.parametrize("realm", ["", "file:///etc/passwd", "not a url"])
+@pytest.mark.parametrize("realm", ["", "file:///etc/passwd", "not a url", "http://[::1"])
 def test_a_token_server_that_is_none(server, realm):
     api = make_api(server, Credential("ci", "geheim"))
     server.answer(LATEST, challenge(f'Bearer realm="{realm}",service="s"'))
     with pytest.raises(AnswerError, match="no token server"):
         api.head("a/b", "1.0")
+
+
+def test_what_a_token_server_has_before_the_at_is_not_shown(server):
+    api = make_api(server, Credential("ci", "geheim"))
+    server.answer(LATEST, challenge(f'Bearer realm="http://ci:other@{server.netloc}/token",service="s"'))
+    for answer in (reply(200, "{}"), reply(401), reply(404)):
+        server.answer("/token", answer)
+        with pytest.raises(RegistryError, match=f"token server {server.netloc}") as error:
+            api.head("a/b", "1.0")
+        assert "other" not in str(error.value)
+
+
+@pytest.mark.parametrize("answer", [reply(200, '{"token": "abc", "expires_in": %s}' % ("9" * 400))])
+def test_a_token_with_an_absurd_life_can_be_used(server, answer):
+    api = make_api(server, Credential("ci", "geheim"))
+    server.answer("/token", answer)
+    server.answer(LATEST, challenge(f'Bearer realm="http://{server.netloc}/token",service="s"'), manifest())
+    assert api.head("a/b", "1.0").digest == DIGEST
+
+
+def test_a_registry_that_takes_the_password(server):
+    server.answer("/v2/", challenge(), as_json({}))
+    assert make_api(server, Credential("ci", "geheim")).ping() is True
+    server.answer("/v2/", as_json({}))
+    assert make_api(server, Credential("ci", "geheim")).ping() is False
+
+
+def test_a_page_that_takes_any_password_is_no_registry(server):
+    server.answer("/v2/", challenge(), reply(200, "<html>welcome", Content_Type="text/html"))
+    with pytest.raises(AnswerError, match="not as a registry"):
+        make_api(server, Credential("ci", "geheim")).ping()
+
+
+@pytest.mark.parametrize("page", [as_json({}), reply(200, "<html>log in", Content_Type="text/html")])
+def test_another_host_does_not_speak_for_the_registry(server, page):
+    with Misbehaving() as other:
+        server.answer("/v2/", challenge(), reply(302, Location=f"http://{other.netloc}/sso"))
+        other.answer("/sso", page)
+        with pytest.raises(AnswerError):
+            make_api(server, Credential("ci", "geheim")).ping()
+        assert "authorization" not in other.requests[0].headers
 
 
 # --- uploads ----------------------------------------------------------------------------------------------------------
@@ -359,6 +402,13 @@ def test_an_upload_does_not_lead_elsewhere(server):
         with pytest.raises(AnswerError, match="in the middle of a request"):
             api.put_blob("a/b", b"x")
         assert other.requests == []
+
+
+def test_what_an_upload_has_before_the_at_is_not_shown(server):
+    server.answer("/v2/a/b/blobs/uploads/", reply(202, Location="http://ci:other@r.example.com/v2/"))
+    with pytest.raises(AnswerError, match=r"r\.example\.com") as error:
+        make_api(server, Credential("ci", "geheim")).put_blob("a/b", b"x")
+    assert "other" not in str(error.value)
 
 
 def test_a_mount_that_is_not_made_is_cancelled(api, server):
