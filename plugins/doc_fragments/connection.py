@@ -49,10 +49,10 @@ options:
     default: false
   timeout:
     description:
-      - Seconds that one request may take, 1 to 86400. The connection to each address of the name may take as many, and so
-        may all from the request to the last byte.
-      - A registry that is busy (429, 500, 502, 503, 504) is asked up to three times, and its C(Retry-After) is kept where
-        it fits into the same number of seconds.
+      - Seconds that one request may take, 1 to 86400. The connection to each address of the name may take as many, and
+        so may all from the request to the last byte.
+      - A registry that is busy (429, 500, 502, 503, 504) is asked up to three times, and its C(Retry-After) is kept
+        where it fits into the same number of seconds.
       - Credential helpers are given as long for each answer.
     type: int
     default: 30
