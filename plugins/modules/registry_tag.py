@@ -52,6 +52,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
+    details:
+      - Whether a registry deletes at all, and lets this user, is not foreseen, since nobody can ask without deleting.
   diff_mode:
     support: full
   idempotent:
