@@ -115,15 +115,12 @@ import contextlib
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
-from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
+from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust, check_timeout
+from ansible_collections.wharf.registry.plugins.module_utils._http import check_timeout
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference
-from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
 
 _TOGETHER = (("username", "password"), ("client_cert", "client_key"))
-_TRUST = ("ca_path", "client_cert", "client_key", "validate_certs")
 
 
 def check(options, references):
@@ -143,13 +140,8 @@ def check(options, references):
 
 def connect(registry, options):
     """The Api of a registry, as the user who is given or logged in. Raises RegistryError."""
-    if options["username"] is None:
-        credential = find_credential(registry, options["config_path"], options["timeout"])
-    else:
-        credential = Credential(options["username"], options["password"])
-        check_credential(credential)
-    trust = Trust(registry.api_host, **{name: options[name] for name in _TRUST})
-    return Api(registry, Client(trust, options["timeout"]), credential, options["plain_http"])
+    connection = Connection(options)
+    return connection.api(registry, connection.client(registry), connection.credential(registry))
 
 
 def find(api, reference):

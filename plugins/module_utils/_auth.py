@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import time
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, retry_after
+from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, encoded_pair, retry_after
 
 _CLIENT_ID = "wharf.registry"
 # Bytes of a token server's answer.
@@ -55,8 +54,8 @@ class Credential:
 
     @property
     def basic(self):
-        """The value of an Authorization header, and of the auth field of config.json after its first word."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        """The value of an Authorization header."""
+        return "Basic " + encoded_pair(self.username, self.password)
 
 
 def check_credential(credential):
@@ -107,28 +106,26 @@ class Authenticator:
         self._credential = credential
         self._tokens = {}
 
-    def answer(self, response, scope=None):
+    def answer(self, response):
         """The Authorization header for a 401, or None where the challenge asks for nothing that is known.
 
-        Raises RefusedError where a token server says no. scope overrides that of the challenge.
+        Raises RefusedError where a token server says no.
         """
         challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
         if "bearer" in challenges:
-            return "Bearer " + self._token(response, challenges["bearer"], scope)
+            return "Bearer " + self._token(response, challenges["bearer"])
         if "basic" in challenges and self._credential is not None:
             # An identity token is for token servers. Where there is none, it is of no use.
             return self._credential.basic if self._credential.password else None
         return None
 
-    def _token(self, response, challenge, scope):
-        realm = challenge.get("realm", "")
-        wanted = scope or challenge.get("scope", "")
-        key = realm, challenge.get("service", ""), wanted
+    def _token(self, response, challenge):
+        key = realm, service, scope = tuple(challenge.get(name, "") for name in ("realm", "service", "scope"))
         token, end = self._tokens.get(key, ("", 0.0))
         if time.monotonic() >= end:
             self._check_realm(response, realm)
             began = time.monotonic()
-            token, life = self._fetch(realm, challenge.get("service", ""), wanted)
+            token, life = self._fetch(realm, service, scope)
             self._tokens[key] = token, began + life - _MARGIN
         return token
 
@@ -179,8 +176,7 @@ class Authenticator:
         query += [("scope", one) for one in scope.split()]
         if credential is not None:
             query.append(("account", credential.username))
-            as_password = Credential(credential.username, credential.secret)
-            headers["Authorization"] = as_password.basic
+            headers["Authorization"] = "Basic " + encoded_pair(credential.username, credential.secret)
         parts = urllib.parse.urlsplit(realm)
         query = urllib.parse.parse_qsl(parts.query) + [(name, value) for name, value in query if value]
         url = urllib.parse.urlunsplit(parts._replace(query=urllib.parse.urlencode(query), fragment=""))

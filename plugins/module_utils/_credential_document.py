@@ -12,6 +12,7 @@ import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._http import encoded_pair
 from ansible_collections.wharf.registry.plugins.module_utils._reference import names_registry
 
 # What an entry of `auths` may hold of a login. All else in it is somebody else's.
@@ -159,7 +160,7 @@ def _write_entry(entry, credential):
         return kept
     fields = {}
     if credential.username:
-        fields["auth"] = base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+        fields["auth"] = encoded_pair(credential.username, credential.password)
     if credential.identity_token:
         fields["identitytoken"] = credential.identity_token
     return {**fields, **kept}

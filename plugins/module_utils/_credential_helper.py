@@ -106,9 +106,10 @@ class Helper:
         if status != 0:
             kind = HelperRefusesError if _REFUSES_TO_STORE.search(output) else HelperError
             # As it is, and as JSON.
-            for form in (json.dumps(credential.secret)[1:-1], json.dumps(credential.secret, ensure_ascii=False)[1:-1]):
+            secret = credential.secret
+            for form in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], secret):
                 output = output.replace(form, "********")
-            raise self._failed("store", output.replace(credential.secret, "********"), kind)
+            raise self._failed("store", output, kind)
 
     def erase(self, server):
         """Raises HelperError."""

@@ -138,15 +138,19 @@ class Logins:
 
     def keeper(self, found, name=None):
         """The Helper that a login belongs to, where name chooses one or else the file does; None for the file."""
-        document = found.document if name is None else found.document.with_helper(name)
+        document = self._arranged(found, name)
         return Helper(document.helper, self._timeout) if document.helper else None
+
+    @staticmethod
+    def _arranged(found, name):
+        return found.document if name is None else found.document.with_helper(name)
 
     def plan_login(self, found, credential, name=None):
         """The Plan that leaves this credential where it belongs: where Docker looks, or in the helper of that name.
 
         credential may be None where the helper manages itself. Raises HelperError where a helper fails that is needed.
         """
-        document = found.document if name is None else found.document.with_helper(name)
+        document = self._arranged(found, name)
         helper = self.keeper(found, name)
         if helper is not None and helper.manages_itself:
             return Plan(found, document, self._file, helper, credential)

@@ -320,8 +320,13 @@ def _is_direct(host):
 def _proxy_authorization(proxy):
     if proxy.username is None:
         return {}
-    pair = f"{urllib.parse.unquote(proxy.username)}:{urllib.parse.unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+    pair = (urllib.parse.unquote(part) for part in (proxy.username, proxy.password or ""))
+    return {"Proxy-Authorization": "Basic " + encoded_pair(*pair)}
+
+
+def encoded_pair(username, password):
+    """A user and a password as they stand in an Authorization header and in the auth field of config.json."""
+    return base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 class Client:

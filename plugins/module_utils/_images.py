@@ -12,7 +12,7 @@ import re
 import threading
 
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._reference import HUB, check_repository
+from ansible_collections.wharf.registry.plugins.module_utils._reference import full_name
 from ansible_collections.wharf.registry.plugins.module_utils._registry import (
     DOCKER_MANIFEST,
     OCI_MANIFEST,
@@ -45,14 +45,6 @@ def is_glob(pattern):
 def matching(names, patterns):
     """The names that match one of the patterns, sorted. An asterisk matches slashes, too."""
     return sorted(name for name in set(names) if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
-
-
-def full_name(registry, repository):
-    """The name that the registry itself has for a repository: Docker Hub has library/. Raises InputError."""
-    if registry.name == HUB and "/" not in repository:
-        repository = f"library/{repository}"
-    check_repository(repository)
-    return repository
 
 
 def find_repositories(api, patterns):

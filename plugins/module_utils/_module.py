@@ -8,12 +8,8 @@ from __future__ import annotations
 import contextlib
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
-from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
+from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust, check_timeout
-from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
-from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
 
 CONNECTION_OPTIONS = {
     "registry": {"type": "str", "required": True},
@@ -31,7 +27,7 @@ CONNECTION_OPTIONS = {
 CONNECTION_RULES = [("username", "password"), ("client_cert", "client_key")]
 
 
-class RegistryModule(AnsibleModule):
+class RegistryModule(AnsibleModule, Connection):
     """A module that talks to one registry: the shared options beside its own, and the connection that they describe."""
 
     def __init__(self, argument_spec, **options):
@@ -41,46 +37,6 @@ class RegistryModule(AnsibleModule):
             supports_check_mode=True,
             **options,
         )
-
-    def registry(self):
-        """The Registry of the options. Raises InputError, also for a time limit that is none."""
-        check_timeout(self.params["timeout"])
-        return parse_registry(self.params["registry"])
-
-    def given_credential(self):
-        """The Credential of the options, or None. Raises InputError where no client could use it."""
-        if self.params["username"] is None:
-            return None
-        credential = Credential(self.params["username"], self.params["password"])
-        check_credential(credential)
-        return credential
-
-    def credential(self, registry):
-        """The Credential of the options or of the account's login, or None. Raises RegistryError."""
-        given = self.given_credential()
-        if given is not None:
-            return given
-        return find_credential(registry, self.params["config_path"], self.params["timeout"])
-
-    def trust(self, registry):
-        """The Trust that the options describe."""
-        names = ("ca_path", "client_cert", "client_key", "validate_certs")
-        return Trust(registry.api_host, **{name: self.params[name] for name in names})
-
-    def client(self, registry, trust=None):
-        """The Client that the options describe."""
-        return Client(trust or self.trust(registry), self.params["timeout"])
-
-    def api(self, registry, client, credential=None, authorizations=None):
-        return Api(registry, client, credential, self.params["plain_http"], authorizations)
-
-    def apis(self):
-        """A function that makes an Api, as the user who is given or logged in. Raises RegistryError."""
-        registry = self.registry()
-        credential = self.credential(registry)
-        # What one thread has read or was given serves the others, too.
-        trust, authorizations = self.trust(registry), {}
-        return lambda: self.api(registry, self.client(registry, trust), credential, authorizations)
 
     @contextlib.contextmanager
     def errors_explained(self):

@@ -187,9 +187,19 @@ def _split_name(name):
         if not found or not _is_host(found.group("host")):
             raise InputError(f"{first!r} is no host name or address with an optional port")
         registry, repository = Registry(HUB if first == "index.docker.io" else first), rest
-    if registry.is_hub and "/" not in repository:
-        repository = _HUB_NAMESPACE + repository
-    return registry, repository
+    return registry, _in_namespace(registry, repository)
+
+
+def _in_namespace(registry, repository):
+    """Docker Hub keeps what has no namespace of its own in one."""
+    return _HUB_NAMESPACE + repository if registry.is_hub and "/" not in repository else repository
+
+
+def full_name(registry, repository):
+    """The name that the registry itself has for a repository: Docker Hub has library/. Raises InputError."""
+    repository = _in_namespace(registry, repository)
+    check_repository(repository)
+    return repository
 
 
 def check_repository(repository, named=None):

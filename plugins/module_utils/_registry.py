@@ -22,10 +22,9 @@ from ansible_collections.wharf.registry.plugins.module_utils._auth import (
     said,
     unexpected,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import BODY_LIMIT, AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
-    check_digest,
     fits_digest,
     is_digest,
     is_repository,
@@ -51,7 +50,7 @@ _LIST_LIMIT = 64 << 20
 # The most that registries give at once.
 _PAGE = 1000
 # The most pages of what belongs to one manifest.
-_MOST_REFERRERS = 100
+_MOST_REFERRER_PAGES = 100
 
 
 class DeniedError(RegistryError):
@@ -228,12 +227,9 @@ class Api:
 
     def head(self, repository, reference):
         """The Head of a manifest by tag or digest, or None."""
-        response = self._ask("HEAD", _manifest(repository, reference), repository, headers={"Accept": _ACCEPT})
-        if response.status == 404:
+        response, digest = self._ask_for_manifest("HEAD", repository, reference)
+        if response is None:
             return None
-        if response.status != 200:
-            raise self._no(response, f"read {_named(repository, reference)}")
-        digest = response.headers.get(_DIGEST_HEADER) or (reference if is_digest(reference) else "")
         if not digest:
             # Old registries say the digest only with the manifest, or not at all.
             manifest = self.manifest(repository, reference)
@@ -244,12 +240,9 @@ class Api:
 
     def manifest(self, repository, reference):
         """The Manifest by tag or digest, or None. Raises AnswerError where what came does not match its digest."""
-        response = self._ask("GET", _manifest(repository, reference), repository, headers={"Accept": _ACCEPT})
-        if response.status == 404:
+        response, digest = self._ask_for_manifest("GET", repository, reference)
+        if response is None:
             return None
-        if response.status != 200:
-            raise self._no(response, f"read {_named(repository, reference)}")
-        digest = response.headers.get(_DIGEST_HEADER) or (reference if is_digest(reference) else "")
         told, digest = bool(digest), digest or _digest(response.body)
         self._check_claim(repository, reference, digest)
         media_type = response.headers.get_content_type()
@@ -261,6 +254,15 @@ class Api:
             # Any web server answers 200 to anything.
             raise AnswerError(f"{self.registry.name} answers, but not with a manifest", "Look whether it is a registry")
         return manifest
+
+    def _ask_for_manifest(self, method, repository, reference):
+        """(Response, the digest that it or the reference names or ""), or (None, "") for no such manifest."""
+        response = self._ask(method, _manifest(repository, reference), repository, headers={"Accept": _ACCEPT})
+        if response.status == 404:
+            return None, ""
+        if response.status != 200:
+            raise self._no(response, f"read {_named(repository, reference)}")
+        return response, response.headers.get(_DIGEST_HEADER) or (reference if is_digest(reference) else "")
 
     def put_manifest(self, repository, reference, manifest):
         """Puts a manifest under a tag or its digest, and checks what the registry made of it."""
@@ -298,7 +300,7 @@ class Api:
         Registries without it have such things under a tag that is made of the digest.
         """
         target, found = f"/v2/{repository}/referrers/{digest}", []
-        for _page in range(_MOST_REFERRERS):
+        for _page in range(_MOST_REFERRER_PAGES):
             response = self._ask("GET", target, repository, headers={"Accept": OCI_INDEX})
             if response.status == 429 or response.status >= 500 or (found and response.status != 200):
                 raise self._no(response, f"list what belongs to {_named(repository, digest)}")
@@ -469,13 +471,11 @@ class Api:
 
     def _check_form(self, repository, reference, digest):
         # It is compared, written into files and asked for again.
-        try:
-            check_digest(digest)
-        except InputError:
+        if not fits_digest(digest):
             raise AnswerError(
                 f"{self.registry.name} names no digest that clients know for {_named(repository, reference)}",
                 "Look whether it is a registry",
-            ) from None
+            )
 
     def _check_content(self, repository, digest, content):
         algorithm = digest.partition(":")[0]

@@ -9,10 +9,11 @@ import uuid
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._images import MOST_LEVELS, full_name, subject_of
+from ansible_collections.wharf.registry.plugins.module_utils._images import MOST_LEVELS, subject_of
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     check_digest,
     check_tag,
+    full_name,
     is_digest,
     split_tag,
 )
@@ -124,8 +125,7 @@ class Promotion:
 
     def _with_children(self, manifest, level=0):
         """The digests of a manifest and of all below it."""
-        if level > MOST_LEVELS:
-            raise AnswerError(f"{self._source} holds indexes more than {MOST_LEVELS} deep", "Push it anew")
+        self._check_depth(level)
         digests = [manifest.digest]
         for descriptor in manifest.children:
             if descriptor.get("mediaType") in INDEXES:
@@ -166,8 +166,7 @@ class Promotion:
 
     def _copy(self, manifest, level):
         """The blobs and children of a manifest. The manifest itself is for the caller to put."""
-        if level > MOST_LEVELS:
-            raise AnswerError(f"{self._source} holds indexes more than {MOST_LEVELS} deep", "Push it anew")
+        self._check_depth(level)
         self._manifests.add(manifest.digest)
         for blob in manifest.blobs:
             if blob["digest"] not in self._blobs:
@@ -178,6 +177,10 @@ class Promotion:
                 child = self._read(descriptor["digest"], manifest)
                 self._copy(child, level + 1)
                 self._api.put_manifest(self._repository, child.digest, child)
+
+    def _check_depth(self, level):
+        if level > MOST_LEVELS:
+            raise AnswerError(f"{self._source} holds indexes more than {MOST_LEVELS} deep", "Push it anew")
 
     def _read(self, reference, parent=None):
         manifest = self._api.manifest(self._source.repository, reference)
@@ -239,10 +242,8 @@ class Removal:
         """Whether the registry has deleted the tag by its name, which version 2 can't."""
         try:
             self._api.delete_manifest(self._repository, self._tag)
-        except UnsupportedError:
-            return False
-        except RequestError:
-            # It takes a digest here, and nothing else.
+        except (UnsupportedError, RequestError):
+            # It deletes nothing, or takes a digest here and nothing else.
             return False
         now = self._api.head(self._repository, self._tag)
         return now is None or now.digest != digest

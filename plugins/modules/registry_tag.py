@@ -132,9 +132,8 @@ brought:
 import contextlib
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._images import full_name
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._reference import check_tag
+from ansible_collections.wharf.registry.plugins.module_utils._reference import check_tag, full_name
 from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError, Pool
 from ansible_collections.wharf.registry.plugins.module_utils._tags import Promotion, Removal, parse_source, siblings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -16,6 +15,9 @@ from typing import TYPE_CHECKING
 
 from managed import ROOT
 
+sys.path.insert(0, str(ROOT / "tests" / "lab"))
+from labtest import control as command
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,14 +25,6 @@ if TYPE_CHECKING:
 LABEL = f"wharf.modules={ROOT}"
 # Below the ports that outgoing connections get, so that none of those can take one before a peer does.
 PORTS = range(20000, 32000)
-
-
-def command(*arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command on this machine. A failure shows the command's own words."""
-    done = subprocess.run(arguments, input=stdin, capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{shlex.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done
 
 
 def wait_for(what: str, holds: Callable[[], object], seconds: float = 30) -> None:

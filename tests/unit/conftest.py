@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from misbehaving import Misbehaving
 
 ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
@@ -32,3 +33,10 @@ def plugin():
         return module
 
     return load
+
+
+@pytest.fixture
+def server():
+    """A server that misbehaves as the test tells it to."""
+    with Misbehaving() as server:
+        yield server

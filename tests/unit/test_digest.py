@@ -7,7 +7,7 @@ import json
 
 import pytest
 from ansible.errors import AnsibleLookupError
-from misbehaving import Misbehaving, reply
+from misbehaving import reply
 
 ONE, TWO = (f"sha256:{digit * 64}" for digit in "12")
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -26,12 +26,6 @@ def nobody(tmp_path, monkeypatch):
     for name in ("DOCKER_CONFIG", "HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
-
-
-@pytest.fixture
-def server():
-    with Misbehaving() as server:
-        yield server
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture
-def server():
-    with Misbehaving() as server:
-        yield server
-
-
-@pytest.fixture
 def client():
     with Client(Trust("127.0.0.1"), timeout=1) as client:
         yield client

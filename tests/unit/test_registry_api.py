@@ -31,12 +31,6 @@ OTHER = "sha256:" + "1" * 64
 
 
 @pytest.fixture
-def server():
-    with Misbehaving() as server:
-        yield server
-
-
-@pytest.fixture
 def api(server):
     api = make_api(server)
     yield api

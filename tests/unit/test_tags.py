@@ -17,7 +17,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._registry import (
     UnsupportedError,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._tags import Promotion, Removal, Source, parse_source
-from misbehaving import Misbehaving, reply
+from misbehaving import reply
 
 
 def digest_of(content):
@@ -102,12 +102,6 @@ class Fake:
 
 
 IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [{"digest": "sha256:" + "a" * 64, "size": 1}]}
-
-
-@pytest.fixture
-def server():
-    with Misbehaving() as server:
-        yield server
 
 
 @pytest.fixture
