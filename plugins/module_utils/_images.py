@@ -66,7 +66,9 @@ class Describer:
 
     def describe(self, api, repository, digest, level=0):
         """The facts of a manifest, or None where it is gone. level says how deep in indexes it lies."""
-        return self._once((repository, digest), lambda: self._describe(api, repository, digest, level))
+        # The level belongs to the key: what lies too deep under one tag need not do so under another, and which of them
+        # is looked at first is up to the threads.
+        return self._once((repository, digest, level), lambda: self._describe(api, repository, digest, level))
 
     def _once(self, key, function):
         with self._lock:
