@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from ansible_collections.wharf.registry.plugins.module_utils._images import MOST_LEVELS, Describer
+from ansible_collections.wharf.registry.plugins.module_utils._registry import OCI_INDEX, OCI_MANIFEST, new_manifest
+
+
+class Shelf:
+    """What Describer asks an Api for: manifests by digest."""
+
+    def __init__(self):
+        self.manifests = {}
+
+    def add(self, document):
+        manifest = new_manifest({"schemaVersion": 2, **document}, document["mediaType"])
+        self.manifests[manifest.digest] = manifest
+        return manifest.digest
+
+    def manifest(self, _repository, digest):
+        return self.manifests.get(digest)
+
+    def blob(self, _repository, _digest):
+        return b'{"os": "linux", "architecture": "amd64"}'
+
+
+def test_what_lies_too_deep_under_one_tag_is_known_under_another():
+    shelf = Shelf()
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + "a" * 64}
+    levels = [shelf.add({"mediaType": OCI_MANIFEST, "config": config})]
+    for _level in range(MOST_LEVELS + 4):
+        levels.append(shelf.add({"mediaType": OCI_INDEX, "manifests": [{"digest": levels[-1]}]}))
+    for order in (levels, levels[::-1]):
+        describer = Describer()
+        found = {digest: describer.describe(shelf, "a/b", digest)["platforms"] for digest in order}
+        known = [bool(found[digest]) for digest in levels]
+        assert known == [True] * (MOST_LEVELS + 2) + [False] * 3
