@@ -46,12 +46,24 @@ options:
         RV(verified) is V(false).
     type: bool
     default: true
+  user:
+    description:
+      - The account of the host that is to be logged in. The module must run as root (C(become)); the account needs
+        neither a shell nor a right to use sudo.
+      - A process that has become this account for good does everything. Root never touches the file, so that a
+        symbolic link in the account's home leads no further than the account itself could go. The environment is
+        the account's own, with the proxies of the task.
+      - By default the account that the module runs as.
+      - An account that does not exist is an error. In check mode it is warned of, as something before this task may
+        be about to make it; and with O(state=absent) there is nothing left to log out.
+    type: str
   config_path:
     description:
       - The credential file. By default the one that Docker reads for this account, C($DOCKER_CONFIG/config.json) or
-        C(~/.docker/config.json).
+        C(~/.docker/config.json). With O(user), C(~) is that account's home.
       - A file of the name C(auth.json) is Podman's, as C(~/.config/containers/auth.json), and is written as Podman
         does it.
+    type: str
 extends_documentation_fragment:
   - wharf.registry.connection
   - wharf.registry.attributes
@@ -69,8 +81,8 @@ attributes:
   idempotent:
     support: full
 notes:
-  - Run it as the account that is to be logged in (C(become_user)). Helpers are asked as that account, and need a
-    store that works without a terminal.
+  - Run it as root with O(user), or as the account that is to be logged in (C(become_user)). Helpers are asked as that
+    account, and need a store that works without a terminal.
   - A password is stored as it is given, and not exchanged for an identity token. An identity token that C(docker
     login) has stored for the same user is kept while the registry takes it.
   - Several spellings of one registry in the file, with a scheme or a path as old clients wrote them, become one.
@@ -88,17 +100,17 @@ EXAMPLES = r"""
     registry: registry.example.com
     username: ci
     password: "{{ vault_ci_password }}"
+    user: builder
   become: true
-  become_user: builder
 
 - name: Keep the secret in a password store and not in a file
   wharf.registry.registry_login:
     registry: registry.example.com:5000
     username: ci
     password: "{{ vault_ci_password }}"
+    user: builder
     credential_helper: pass
   become: true
-  become_user: builder
 
 - name: Move what is stored into the password store, and check that it still works
   wharf.registry.registry_login:
@@ -143,7 +155,7 @@ username:
   type: str
   sample: ci
 config_path:
-  description: Path of the credential file.
+  description: Path of the credential file. Empty where O(user) does not exist.
   returned: success
   type: str
   sample: /root/.docker/config.json
@@ -160,6 +172,7 @@ verified:
 
 import os
 
+from ansible_collections.wharf.registry.plugins.module_utils._account import Account, MissingAccountError
 from ansible_collections.wharf.registry.plugins.module_utils._auth import RefusedError
 from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import HelperError, HelperMissingError
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import Logins, default_path, shown_user
@@ -241,9 +254,10 @@ def log_out(module, _registry, logins, _found):
 
 
 def run(module):
+    """The result of the module, but for what it warns of. Raises RegistryError."""
     registry = module.registry()
-    path = os.path.abspath(module.params["config_path"] or default_path())
-    module.params["config_path"] = path
+    path = os.path.expanduser(os.path.expandvars(module.params["config_path"] or default_path()))
+    path = module.params["config_path"] = os.path.abspath(path)
     logins = Logins(registry, path, module.params["timeout"])
     found = logins.find()
     arrange = log_in if module.params["state"] == "present" else log_out
@@ -256,15 +270,42 @@ def run(module):
         after = plan.diff[1]
     for warning in plan.warnings:
         module.warn(warning)
-    module.exit_json(
-        changed=changed,
-        registry=registry.name,
-        username=shown_user(plan.credential) if plan.credential else "",
-        config_path=path,
-        stored_in=plan.stored_in,
-        verified=verified,
-        diff={"before": before, "after": after, "before_header": path, "after_header": path},
-    )
+    return {
+        "changed": changed,
+        "registry": registry.name,
+        "username": shown_user(plan.credential) if plan.credential else "",
+        "config_path": path,
+        "stored_in": plan.stored_in,
+        "verified": verified,
+        "diff": {"before": before, "after": after, "before_header": path, "after_header": path},
+    }
+
+
+def run_as(module, user):
+    """As run, done by the account `user`."""
+    # Said before anything is done, and also where there is no such account.
+    registry = module.registry()
+    try:
+        account = Account(user)
+    except MissingAccountError as error:
+        present = module.params["state"] == "present"
+        if present and not module.check_mode:
+            raise
+        if present:
+            module.warn(f"{error} Check mode takes it for one that will be there.")
+        nothing = {"registry": registry.name, "username": "", "config_path": "", "stored_in": "", "verified": False}
+        return {"changed": present, **nothing}
+
+    def work():
+        # The parent can't hear what is told to the child's Ansible.
+        warnings = []
+        module.warn = warnings.append
+        return {"result": run(module), "warnings": warnings}
+
+    done = account.do(work)
+    for warning in done["warnings"]:
+        module.warn(warning)
+    return done["result"]
 
 
 def main():
@@ -273,10 +314,15 @@ def main():
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "credential_helper": {"type": "str"},
             "verify": {"type": "bool", "default": True},
+            "user": {"type": "str"},
+            # No path: its ~ would be the home of the one who runs the module.
+            "config_path": {"type": "str"},
         }
     )
+    user = module.params["user"]
     with module.errors_explained():
-        run(module)
+        result = run(module) if user is None else run_as(module, user)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":
