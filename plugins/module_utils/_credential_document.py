@@ -13,65 +13,26 @@ import re
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._http import encoded_pair
+from ansible_collections.wharf.registry.plugins.module_utils._json import UNCHANGED, is_text
+from ansible_collections.wharf.registry.plugins.module_utils._json import parse as parse_json
 from ansible_collections.wharf.registry.plugins.module_utils._reference import names_registry
 
 # What an entry of `auths` may hold of a login. All else in it is somebody else's.
 _SECRET_FIELDS = ("auth", "username", "password", "identitytoken", "registrytoken")
 
 
-class _Number(str):
-    """A number as it stands in the text. Reading it as a float would round it."""
-
-    __slots__ = ()
-
-
 def parse(raw, path):
     """The document in the bytes of a file. Raises InputError, which shows nothing of the content."""
-    cure = "Nothing was changed: mend the file or move it away"
-    try:
-        document = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_pairs,
-            parse_int=_Number,
-            parse_float=_Number,
-            parse_constant=_no_constant,
-        )
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text", cure) from None
-    except RecursionError:
-        raise InputError(f"{path} is nested too deeply", cure) from None
-    except json.JSONDecodeError as error:
-        what = "is empty" if not raw.strip() else f"is not valid JSON (line {error.lineno}, column {error.colno})"
-        raise InputError(f"{path} {what}", cure) from None
-    except _NotJsonError as error:
-        raise InputError(f"{path} is not valid JSON ({error})", cure) from None
-    _check(document, path, cure)
+    document = parse_json(raw, path)
+    _check(document, path)
     return document
 
 
-class _NotJsonError(ValueError):
-    """What Python's parser takes and Docker's does not, or reads in another way."""
-
-
-def _pairs(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        # Docker reads the second of two objects into the first; whoever writes only one of them loses logins.
-        raise _NotJsonError("a key occurs twice in one object")
-    return found
-
-
-def _no_constant(_text):
-    raise _NotJsonError("NaN and Infinity are no numbers of JSON")
-
-
-def _check(document, path, cure):
+def _check(document, path):
     """Raises InputError where Docker would not take the file, and so no login in it."""
-    if not isinstance(document, dict):
-        raise InputError(f"{path} does not hold a JSON object", cure)
     for where, fits, wanted in _expectations(document):
         if not fits:
-            raise InputError(f"{path}: {where} is not {wanted}", cure)
+            raise InputError(f"{path}: {where} is not {wanted}", UNCHANGED)
 
 
 def _expectations(document):
@@ -79,7 +40,7 @@ def _expectations(document):
     auths, helpers = document.get("auths"), document.get("credHelpers")
     yield "auths", isinstance(auths, (dict, type(None))), "an object"
     yield "credHelpers", isinstance(helpers, (dict, type(None))), "an object"
-    yield "credsStore", _is_text(document.get("credsStore")), "a string"
+    yield "credsStore", _is_text_or_null(document.get("credsStore")), "a string"
     # Docker and Podman take a name in whatever case, and of two the last.
     yield "the name of a key", _spelled(document, ("auths", "credHelpers", "credsStore")), "in its usual case"
     for key, entry in (auths or {}).items():
@@ -87,9 +48,9 @@ def _expectations(document):
         yield where, isinstance(entry, (dict, type(None))), "an object"
         yield f"the name of a key in {where}", _spelled(entry or {}, _SECRET_FIELDS), "in its usual case"
         for field in _SECRET_FIELDS:
-            yield f"{field} of {where}", _is_text((entry or {}).get(field)), "a string"
+            yield f"{field} of {where}", _is_text_or_null((entry or {}).get(field)), "a string"
     for key, name in (helpers or {}).items():
-        yield f"credHelpers[{json.dumps(key)}]", _is_text(name), "a string"
+        yield f"credHelpers[{json.dumps(key)}]", _is_text_or_null(name), "a string"
 
 
 def _spelled(names, known):
@@ -97,37 +58,8 @@ def _spelled(names, known):
     return all(name in known for name in names if name.casefold() in folded)
 
 
-def _is_text(value):
-    return value is None or (isinstance(value, str) and not isinstance(value, _Number))
-
-
-def serialise(document, like=""):
-    """The bytes of the document, indented as the text `like` is, or as Docker does it."""
-    found = re.search(r'\n([ \t]+)"', like)
-    text = _dump(document, "\n", found.group(1) if found else "\t")
-    return (text + ("\n" if like.endswith("\n") else "")).encode()
-
-
-def _dump(value, line, indent):
-    inner = line + indent
-    if isinstance(value, dict) and value:
-        items = (f"{_quoted(key)}: {_dump(item, inner, indent)}" for key, item in value.items())
-        return "{" + inner + ("," + inner).join(items) + line + "}"
-    if isinstance(value, list) and value:
-        return "[" + inner + ("," + inner).join(_dump(item, inner, indent) for item in value) + line + "]"
-    if isinstance(value, _Number):
-        return str(value)
-    return _quoted(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _quoted(text):
-    readable = json.dumps(text, ensure_ascii=False)
-    try:
-        readable.encode()
-    except UnicodeEncodeError:
-        # Half of a surrogate pair, which JSON can hold and UTF-8 can't.
-        return json.dumps(text)
-    return readable
+def _is_text_or_null(value):
+    return value is None or is_text(value)
 
 
 def read_entry(entry):

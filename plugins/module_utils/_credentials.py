@@ -9,11 +9,7 @@ import contextlib
 import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._credential_document import Document, same_secret
-from ansible_collections.wharf.registry.plugins.module_utils._credential_file import (
-    PRIVATE,
-    CredentialFile,
-    OvertakenError,
-)
+from ansible_collections.wharf.registry.plugins.module_utils._credential_file import PRIVATE, CredentialFile
 from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import (
     IDENTITY,
     Helper,
@@ -22,6 +18,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_helper 
     HelperRefusesError,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
 
 # Docker takes no lock. How often to start over when it was faster.
 _ATTEMPTS = 10

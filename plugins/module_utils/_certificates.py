@@ -1,0 +1,162 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates in PEM, checked before anything trusts or shows them. Private to this collection."""
+
+from __future__ import annotations
+
+import binascii
+import calendar
+import hashlib
+import os
+import re
+import ssl
+import time
+
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_UTC_TIME = 0x17
+
+
+def check_ca(pem, name):
+    """Raises InputError where the PEM text is nothing that a CA bundle may hold. Returns warnings.
+
+    name says whose CA it is. Text between the certificates is passed over, as engines do.
+    """
+    certificates = _certificates(pem, name)
+    now = time.time()
+    dead = []
+    for which, der in certificates:
+        if not _is_ca(der, which):
+            raise InputError(
+                f"{which} is no CA, but the certificate of a server or a client",
+                "Give the CA that signed it, or one that is its own CA (CA:TRUE)",
+            )
+        begin, end = _validity(der, which)
+        if end < now:
+            dead.append(f"{which} has expired on {_day(end)}")
+        elif begin > now:
+            dead.append(f"{which} is not valid before {_day(begin)}")
+    if len(dead) == len(certificates):
+        raise InputError("; ".join(dead), "Give a CA that is valid now, or correct this host's clock")
+    return [f"{what}: engines pass over it, and it can be left out." for what in dead]
+
+
+def check_pair(certificate, key, name):
+    """Raises InputError unless the PEM texts are a client certificate that is valid now and its open key."""
+    which, der = _certificates(certificate, f"client_cert of {name}")[0]
+    begin, end = _validity(der, which)
+    now = time.time()
+    if not begin <= now <= end:
+        when = f"has expired on {_day(end)}" if end < now else f"is not valid before {_day(begin)}"
+        raise InputError(f"{which} {when}", "Give a certificate that is valid now, or correct this host's clock")
+    try:
+        _load_pair(certificate, key)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise InputError(
+                f"client_key of {name} is not the key of its client_cert", "Give the two that belong together"
+            ) from None
+        raise InputError(f"client_key of {name} is no private key in PEM", "Give the key as PEM text") from None
+
+
+def fingerprints(pem):
+    """What stands for the certificates, or whatever else the text is, in a diff."""
+    bodies = [body for kind, body in _BLOCK.findall(pem) if kind == "CERTIFICATE"]
+    return ["sha256:" + hashlib.sha256("".join(body.split()).encode()).hexdigest() for body in bodies or [pem]]
+
+
+def _certificates(pem, name):
+    """[(how messages name it, DER)]"""
+    blocks = _BLOCK.findall(pem)
+    if any("PRIVATE KEY" in kind for kind, _body in blocks):
+        raise InputError(
+            f"{name} holds a private key, which must never lie where others can read it",
+            "Give the certificates alone, and keep that key where it was",
+        )
+    bodies = [body for kind, body in blocks if kind == "CERTIFICATE"]
+    if not bodies:
+        raise InputError(
+            f"{name} holds no certificate in PEM", 'Give text that begins with "-----BEGIN CERTIFICATE-----"'
+        )
+    found = []
+    for number, body in enumerate(bodies, 1):
+        which = name if len(bodies) == 1 else f"certificate {number} of {len(bodies)} in {name}"
+        try:
+            found.append((which, binascii.a2b_base64("".join(body.split()).encode("ascii"))))
+        except (binascii.Error, UnicodeEncodeError):
+            raise _damaged(which) from None
+    return found
+
+
+def _is_ca(der, which):
+    # Reads nothing of the system: a context is empty until it is told what to trust.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=der)
+    except (ssl.SSLError, ValueError):
+        raise _damaged(which) from None
+    stored = context.cert_store_stats()
+    if stored["x509"] != 1:
+        raise _damaged(which)
+    return stored["x509_ca"] == 1
+
+
+def _damaged(which):
+    return InputError(f"{which} does not parse: it is cut off or damaged", "Copy the certificate again, whole")
+
+
+def _validity(der, which):
+    """The times in between which it is valid, in seconds since 1970. The standard library shows them of CAs only."""
+    try:
+        at = _item(der, _item(der, 0)[1])[1]
+        # A version may come first; then the serial number, the algorithm and the issuer.
+        for _part in range(4 if der[at] == 0xA0 else 3):
+            at = _item(der, at)[2]
+        at = _item(der, at)[1]
+        times = []
+        for _part in range(2):
+            tag, start, at = _item(der, at)
+            text = der[start:at].decode("ascii")
+            if tag == _UTC_TIME:
+                text = ("19" if text[:2] >= "50" else "20") + text
+            times.append(calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ")))
+    except (IndexError, ValueError):
+        raise _damaged(which) from None
+    return times
+
+
+def _item(der, at):
+    """(tag, start, end) of the DER item at this place: der[start:end] is what it holds."""
+    tag, length = der[at], der[at + 1]
+    at += 2
+    if length & 0x80:
+        size = length & 0x7F
+        length = int.from_bytes(der[at : at + size], "big")
+        at += size
+    return tag, at, at + length
+
+
+def _day(seconds):
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+def _load_pair(certificate, key):
+    """Has OpenSSL read both, which takes files: they lie in memory."""
+    handles = []
+    try:
+        paths = []
+        for text in (certificate, key):
+            handle = os.memfd_create("wharf", os.MFD_CLOEXEC)
+            handles.append(handle)
+            os.write(handle, text.encode())
+            paths.append(f"/proc/self/fd/{handle}")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*paths, password=_no_passphrase)
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def _no_passphrase():
+    raise InputError("client_key has a passphrase", "Engines can't type one: give the key without")

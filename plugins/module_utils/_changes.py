@@ -1,0 +1,111 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several files that change together: all of them, or none. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._file import File, OvertakenError
+
+
+class State:
+    """What a file holds: its bytes, permissions and (user, group). Never changes."""
+
+    def __init__(self, content, mode=None, owner=None):
+        self.content = content
+        self.mode = mode
+        self.owner = owner
+
+
+class Change:
+    """A file that is to hold `content`, or that is to go where this is None. Reading it is part of making it.
+
+    mode: the permissions that it must have; without, it keeps those it has.
+    """
+
+    def __init__(self, path, content, mode=None, option=""):
+        self.file = File(path, option)
+        self.after = content
+        self.mode = mode
+        # (user, group) of a file that does not exist yet, where it is not to be those of its directory.
+        self.owner = None
+        self.before = self._read()
+
+    @property
+    def path(self):
+        return self.file.path
+
+    @property
+    def missing_folders(self):
+        """The directories that will be made for the file, the outermost first."""
+        missing, folder = [], os.path.dirname(os.path.realpath(self.path))
+        while not os.path.lexists(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        return missing[::-1]
+
+    @property
+    def needed(self):
+        if self.after is None:
+            return self.before.content is not None
+        return self.before.content != self.after or (self.mode is not None and self.before.mode != self.mode)
+
+    def _read(self):
+        content = self.file.load()
+        return State(content, self.file.mode, self.file.owner)
+
+    def apply(self):
+        """Raises OvertakenError where the file is not as it was read, and InputError."""
+        if self.after is None and self.before.content is None:
+            return
+        with self.file.locked():
+            if self._read().content != self.before.content:
+                raise OvertakenError
+            self.put(State(self.after, self.mode, self.owner))
+
+    def roll_back(self):
+        """Gives the file what it held. Raises OvertakenError where somebody else has written it since."""
+        with self.file.locked():
+            if self._read().content != self.after:
+                raise OvertakenError
+            self.put(self.before)
+        remove_empty(self.file.made_folders)
+
+    def put(self, state):
+        """Has the file, which must be locked, hold this, whatever it holds now."""
+        self.file.load()
+        if state.content is not None:
+            self.file.replace(state.content, state.mode, state.owner)
+        elif self.file.mode is not None:
+            self.file.remove()
+
+
+def apply_all(changes):
+    """Applies those that are needed, in their order. Raises what the first failure raises, and nothing was changed."""
+    applied = []
+    try:
+        for change in changes:
+            if change.needed:
+                applied.append(change)
+                change.apply()
+    except BaseException:
+        roll_back_all(applied)
+        raise
+    return applied
+
+
+def roll_back_all(changes):
+    """Rolls back, the last one first. What somebody else has written since is left as theirs."""
+    for change in reversed(changes):
+        with contextlib.suppress(OvertakenError):
+            change.roll_back()
+
+
+def remove_empty(folders):
+    """Removes the directories in which nothing is left, the innermost first."""
+    for folder in reversed(folders):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)

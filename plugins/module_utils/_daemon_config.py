@@ -1,0 +1,173 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker's daemon.json, and what an engine would say to it. Pure functions. Private to this collection."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import urllib.parse
+
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._json import UNCHANGED, Number, is_text, parse, with_list
+
+INSECURE = "insecure-registries"
+MIRRORS = "registry-mirrors"
+
+# The types that Docker reads its keys into, for engines that can't check a file by themselves (before 23). A key that
+# is not here is left to the engine, which says after the reload whether it knows it.
+_KEYS = {
+    "a list of strings": """
+        allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs dns dns-opts dns-search exec-opts hosts
+        insecure-registries labels node-generic-resources registry-mirrors storage-opts
+    """,
+    "true or false": """
+        debug experimental icc init ip-forward ip-masq iptables ip6tables ipv6 live-restore no-new-privileges raw-logs
+        selinux-enabled tls tlsverify userland-proxy
+    """,
+    "a number": """
+        max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu network-control-plane-mtu
+        network-diagnostic-port oom-score-adjust shutdown-timeout
+    """,
+    "a string": """
+        api-cors-header bip bridge cgroup-parent containerd containerd-namespace containerd-plugins-namespace data-root
+        default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode default-runtime exec-root fixed-cidr
+        fixed-cidr-v6 group init-path ip log-driver log-format log-level metrics-addr pidfile seccomp-profile
+        storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap
+    """,
+    "an object of strings": "cluster-store-opts log-opts",
+    "an object": "builder default-network-opts default-ulimits features runtimes",
+}
+_TYPES = {key: wanted for wanted, keys in _KEYS.items() for key in keys.split()}
+_FITS = {
+    "a list of strings": lambda value: isinstance(value, list) and all(is_text(item) for item in value),
+    "true or false": lambda value: isinstance(value, bool),
+    "a number": lambda value: isinstance(value, Number),
+    "a string": is_text,
+    "an object of strings": lambda value: isinstance(value, dict) and all(is_text(item) for item in value.values()),
+    "an object": lambda value: isinstance(value, dict),
+}
+
+# Flags of dockerd that set a key of another name than their own.
+_FLAG_KEYS = {
+    "-D": "debug",
+    "-G": "group",
+    "-H": "hosts",
+    "-b": "bridge",
+    "-g": "data-root",
+    "-l": "log-level",
+    "-p": "pidfile",
+    "-s": "storage-driver",
+    "--add-runtime": "runtimes",
+    "--authorization-plugin": "authorization-plugins",
+    "--cdi-spec-dir": "cdi-spec-dirs",
+    "--cluster-store-opt": "cluster-store-opts",
+    "--default-network-opt": "default-network-opts",
+    "--default-ulimit": "default-ulimits",
+    "--dns-opt": "dns-opts",
+    "--exec-opt": "exec-opts",
+    "--graph": "data-root",
+    "--host": "hosts",
+    "--insecure-registry": INSECURE,
+    "--label": "labels",
+    "--log-opt": "log-opts",
+    "--node-generic-resource": "node-generic-resources",
+    "--registry-mirror": MIRRORS,
+    "--storage-opt": "storage-opts",
+}
+_USER = re.compile(r"://[^/@\s]*@")
+
+
+class DaemonConfig:
+    """A daemon.json. Never changes: with_entries gives another one."""
+
+    def __init__(self, raw, path):
+        """Raises InputError where the bytes are no JSON object, or its lists of registries are no lists."""
+        self.path = path
+        # No file, and one without a word in it, say the same.
+        self.text = (raw or b"").decode("utf-8", "replace") if (raw or b"").strip() else ""
+        self.content = parse(raw, path) if self.text else {}
+        for key in (INSECURE, MIRRORS):
+            items = self.content.get(key)
+            if items is not None and not (isinstance(items, list) and all(is_text(item) for item in items)):
+                raise InputError(f'{path}: "{key}" is not a list of strings', UNCHANGED)
+
+    def entries(self, key):
+        return list(self.content.get(key) or [])
+
+    def with_entries(self, key, present=(), absent=(), same=lambda one, other: one == other):
+        """With these entries in the list, and without those; every other one keeps its place."""
+        items = self.entries(key)
+        kept = [item for item in items if not any(same(item, other) for other in absent)]
+        kept += [item for item in present if not any(same(item, other) for other in kept)]
+        if kept == items:
+            return self
+        # What the engine once took stays in its memory until it is told otherwise: an empty list stays, too.
+        text = with_list(self.text or "{}\n", key, kept)
+        return DaemonConfig(text.encode(), self.path)
+
+    def told_to_forget(self, key):
+        """With an empty list under a key that is not there: a running engine keeps what it was last told."""
+        return DaemonConfig(with_list(self.text or "{}\n", key, []).encode(), self.path)
+
+    def check(self, arguments):
+        """Raises InputError where an engine that is started with these arguments would not take the file."""
+        for key, value in self.content.items():
+            wanted = _TYPES.get(key)
+            if wanted and value is not None and not _FITS[wanted](value):
+                raise InputError(f'{self.path}: "{key}" is not {wanted}', UNCHANGED)
+        for flag in arguments:
+            name = flag.partition("=")[0]
+            key = _FLAG_KEYS.get(name, name[2:] if name.startswith("--") else None)
+            if key in self.content:
+                raise InputError(
+                    f"dockerd is started with {name}, and would not start with {key} in {self.path} as well",
+                    f"Remove the flag from its unit, a drop-in of it or /etc/default/docker, and give what it says in "
+                    f"{self.path}",
+                )
+
+
+def same_registry(one, other):
+    """Whether two entries of insecure-registries mean one registry: Docker passes over a scheme."""
+    return _bare(one) == _bare(other)
+
+
+def same_mirror(one, other):
+    """Whether two mirrors are one: Docker itself adds a slash at the end."""
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def _bare(entry):
+    return re.sub(r"^https?://", "", entry, flags=re.IGNORECASE)
+
+
+def believed(entry, insecure):
+    """Whether an engine that reports these insecure registries and networks has taken an entry of the file."""
+    bare = _bare(entry)
+    try:
+        network = ipaddress.ip_network(bare, strict=False)
+    except ValueError:
+        return bare in insecure
+    return bare in insecure or str(network) in insecure
+
+
+def check_mirror(url):
+    """Raises InputError where Docker would not take it for a mirror."""
+    if "@" in url:
+        # Not shown: what stands before the @ may be a password.
+        raise InputError("a mirror holds an @", "Docker shows a mirror no user and no password: give the URL without")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        fits = False
+    if not fits or parts.path.strip("/") or parts.query or parts.fragment:
+        raise InputError(
+            f"{url!r} is no mirror that Docker takes", "Give http:// or https://, a host, and a port where it needs one"
+        )
+
+
+def without_users(text):
+    """The text with no user and no password in its URLs, which proxies in a daemon.json may have."""
+    return _USER.sub("://…@", text)

@@ -1,0 +1,34 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs of the host: where they lie, and what they say. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+# What an account that is not root, or a service, may not have on its PATH.
+_MORE = os.pathsep.join(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin"])
+
+
+def find(name):
+    """The path of a program, or None."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), _MORE]))
+
+
+def run(command, timeout=30):
+    """(exit status, standard output, standard error). What can't be started, or does not end, has the status 127."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 127, "", str(error)
+    return done.returncode, *(stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))

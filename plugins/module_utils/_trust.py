@@ -1,0 +1,417 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host's trust in registries: the files of its engines, and what they make of them. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._certificates import check_ca, check_pair, fingerprints
+from ansible_collections.wharf.registry.plugins.module_utils._changes import (
+    Change,
+    State,
+    apply_all,
+    remove_empty,
+    roll_back_all,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import (
+    INSECURE,
+    MIRRORS,
+    DaemonConfig,
+    believed,
+    check_mirror,
+    same_mirror,
+    same_registry,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._engine import Daemon, EngineError, RefusedError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
+from ansible_collections.wharf.registry.plugins.module_utils._podman import (
+    Podman,
+    insecure_text,
+    mirrors_of,
+    mirrors_text,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._undo import Held
+
+# How often to start over when somebody else was faster.
+_ATTEMPTS = 5
+_CA, _CERTIFICATE, _KEY = "ca.crt", "client.cert", "client.key"
+
+
+class Wish:
+    """What engines are to hold of registries. Raises InputError where that can't be meant; `warnings` is what can.
+
+    registries: dictionaries as the options of registry_client describe them. present: whether it is to be there.
+    """
+
+    def __init__(self, registries, mirrors, present):
+        self.present = present
+        self.mirrors = mirrors
+        self.registries = [(parse_registry(options["host"]).name, options) for options in registries]
+        self.warnings = []
+        names = [name for name, _options in self.registries]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(
+                f"registries names {' and '.join(twice)} more than once", "Say all of a registry in one entry"
+            )
+        for url in mirrors:
+            check_mirror(url)
+        if present:
+            for name, options in self.registries:
+                self._check(name, options)
+
+    def _check(self, name, options):
+        if options["ca"]:
+            self.warnings += check_ca(options["ca"], f"the CA of {name}")
+        certificate, key = options["client_cert"], options["client_key"]
+        if (certificate is None) != (key is None) or bool(certificate) != bool(key):
+            raise InputError(f"{name} has one of client_cert and client_key", "Give both, or an empty text for both")
+        if certificate:
+            check_pair(certificate, key, name)
+
+    def names(self, insecure):
+        """The registries that are to be used without TLS or a CA, or those that are not."""
+        return [name for name, options in self.registries if (self.present and bool(options["insecure"])) is insecure]
+
+    def certificate_files(self, folder):
+        """[(path, bytes or None, permissions)]. What an option says nothing of stays as it is."""
+        files = []
+        for name, options in self.registries:
+            for file, option, mode in (
+                (_CA, "ca", 0o644),
+                (_CERTIFICATE, "client_cert", 0o644),
+                (_KEY, "client_key", 0o600),
+            ):
+                text = options[option] if self.present else ""
+                if text is not None:
+                    content = f"{text.strip()}\n".encode() if text.strip() else None
+                    files.append((os.path.join(folder, name, file), content, mode))
+        return files
+
+
+class Docker:
+    """What a Wish makes of the Docker Engine of this host."""
+
+    name = "docker"
+
+    def __init__(self, timeout, certs_dir=None, config_path=None):
+        self.daemon = Daemon(timeout)
+        own = "~/.config/docker/certs.d" if self.daemon.rootless else "/etc/docker/certs.d"
+        self._certs_dir = certs_dir or os.path.expanduser(own)
+        self.config_path = config_path or self.daemon.config_path
+        self._given_path = config_path
+        self.belief = self.daemon.believes()
+        self._config = self._wish = None
+        # What a flag of its own makes insecure, no file makes secure.
+        self._flagged = []
+
+    @property
+    def installed(self):
+        return self.daemon.installed
+
+    def plan(self, wish):
+        """The Changes that it takes. Raises InputError where they can't be made."""
+        self._wish = wish
+        self._flagged = [
+            name for name in wish.names(insecure=False) if name in self.daemon.values("--insecure-registry")
+        ]
+        if self._flagged:
+            wish.warnings.append(
+                f"dockerd is started with --insecure-registry for {', '.join(self._flagged)}, which stays insecure "
+                "until that flag is gone."
+            )
+        change = Change(self.config_path, None, option="daemon_config_path")
+        before = DaemonConfig(change.before.content, self.config_path)
+        absent = [] if wish.present else wish.mirrors
+        self._config = before.with_entries(
+            INSECURE, wish.names(insecure=True), wish.names(insecure=False), same_registry
+        ).with_entries(MIRRORS, wish.mirrors if wish.present else [], absent, same_mirror)
+        changes = [Change(*file) for file in wish.certificate_files(self._certs_dir)]
+        if self._config is not before:
+            self._check_path()
+            self.daemon.check_file(self._config)
+            change.after = self._config.text.encode()
+            changes.append(change)
+        return changes
+
+    def _check_path(self):
+        """Writing a file that the engine does not read would change nothing."""
+        read = self.daemon.config_path
+        if self._given_path and self.belief and os.path.realpath(read) != os.path.realpath(self.config_path):
+            raise InputError(
+                f"the Docker Engine reads {read}, and not {self.config_path}",
+                "Correct daemon_config_path, or leave it out",
+            )
+
+    def satisfied(self, belief):
+        """Whether an engine that believes this has taken what the plan wrote, and lost nothing that it had."""
+        if any(not believed(name, belief.insecure) for name in self._wish.names(insecure=True)):
+            return False
+        if any(name in belief.insecure for name in self._wish.names(insecure=False) if name not in self._flagged):
+            return False
+        mirrors = [url.rstrip("/") in belief.mirrors for url in self._wish.mirrors]
+        if not all(mirrors) if self._wish.present else any(mirrors):
+            return False
+        before = self.belief or belief
+        return all(
+            believed(entry, belief.insecure)
+            for entry in self._config.entries(INSECURE)
+            if believed(entry, before.insecure)
+        ) and all(
+            url.rstrip("/") in belief.mirrors
+            for url in self._config.entries(MIRRORS)
+            if url.rstrip("/") in before.mirrors
+        )
+
+    def writes_config(self, changes):
+        return any(change.path == self.config_path for change in changes)
+
+    def give_back(self, change, state):
+        """Puts a former daemon.json back, and has the engine forget what it has taken since."""
+        former = DaemonConfig(state.content, self.config_path)
+        told = former
+        if self.daemon.pid:
+            # A key that is not in the file leaves the engine as it is: it is told of an empty list first.
+            for key in (INSECURE, MIRRORS):
+                if former.content.get(key) is None:
+                    told = told.told_to_forget(key)
+        with change.file.locked():
+            if told is not former:
+                change.put(State(told.text.encode(), state.mode, state.owner))
+                self._reload_former(former)
+            change.put(state)
+        remove_empty(change.file.made_folders)
+        if told is former and self.daemon.pid:
+            self._reload_former(former)
+
+    def _reload_former(self, former):
+        insecure, mirrors = former.entries(INSECURE), former.entries(MIRRORS)
+
+        def satisfied(belief):
+            names = [name for name in belief.insecure if "/" not in name]
+            return all(any(same_registry(name, entry) for entry in insecure) for name in names) and all(
+                any(same_mirror(url, mirror) for mirror in mirrors) for url in belief.mirrors
+            )
+
+        # The error that is on its way says more than one about the way back would.
+        with contextlib.suppress(EngineError):
+            self.daemon.reload(satisfied)
+
+    def report(self):
+        """What the running engine says of itself now."""
+        belief = self.belief = self.daemon.believes()
+        return {
+            "installed": self.installed,
+            "running": belief is not None,
+            "version": belief.version if belief else "",
+            "insecure_registries": belief.insecure if belief else [],
+            "mirrors": belief.mirrors if belief else [],
+            "live_restore": bool(belief and belief.live_restore),
+            "containers_running": belief.containers_running if belief else 0,
+        }
+
+    def shown(self, content):
+        config = DaemonConfig(content, self.config_path)
+        return [
+            f"{key}: {', '.join(config.entries(key)) or '[]'}" for key in (INSECURE, MIRRORS) if key in config.content
+        ]
+
+
+class PodmanFiles:
+    """What a Wish makes of Podman on this host."""
+
+    name = "podman"
+
+    def __init__(self, timeout, certs_dir=None):
+        self.podman = Podman(timeout)
+        own = "/etc/containers/certs.d" if os.geteuid() == 0 else "~/.config/containers/certs.d"
+        self._certs_dir = certs_dir or os.path.expanduser(own)
+
+    @property
+    def installed(self):
+        return bool(self.podman.program)
+
+    def plan(self, wish):
+        changes = [Change(*file) for file in wish.certificate_files(self._certs_dir)]
+        for insecure in (True, False):
+            for name in wish.names(insecure):
+                content = insecure_text(name).encode() if insecure else None
+                changes.append(Change(self.podman.insecure_path(name), content, 0o644 if insecure else None))
+        if wish.mirrors:
+            changes.append(self._mirrors(wish))
+        return changes
+
+    def _mirrors(self, wish):
+        change = Change(self.podman.mirrors_path, None, 0o644)
+        found = mirrors_of((change.before.content or b"").decode("utf-8", "replace"))
+        kept = [url for url in found if wish.present or not any(same_mirror(url, other) for other in wish.mirrors)]
+        if wish.present:
+            kept += [url for url in wish.mirrors if not any(same_mirror(url, other) for other in kept)]
+            neighbours = self.podman.neighbours_with_mirrors()
+            if neighbours:
+                wish.warnings.append(
+                    f"{', '.join(neighbours)} says something of docker.io as well. Podman takes the last file in the "
+                    f"alphabet and passes over the others: remove it, or name the mirrors there."
+                )
+        change.after = mirrors_text(kept).encode() if kept else None
+        if change.after is None:
+            change.mode = None
+        return change
+
+    def report(self):
+        return {"installed": self.installed, "version": self.podman.version}
+
+    def shown(self, content):
+        return content.decode("utf-8", "replace").splitlines()
+
+
+class Outcome:
+    """What came of a Wish, or what would come of it."""
+
+    def __init__(self):
+        self.changes = []
+        self.reloaded = False
+        self.restart_needed = False
+        self.warnings = []
+
+
+def plan_all(engines, wish):
+    """The Changes of all engines that are needed, each file once. Raises InputError; nothing was changed then."""
+    changes = {}
+    for engine in engines:
+        for change in engine.plan(wish):
+            changes.setdefault(change.path, change)
+    return [change for change in changes.values() if change.needed]
+
+
+def fulfil(engines, wish, apply, note, check):
+    """Brings it about, and returns the Outcome. Raises RegistryError, and nothing was changed then.
+
+    apply: reload, restart or never. note: is given the changes before they are made. check: only foretell.
+    """
+    for _attempt in range(_ATTEMPTS):
+        with contextlib.suppress(OvertakenError):
+            return _fulfil(engines, wish, apply, note, check)
+    raise InputError("somebody else writes the same files again and again", "Run it again when that is over")
+
+
+def _fulfil(engines, wish, apply, note, check):
+    outcome = Outcome()
+    outcome.changes = plan_all(engines, wish)
+    docker = next((engine for engine in engines if engine.name == Docker.name), None)
+    tell = bool(docker and docker.belief) and (
+        docker.writes_config(outcome.changes) or not docker.satisfied(docker.belief)
+    )
+    if tell and (apply == "never" or (not docker.daemon.pid and apply != "restart")):
+        outcome.restart_needed, tell = True, False
+        outcome.warnings.append(_restart_warning(docker))
+    outcome.reloaded = tell
+    if check:
+        return outcome
+    note(outcome.changes)
+    applied = apply_all(outcome.changes)
+    try:
+        if tell:
+            _tell(docker, apply, outcome)
+        for engine in engines:
+            if engine.name == PodmanFiles.name and applied:
+                engine.podman.check()
+    except BaseException as error:
+        _return(applied, docker)
+        if isinstance(error, EngineError):
+            raise EngineError(error.message, f"What was changed is as it was before. {error.cure}") from None
+        raise
+    for change in applied:
+        if change.after is None:
+            # The directory of the registry, where nobody else keeps anything in it.
+            remove_empty([os.path.dirname(change.path)] if _is_certificate(change.path) else [])
+    return outcome
+
+
+def _tell(docker, apply, outcome):
+    """Has the engine take what was written. Raises EngineError."""
+    try:
+        docker.daemon.reload(docker.satisfied)
+    except RefusedError as error:
+        raise RefusedError(error.message, "Mend what it names in its file") from None
+    except EngineError as error:
+        if apply != "restart":
+            raise EngineError(error.message, "Where a reload is not enough, set apply to restart") from None
+        if docker.belief.containers_running and not docker.belief.live_restore:
+            outcome.warnings.append(
+                f"The Docker Engine was restarted, which stopped {docker.belief.containers_running} containers: it has "
+                "no live-restore."
+            )
+        outcome.reloaded = False
+        docker.daemon.restart(docker.satisfied)
+
+
+def _return(applied, docker):
+    config = [change for change in applied if docker and change.path == docker.config_path]
+    roll_back_all([change for change in applied if change not in config])
+    for change in config:
+        docker.give_back(change, change.before)
+
+
+def _restart_warning(docker):
+    warning = "The Docker Engine has not taken what its file says: reload or restart it."
+    if docker.belief.containers_running and not docker.belief.live_restore:
+        warning += (
+            f" A restart would stop {docker.belief.containers_running} containers, since live-restore is off; a reload "
+            "stops none."
+        )
+    return warning
+
+
+def _is_certificate(path):
+    return os.path.basename(path) in (_CA, _CERTIFICATE, _KEY)
+
+
+def diff_of(engines, changes):
+    """(before, after): what the files say of registries. Keys and what is not ours stay out of it."""
+    config_paths = {engine.config_path: engine for engine in engines if engine.name == Docker.name}
+
+    def shown(change, state):
+        if state.content is None:
+            return [f"{change.path}: none"]
+        if change.path in config_paths:
+            lines = config_paths[change.path].shown(state.content)
+        elif _is_certificate(change.path):
+            lines = fingerprints(state.content.decode("utf-8", "replace"))
+        else:
+            lines = state.content.decode("utf-8", "replace").splitlines()
+        mode = "" if change.mode is None else f" ({state.mode:04o})"
+        return [f"{change.path}{mode}:", *(f"  {line}" for line in lines)]
+
+    before = [line for change in changes for line in shown(change, change.before)]
+    after = [line for change in changes for line in shown(change, State(change.after, change.mode))]
+    return "".join(f"{line}\n" for line in before), "".join(f"{line}\n" for line in after)
+
+
+def held_by(changes):
+    """What the files hold before the changes, for a Record."""
+    return [Held(change.path, change.before, folders=change.missing_folders) for change in changes]
+
+
+def undo(record, docker, check):
+    """Gives the files of a Record back what they held, and the Outcome. Raises RegistryError."""
+    outcome = Outcome()
+    held = record.held()
+    outcome.changes = [change for one in held for change in [one.change()] if change.needed]
+    config = [change for change in outcome.changes if docker and change.path == docker.config_path]
+    outcome.reloaded = bool(config and docker.daemon.pid)
+    if check:
+        return outcome
+    for one in held:
+        if not any(one.path == change.path for change in config):
+            one.restore()
+    for change in config:
+        docker.give_back(Change(change.path, None), State(change.after, change.mode, change.owner))
+        remove_empty(next(one.folders for one in held if one.path == change.path))
+    record.forget()
+    return outcome
