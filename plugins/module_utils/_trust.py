@@ -271,10 +271,11 @@ class PodmanFiles:
 
 
 class Outcome:
-    """What came of a Wish, or what would come of it."""
+    """What came of a Wish, or what would come of it. `files` are the paths, `changes` what is shown of them."""
 
     def __init__(self):
         self.changes = []
+        self.files = []
         self.reloaded = False
         self.restart_needed = False
         self.warnings = []
@@ -303,6 +304,7 @@ def fulfil(engines, wish, apply, note, check):
 def _fulfil(engines, wish, apply, note, check):
     outcome = Outcome()
     outcome.changes = plan_all(engines, wish)
+    outcome.files = [change.path for change in outcome.changes]
     docker = next((engine for engine in engines if engine.name == Docker.name), None)
     tell = bool(docker and docker.belief) and (
         docker.writes_config(outcome.changes) or not docker.satisfied(docker.belief)
@@ -402,16 +404,15 @@ def undo(record, docker, check):
     """Gives the files of a Record back what they held, and the Outcome. Raises RegistryError."""
     outcome = Outcome()
     held = record.held()
-    outcome.changes = [change for one in held for change in [one.change()] if change.needed]
-    config = [change for change in outcome.changes if docker and change.path == docker.config_path]
-    outcome.reloaded = bool(config and docker.daemon.pid)
+    differing = [one for one in held if one.differs()]
+    outcome.files = [one.path for one in differing]
+    configs = [one for one in differing if docker and one.path == docker.config_path]
+    outcome.reloaded = bool(configs and docker.daemon.pid)
     if check:
         return outcome
-    for one in held:
-        if not any(one.path == change.path for change in config):
-            one.restore()
-    for change in config:
-        docker.give_back(Change(change.path, None), State(change.after, change.mode, change.owner))
-        remove_empty(next(one.folders for one in held if one.path == change.path))
+    for one in differing:
+        if one in configs:
+            docker.give_back(one.change(), one.state)
+        one.restore()
     record.forget()
     return outcome

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 
+from ansible_collections.wharf.registry.plugins.module_utils._account import Account
 from ansible_collections.wharf.registry.plugins.module_utils._changes import Change, State, remove_empty
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._file import File
@@ -39,11 +40,22 @@ class Held:
         change.owner = self.state.owner
         return change
 
+    def differs(self):
+        """Whether giving it back would change anything."""
+        return self._as_owner(lambda: self.change().needed)
+
     def restore(self):
+        self._as_owner(self._restore)
+
+    def _restore(self):
         change = self.change()
         if change.needed:
             change.apply()
         remove_empty(self.folders)
+
+    def _as_owner(self, work):
+        # Root does not go where an account keeps its own files.
+        return Account(self.account).do(work) if self.account else work()
 
 
 class Record:

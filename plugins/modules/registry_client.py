@@ -124,7 +124,7 @@ attributes:
     support: full
     details:
       - Shows the two lists of C(daemon.json), Podman's files, and of certificates and keys a digest. What else is in
-        C(daemon.json) is never shown.
+        C(daemon.json) is never shown. Of O(state=undone) only RV(changed_files) tells.
   idempotent:
     support: full
 notes:
@@ -307,8 +307,8 @@ def run(module):
         module.warn(warning)
     before, after = diff_of(engines, outcome.changes)
     module.exit_json(
-        changed=bool(outcome.changes) or outcome.reloaded,
-        changed_files=[change.path for change in outcome.changes],
+        changed=bool(outcome.files) or outcome.reloaded,
+        changed_files=outcome.files,
         reloaded=outcome.reloaded,
         restart_needed=outcome.restart_needed,
         engine={engine.name: engine.report() for engine in engines},
