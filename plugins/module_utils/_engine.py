@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shlex
@@ -15,10 +16,19 @@ import time
 from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import without_users
 from ansible_collections.wharf.registry.plugins.module_utils._docker import SOCKET, Engine, EngineDownError, EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._programs import find, run
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text, run
 
 _UNIT = "docker.service"
 _DEFAULTS = "/etc/default/docker"
+# Where systemd looks for units and their drop-ins; of two files of one name the first counts.
+_UNITS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+_USER_UNITS = ("~/.config/systemd/user", "/etc/systemd/user", "/run/systemd/user", "/usr/lib/systemd/user")
 _PID_FILE = "/var/run/docker.pid"
 _POLL_SECONDS = 0.05
 # Reading the journal takes as long as a reload does: not at each poll.
@@ -193,9 +203,7 @@ class Daemon:
 
     def unit_arguments(self):
         """What its unit, with all drop-ins as they lie on the disk, or its init script starts it with."""
-        user = ["--user"] if self.rootless else []
-        text = run(["systemctl", *user, "cat", _UNIT])[1] if find("systemctl") else ""
-        settings = _settings(text)
+        settings = _settings(_unit_text(_USER_UNITS if self.rootless else _UNITS))
         if not settings["ExecStart"]:
             return shlex.split(_environment([], [_DEFAULTS]).get("DOCKER_OPTS", ""), comments=True)
         variables = _environment(settings["Environment"], settings["EnvironmentFile"])
@@ -285,8 +293,20 @@ def _without(arguments, flags):
     return kept
 
 
+def _unit_text(folders):
+    """The unit of the engine with its drop-ins, as they lie on the disk: systemd itself may not have read them yet."""
+    folders = [os.path.expanduser(folder) for folder in folders]
+    units = [os.path.join(folder, _UNIT) for folder in folders]
+    drop_ins = {}
+    for unit in units:
+        for path in glob.glob(os.path.join(glob.escape(unit) + ".d", "*.conf")):
+            drop_ins.setdefault(os.path.basename(path), path)
+    paths = [unit for unit in units if os.path.exists(unit)][:1] + [drop_ins[name] for name in sorted(drop_ins)]
+    return "\n".join(read_text(path) for path in paths)
+
+
 def _settings(text):
-    """What a unit file with its drop-ins, as `systemctl cat` shows them, says. An empty value forgets the former."""
+    """What a unit file followed by its drop-ins says. An empty value forgets the former ones."""
     found = {"ExecStart": [], "Environment": [], "EnvironmentFile": []}
     for line in re.sub(r"\\\n", " ", text).splitlines():
         name, equals, value = line.strip().partition("=")
@@ -304,13 +324,10 @@ def _environment(assignments, files):
     for words in assignments:
         variables.update(word.partition("=")[::2] for word in _split(words) if "=" in word)
     for name in files:
-        try:
-            with open(name.lstrip("-"), encoding="utf-8", errors="replace") as file:
-                lines = [line.strip() for line in file if not line.lstrip().startswith(("#", ";"))]
-        except OSError:
-            continue
-        for line in lines:
-            key, equals, value = line.replace("export ", "", 1).partition("=")
+        for line in read_text(name.lstrip("-")).splitlines():
+            if line.lstrip().startswith(("#", ";")):
+                continue
+            key, equals, value = line.strip().replace("export ", "", 1).partition("=")
             if equals:
                 variables[key.strip()] = " ".join(_split(value))
     return variables

@@ -10,7 +10,7 @@ import os
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._engine import EngineError
-from ansible_collections.wharf.registry.plugins.module_utils._programs import find, run
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text, run
 
 HUB = "docker.io"
 
@@ -47,7 +47,7 @@ class Podman:
     def neighbours_with_mirrors(self):
         """Files of others that say something of Docker Hub: the last one in the alphabet counts, and hides the rest."""
         paths = sorted(glob.glob(os.path.join(self.folder, "*.conf")))
-        return [path for path in paths if path != self.mirrors_path and _NAMES_HUB.search(_read(path))]
+        return [path for path in paths if path != self.mirrors_path and _NAMES_HUB.search(read_text(path))]
 
     def check(self):
         """Raises EngineError, with Podman's words, where it does not take the files as they lie there."""
@@ -81,11 +81,3 @@ def mirrors_of(text):
         for found in [_LOCATION.search(part)]
         if found
     ]
-
-
-def _read(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -1,7 +1,7 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs of the host: where they lie, and what they say. Private to this collection."""
+"""Programs of the host, and the text of its files: what is not there says nothing. Private to this collection."""
 
 from __future__ import annotations
 
@@ -32,3 +32,12 @@ def run(command, timeout=30):
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)
     return done.returncode, *(stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
+
+
+def read_text(path):
+    """The text of a file, empty where it can't be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
