@@ -49,16 +49,45 @@ class Engine:
             response = connection.getresponse()
             raw = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise EngineDownError(
-                f"no Docker Engine answers on {self.path} ({getattr(error, 'strerror', None) or error})",
-                'Look at "journalctl -u docker"',
-            ) from None
+            raise self._down(error) from None
         finally:
             connection.close()
+        return response.status, _parsed(raw)
+
+    def stream(self, method, path, body=None, headers=None):
+        """Yields what the engine tells of its progress, as dictionaries. Raises EngineDownError or EngineError.
+
+        The time limit is for the wait between two of them, not for the whole.
+        """
+        connection = _Connection(self.path, self._timeout)
         try:
-            return response.status, json.loads(raw) if raw else None
-        except ValueError:
-            return response.status, raw.decode("utf-8", "replace")
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            if response.status >= 300:
+                raise EngineError(_said(_parsed(response.read())))
+            for line in response:
+                told = _parsed(line)
+                if isinstance(told, dict):
+                    if told.get("error"):
+                        raise EngineError(str(told["error"]))
+                    yield told
+        except (OSError, http.client.HTTPException) as error:
+            raise self._down(error) from None
+        finally:
+            connection.close()
+
+    def _down(self, error):
+        if isinstance(error, socket.timeout):
+            return EngineDownError(
+                f"the Docker Engine on {self.path} said nothing for {self._timeout} seconds",
+                'Look at "journalctl -u docker", or raise timeout',
+            )
+        cure = 'Look at "journalctl -u docker"'
+        if isinstance(error, PermissionError):
+            cure = "Let this account use the engine, by become or the group docker"
+        return EngineDownError(
+            f"no Docker Engine answers on {self.path} ({getattr(error, 'strerror', None) or error})", cure
+        )
 
     def info(self):
         """What GET /info says. Raises EngineDownError or EngineError."""
@@ -66,6 +95,14 @@ class Engine:
         if status != 200 or not isinstance(answer, dict):
             raise EngineError(f"the Docker Engine on {self.path} answered {status} to /info: {_said(answer)}")
         return answer
+
+
+def _parsed(raw):
+    """What the JSON of an answer says, or its text where it is none."""
+    try:
+        return json.loads(raw) if raw.strip() else None
+    except ValueError:
+        return raw.decode("utf-8", "replace")
 
 
 def _said(answer):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 
 try:
     import docker
@@ -19,6 +18,8 @@ except ImportError:
 else:
     HAS_DOCKER = True
 
+from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine_words import failure
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference
 
@@ -28,97 +29,6 @@ _SILENCE = 600
 _CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
 # An empty tar archive, of which the engine makes an image without content.
 _NOTHING = bytes(1024)
-
-# What engines say when a push fails, with what it means and what to do. The first that is found counts.
-_FAILURES = (
-    (
-        r"server gave HTTP response to HTTPS client",
-        "the engine asks for HTTPS and the registry speaks HTTP",
-        "Let the registry speak TLS, or list it in insecure-registries of the engine's daemon.json",
-    ),
-    (
-        r"x509: certificate signed by unknown authority|x509: .*not trusted",
-        "the engine does not know the CA of the registry's certificate",
-        "Put the CA into /etc/docker/certs.d/{registry}/ca.crt on the host of the engine, which does not read ca_path",
-    ),
-    (
-        r"x509:|tls:",
-        "the engine does not agree with the registry on TLS",
-        "Look at the certificate of the registry, and at /etc/docker/certs.d/{registry} on the host of the engine",
-    ),
-    (
-        r"toomanyrequests|\b429\b|too many requests",
-        "the registry takes no more requests for now",
-        "Try again later, from fewer hosts at once (serial, throttle), or raise its rate limit",
-    ),
-    (
-        r"no space left on device|disk quota exceeded",
-        "there is no space left, on the registry's storage or on the host of the engine",
-        "Make room: look at both",
-    ),
-    (
-        r"\b413\b|request entity too large",
-        "the proxy before the registry does not take layers of this size",
-        "Raise its limit, as client_max_body_size 0 does for nginx",
-    ),
-    (
-        r"missing content",
-        "the image is for several platforms, and not all of them are here",
-        "Pull it for all of its platforms, or copy it within the registry with registry_tag",
-    ),
-    (
-        r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|\b401\b",
-        "the registry does not take the login for a push",
-        "Look at the name and the password, or log this account in again",
-    ),
-    (
-        r"denied|forbidden|\b403\b|insufficient[ _]scope",
-        "the user may not push there",
-        "Use a user with push access to this repository",
-    ),
-    (
-        r"no such host|server misbehaving",
-        "the engine can't resolve the name of the registry",
-        "Give it an address in DNS or in /etc/hosts on the host of the engine",
-    ),
-    (
-        r"connection refused|no route|unreachable|timeout|deadline exceeded|request canceled|connection reset|\bEOF\b",
-        "the engine can't reach the registry",
-        "Look at the network of the host of the engine, and at the proxy that its service is given",
-    ),
-    (
-        r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|blob upload (?:invalid|unknown)",
-        "the registry can't store it now",
-        "Look at its log, and at those of the proxies before it; replicas must share one http.secret",
-    ),
-)
-
-
-class EngineError(RegistryError):
-    """The engine can't be asked, or can't do what it is asked for."""
-
-
-def failure(words, registry, secret=""):
-    """The error for what an engine said of a push. registry is the name, and secret is not shown."""
-    shown = " ".join(re.sub(r"[^\x20-\x7e]+", " ", words).split())
-    shown = (shown.replace(secret, "********") if secret else shown)[:300].rstrip(" .") or "nothing"
-    for pattern, meaning, cure in _FAILURES:
-        if re.search(pattern, words, re.IGNORECASE):
-            return EngineError(f"{meaning} (the engine said: {shown})", cure.replace("{registry}", registry))
-    return EngineError(f"the engine said: {shown}", "Look at its log, and at that of the registry")
-
-
-def auth_config(credential, registry):
-    """The login of a push as the engine takes it. An empty one is none; without it the SDK would look for one."""
-    if credential is None:
-        return {}
-    if credential.identity_token:
-        return {"identitytoken": credential.identity_token, "serveraddress": registry.config_key}
-    return {
-        "username": credential.username,
-        "password": credential.password,
-        "serveraddress": registry.config_key,
-    }
 
 
 class Image:

@@ -127,10 +127,11 @@ pushed:
 import contextlib
 
 from ansible.module_utils.basic import missing_required_lib
+from ansible_collections.wharf.registry.plugins.module_utils._engine_words import auth_config
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._push import HAS_DOCKER, Engine, auth_config
+from ansible_collections.wharf.registry.plugins.module_utils._push import HAS_DOCKER, Engine
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Reference, check_tag, full_name
 from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError
 

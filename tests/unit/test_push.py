@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils import _push
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
-from ansible_collections.wharf.registry.plugins.module_utils._push import Image, auth_config, failure
+from ansible_collections.wharf.registry.plugins.module_utils._engine_words import auth_config, failure
+from ansible_collections.wharf.registry.plugins.module_utils._push import Image
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
 from inprocess import run_module
 

@@ -1,0 +1,122 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What engines are told of a login, and what they say when a push or a pull fails. Private to this collection."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineError
+
+# What engines say when a push or a pull fails, with what it means and what to do. The first that is found counts.
+_FAILURES = (
+    (
+        r"server gave HTTP response to HTTPS client",
+        "the engine asks for HTTPS and the registry speaks HTTP",
+        "Let the registry speak TLS, or list it in insecure-registries of the engine's daemon.json",
+    ),
+    (
+        r"x509: certificate signed by unknown authority|x509: .*not trusted",
+        "the engine does not know the CA of the registry's certificate",
+        "Put the CA into {certs}/{registry}/ca.crt on the host of the engine, which does not read ca_path",
+    ),
+    (
+        r"x509:|tls:",
+        "the engine does not agree with the registry on TLS",
+        "Look at the certificate of the registry, and at {certs}/{registry} on the host of the engine",
+    ),
+    (
+        r"toomanyrequests|\b429\b|too many requests",
+        "the registry takes no more requests for now",
+        "Try again later, from fewer hosts at once (serial, throttle), or raise its rate limit",
+    ),
+    (
+        r"no space left on device|disk quota exceeded",
+        "there is no space left, on the registry's storage or on the host of the engine",
+        "Make room: look at both",
+    ),
+    (
+        r"\b413\b|request entity too large",
+        "the proxy before the registry does not take layers of this size",
+        "Raise its limit, as client_max_body_size 0 does for nginx",
+    ),
+    (
+        r"missing content",
+        "the image is for several platforms, and not all of them are here",
+        "Pull it for all of its platforms, or copy it within the registry with registry_tag",
+    ),
+    (
+        r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|\b401\b",
+        "the registry does not take the login for a {action}",
+        "Look at the name and the password, or log this account in again",
+    ),
+    (
+        r"denied|forbidden|\b403\b|insufficient[ _]scope",
+        "the user may not {action} there",
+        "Use a user with {action} access to this repository",
+    ),
+    (
+        r"no matching manifest|no image found in (?:image index|manifest list)",
+        "the image has nothing for the platform of this host",
+        "Name an image that has, or push this one for that platform too",
+    ),
+    (
+        r"proxyconnect|proxy authentication required|\b407\b",
+        "the HTTP proxy that the engine is given does not let it through",
+        "Add {registry} to NO_PROXY in the environment of the engine's service, or correct HTTPS_PROXY there",
+    ),
+    (
+        r"no such host|server misbehaving",
+        "the engine can't resolve the name of the registry",
+        "Give it an address in DNS or in /etc/hosts on the host of the engine",
+    ),
+    (
+        r"connection refused|no route|unreachable|timeout|deadline exceeded|request canceled|connection reset|\bEOF\b",
+        "the engine can't reach the registry",
+        "Look at the network of the host of the engine, and at the proxy that its service is given",
+    ),
+    (
+        r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|blob upload (?:invalid|unknown)",
+        "the registry can't {serve} it now",
+        "Look at its log, and at those of the proxies before it; replicas must share one http.secret",
+    ),
+)
+
+
+def failure(words, registry, secret="", action="push", certificates="/etc/docker/certs.d"):
+    """The error for what an engine said of a push or a pull. registry is the name, and secret is not shown.
+
+    certificates is where that engine looks for the CAs of registries.
+    """
+    shown = " ".join(re.sub(r"[^\x20-\x7e]+", " ", words).split())
+    shown = (shown.replace(secret, "********") if secret else shown)[:300].rstrip(" .") or "nothing"
+    about = {
+        "{registry}": registry,
+        "{action}": action,
+        "{serve}": "store" if action == "push" else "give",
+        "{certs}": certificates,
+    }
+    for pattern, meaning, cure in _FAILURES:
+        if re.search(pattern, words, re.IGNORECASE):
+            return EngineError(f"{_filled(meaning, about)} (the engine said: {shown})", _filled(cure, about))
+    return EngineError(f"the engine said: {shown}", "Look at its log, and at that of the registry")
+
+
+def _filled(text, values):
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def auth_config(credential, registry):
+    """The login as the engine takes it. An empty one is none; without it Docker's SDK would look for one itself."""
+    if credential is None:
+        return {}
+    if credential.identity_token:
+        return {"identitytoken": credential.identity_token, "serveraddress": registry.config_key}
+    return {
+        "username": credential.username,
+        "password": credential.password,
+        "serveraddress": registry.config_key,
+    }
