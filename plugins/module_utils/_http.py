@@ -195,8 +195,25 @@ class _Answer(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Deadline(sock, self.fp, deadline), _CHUNK)
 
 
-class _Https(http.client.HTTPSConnection):
-    """Asks proxies for IPv6 addresses in brackets, as Python does only since 3.12."""
+class _Https(http.client.HTTPConnection):
+    """HTTPS in two steps, TCP and TLS. Asks proxies for IPv6 addresses in brackets, as Python does only since 3.12."""
+
+    default_port = 443
+
+    def __init__(self, host, port, timeout, trust, server):
+        super().__init__(host, port, timeout=timeout)
+        self._trust = trust
+        self._server = server
+
+    def connect(self):
+        self.reach()
+        self.secure()
+
+    def reach(self):
+        super().connect()
+
+    def secure(self):
+        self.sock = self._trust.context.wrap_socket(self.sock, server_hostname=self._server)
 
     def _tunnel(self):
         host = self._tunnel_host
@@ -219,7 +236,7 @@ class _Connection:
         proxy = _proxy(scheme, netloc)
         to_host, to_port = (host, port) if proxy is None else (proxy.hostname, proxy.port or 80)
         if scheme == "https":
-            self._client = _Https(to_host, to_port or 443, timeout=timeout, context=trust.context)
+            self._client = _Https(to_host, to_port or 443, timeout, trust, host)
             if proxy is not None:
                 self._client.set_tunnel(host, port or 443, _proxy_authorization(proxy))
         else:
@@ -231,6 +248,20 @@ class _Connection:
 
     def close(self):
         self._client.close()
+
+    @property
+    def address(self):
+        """Host and port that are connected to: the server's, or the proxy's."""
+        return self._client.host, self._client.port
+
+    def reach(self):
+        """Connects, by the proxy where there is one, and does not speak TLS yet."""
+        (self._client.reach if isinstance(self._client, _Https) else self._client.connect)()
+
+    def secure(self):
+        """Begins TLS on a connection that is there, as a request would by itself, and returns its version."""
+        self._client.secure()
+        return self._client.sock.version()
 
     def exchange(self, method, target, headers, body, limit):
         """(status, headers, body) of the answer, within the time limit as a whole."""
@@ -268,6 +299,26 @@ def _body(answer, limit):
 
 class _TooLongError(Exception):
     """More came than the limit allows."""
+
+
+def _resolved(host, port, timeout):
+    """The addresses of a name. The resolver has no time limit of its own that could be set."""
+    results = []
+
+    def ask():
+        try:
+            results.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            results.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not results:
+        raise socket.gaierror(socket.EAI_AGAIN, f"no answer within {timeout} seconds")
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return list(dict.fromkeys(found[4][0] for found in results[0]))
 
 
 def _split(netloc):
@@ -353,6 +404,32 @@ class Client:
             connection.close()
         self._connections.clear()
 
+    def step(self, name, url):
+        """Takes one step towards a server, for whoever wants to know which one fails, and returns what is said of it.
+
+        The steps are name, connection and TLS, in this order. The requests that follow use the connection. Raises
+        RegistryError.
+        """
+        scheme, netloc = urllib.parse.urlsplit(url)[:2]
+        try:
+            return getattr(self, f"_step_{name.lower()}")(scheme, netloc)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._forget(scheme, netloc)
+            raise _explained(error, scheme, netloc + _by(scheme, netloc), self._timeout, BODY_LIMIT) from None
+
+    def _step_name(self, scheme, netloc):
+        host, port = self._connection(scheme, netloc).address
+        found = _resolved(host, port, self._timeout)
+        return f"{host} is {', '.join(found)}" + _by(scheme, netloc)
+
+    def _step_connection(self, scheme, netloc):
+        connection = self._connection(scheme, netloc)
+        connection.reach()
+        return "{}:{} accepts connections".format(*connection.address) + _by(scheme, netloc)
+
+    def _step_tls(self, scheme, netloc):
+        return f"{netloc} speaks {self._connection(scheme, netloc).secure()}, and its certificate is trusted"
+
     def request(self, method, url, headers=None, body=None, limit=BODY_LIMIT):
         """The Response, after redirects. Raises UnreachableError or AnswerError, and never shows a header or a body."""
         asked, headers = url, {"User-Agent": "wharf.registry", **(headers or {})}
@@ -398,10 +475,8 @@ class Client:
         # What a redirect or a token server's address may hold before the @ is nobody's to use, nor to see.
         netloc = netloc.rpartition("@")[2]
         target = (path or "/") + ("?" + query if query else "")
-        connection = self._connections.get((scheme, netloc))
         try:
-            if connection is None:
-                connection = self._connections[scheme, netloc] = _Connection(scheme, netloc, self._trust, self._timeout)
+            connection = self._connection(scheme, netloc)
             try:
                 answer = connection.exchange(method, target, headers, body, limit)
             except (ConnectionError, http.client.RemoteDisconnected):
@@ -421,6 +496,11 @@ class Client:
         if scheme == "http" and response.status == 400 and b"https" in response.body.lower():
             raise _speaks_https(netloc)
         return response
+
+    def _connection(self, scheme, netloc):
+        if (scheme, netloc) not in self._connections:
+            self._connections[scheme, netloc] = _Connection(scheme, netloc, self._trust, self._timeout)
+        return self._connections[scheme, netloc]
 
     def _forget(self, scheme, netloc):
         connection = self._connections.pop((scheme, netloc), None)

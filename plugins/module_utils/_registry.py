@@ -178,23 +178,43 @@ class Api:
 
     # --- the registry -------------------------------------------------------------------------------------------------
 
+    @property
+    def url(self):
+        """Where its API begins."""
+        return self._base + "/v2/"
+
+    def challenges(self):
+        """The schemes by which it refuses the anonymous, none where anybody may read. Raises RegistryError."""
+        response = self._client.request("GET", self.url)
+        self._stays_here(response)
+        if response.status == 401:
+            schemes = sorted(parse_challenges(response.headers.get_all("WWW-Authenticate") or []))
+            if not {"basic", "bearer"} & set(schemes):
+                raise self._asks_for_the_unknown(schemes)
+            return schemes
+        self._check_welcome(response)
+        return []
+
     def ping(self):
         """Asks /v2/, and returns whether the registry took the credentials: False where it asks for none.
 
         Raises RefusedError where it does not take them, and other RegistryErrors where no registry answers.
         """
-        name = self.registry.name
-        response = self._client.request("GET", self._base + "/v2/")
+        response = self._client.request("GET", self.url)
         self._stays_here(response)
-        if response.status == 401:
+        asked = response.status == 401
+        if asked:
             response = self._authorized(response, functools.partial(self._send, "GET", "/v2/"))
             self._stays_here(response)
-            if response.status == 200 and _looks_like_registry(response):
-                return True
+        self._check_welcome(response)
+        return asked
+
+    def _check_welcome(self, response):
+        name = self.registry.name
         if response.status == 200:
             if not _looks_like_registry(response):
                 raise AnswerError(f"{name} answers, but not as a registry", "Correct the host or the port")
-            return False
+            return
         if response.status == 403:
             raise RefusedError(
                 f"{name} answered 403: {self._who()} may not use it{said(response)}",
@@ -202,7 +222,7 @@ class Api:
             )
         if response.status == 404:
             raise AnswerError(
-                f"{name} answered 404: there is no registry at {self._base}/v2/", "Correct the host or the port"
+                f"{name} answered 404: there is no registry at {self.url}", "Correct the host or the port"
             )
         raise unexpected(response, name)
 
@@ -342,6 +362,19 @@ class Api:
             self._cancel(repository, response)
             return False
         raise self._no(response, f"take blobs of {source} over into {repository}")
+
+    def refuses_uploads(self, repository):
+        """Whether this user may begin no upload. One that begins is cancelled. Raises RegistryError."""
+        try:
+            response = self._ask("POST", f"/v2/{repository}/blobs/uploads/", repository)
+        except (DeniedError, RefusedError):
+            return True
+        if response.status in (401, 403, 405):
+            return True
+        if response.status == 202:
+            self._cancel(repository, response)
+            return False
+        raise self._no(response, f"write to {repository}")
 
     def put_blob(self, repository, content):
         """Uploads a small blob, and returns its digest."""
@@ -530,8 +563,12 @@ class Api:
                 f"{self.registry.name} asks for a password, and what is stored is an identity token",
                 "Give username and password",
             )
+        return self._asks_for_the_unknown([schemes])
+
+    def _asks_for_the_unknown(self, schemes):
         return AnswerError(
-            f"{self.registry.name} asks for an authentication that is neither Basic nor Bearer ({schemes})",
+            f"{self.registry.name} asks for an authentication that is neither Basic nor Bearer "
+            f"({', '.join(schemes) or 'nothing'})",
             "Look at the proxy before the registry",
         )
 
