@@ -1,0 +1,261 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way from a host to a registry, hop by hop, so that the first that breaks is named. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import platform
+import re
+import shutil
+import tarfile
+import time
+
+from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineDownError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._reference import (
+    Reference,
+    check_digest,
+    check_tag,
+    full_name,
+    split_tag,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._registry import DeniedError
+from ansible_collections.wharf.registry.plugins.module_utils._stores import DockerStore, PodmanStore
+
+REPOSITORY = "wharf-verify"
+_EPOCH = "1970-01-01T00:00:00Z"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+# What to do besides what an error says itself, by the hop. The containers are those of this collection's roles.
+_LOGS = 'look at "docker logs wharf-proxy" and "docker logs wharf-registry-1" on the registry host'
+_CURES = {
+    "connection": 'On the registry host, "docker ps" shows whether wharf-proxy runs. Look at firewalls between, too',
+    "registry": f"If it is one of this collection, {_LOGS}",
+    "credentials": "If they are of reverse_proxy_users, run site.yml on the registry host after changing them",
+    "push": f'Else {_LOGS}, and at the space on its file system ("df")',
+    "pull": f"Else {_LOGS}",
+}
+
+
+class HopError(RegistryError):
+    """A hop that does not work. hop is its name."""
+
+    def __init__(self, message, cure, hop):
+        super().__init__(message, cure)
+        self.hop = hop
+
+
+def host():
+    """The short name of this host."""
+    return platform.node().partition(".")[0] or "this host"
+
+
+def parse_image(text, registry):
+    """The Reference of an image in a registry: repository[:tag][@digest], with the registry before it or not.
+
+    Raises InputError.
+    """
+    text = text.strip()
+    if text.startswith(registry.name + "/"):
+        text = text[len(registry.name) + 1 :]
+    name, at, digest = text.partition("@")
+    name, tag = split_tag(name)
+    if tag is not None:
+        check_tag(tag)
+    if at:
+        check_digest(digest)
+    # A digest says which image it is. A tag beside it would say nothing more.
+    return Reference(registry, full_name(registry, name), "" if digest else tag or "latest", digest)
+
+
+def own_image(registry):
+    """The Reference of what this host pushes to verify a registry."""
+    tag = re.sub(r"[^A-Za-z0-9_.-]", "-", host()).lstrip(".-")[:128]
+    return Reference(registry, full_name(registry, REPOSITORY), tag or "host")
+
+
+def archive(reference):
+    """An image without a program, as docker save writes it.
+
+    For one host and one registry it is the same each time: a second push has nothing to send.
+    """
+    about = f"Made on {host()} to verify {reference.registry.name}; can be deleted."
+    layer = _tar({"README": f"{about}\n".encode()})
+    config = json.dumps(
+        {
+            "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+            "os": "linux",
+            "created": _EPOCH,
+            "config": {"Labels": {"org.opencontainers.image.description": about}},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{_hash(layer)}"]},
+            "history": [{"created": _EPOCH, "comment": "wharf.registry.registry_check"}],
+        },
+        sort_keys=True,
+    ).encode()
+    names = {"config": f"{_hash(config)}.json", "layer": f"{_hash(layer)}/layer.tar"}
+    manifest = [{"Config": names["config"], "RepoTags": [str(reference)], "Layers": [names["layer"]]}]
+    return _tar({names["config"]: config, names["layer"]: layer, "manifest.json": json.dumps(manifest).encode()})
+
+
+def _tar(files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _hash(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+class Check:
+    """One walk to a registry. What it has found so far is in its attributes, however it ends.
+
+    connection is a Connection, and warn is called with a text for what is no failure.
+    """
+
+    def __init__(self, connection, registry, warn):
+        self._connection = connection
+        self._registry = registry
+        self._warn = warn
+        self._client = connection.client(registry)
+        self._credential = None
+        self._api = None
+        self.hops = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        self._client.close()
+
+    @contextlib.contextmanager
+    def _hop(self, name):
+        """Notes how a hop went. The dictionary takes what is said of it. Raises HopError."""
+        hop = {"name": name, "ok": False, "seconds": 0.0, "said": ""}
+        self.hops.append(hop)
+        began = time.monotonic()
+        try:
+            yield hop
+            hop["ok"] = True
+        except RegistryError as error:
+            hop["said"] = error.message
+            cures = [cure.rstrip(".") for cure in (error.cure, _CURES.get(name)) if cure]
+            raise HopError(
+                f"{host()} does not get through to {self._registry.name}. The hop that broke: {name}. "
+                f"It said: {error.message}",
+                ". ".join(cures),
+                name,
+            ) from None
+        finally:
+            hop["seconds"] = round(time.monotonic() - began, 3)
+
+    def walk(self):
+        """From the name to the credentials. Nothing changes anywhere. Raises HopError."""
+        anonymous = self._connection.api(self._registry, self._client)
+        secure = anonymous.url.startswith("https:")
+        for name in ("name", "connection", "TLS") if secure else ("name", "connection"):
+            with self._hop(name) as hop:
+                hop["said"] = self._client.step(name, anonymous.url)
+        with self._hop("registry") as hop:
+            schemes = anonymous.challenges()
+            hop["said"] = f"it asks for a login ({', '.join(schemes)})" if schemes else "anybody may use it"
+        if not schemes:
+            self._warn(f"{self._registry.name} asks nobody for a login: anybody who reaches it may read it")
+        with self._hop("credentials") as hop:
+            self._credential = self._connection.credential(self._registry)
+            self._api = self._connection.api(self._registry, self._client, self._credential)
+            taken = self._api.ping()
+            who = repr(self._credential.username or "<token>") if self._credential else "the anonymous"
+            hop["said"] = f"it takes {who}" if taken and self._credential else f"it lets {who} in"
+
+    def engine(self, reference, name, path, directory, timeout):
+        """The Store of the engine that is named, or of the first that is found, for this image. Raises HopError."""
+        with self._hop("engine") as hop:
+            store = None
+            if name != "podman":
+                store = DockerStore(reference, self._credential, path, timeout)
+                try:
+                    hop["said"] = store.version()
+                except EngineDownError:
+                    if name == "docker" or not shutil.which("podman"):
+                        raise
+                    store = None
+            if store is None:
+                store = PodmanStore(reference, self._credential, directory, timeout)
+                hop["said"] = store.version()
+            return store
+
+    def refuse_upload(self, repository):
+        """That the user may not begin what every push begins with. Raises HopError."""
+        with self._hop("upload refused") as hop:
+            if not self._api.refuses_uploads(repository):
+                who = f"user {self._credential.username!r}" if self._credential else "anybody"
+                raise DeniedError(
+                    f"{self._registry.name} lets {who} push to {repository}, who is meant to pull only",
+                    "Look at the user's access in reverse_proxy_users, and run site.yml on the registry host",
+                )
+            hop["said"] = f"a push to {repository} would be refused"
+
+    def pull(self, store, reference):
+        """Pulls an image as the engine does it, and returns its digest. Raises HopError."""
+        with store, store.left_as_it_was({reference}, self._warn):
+            with self._hop("pull") as hop:
+                digest = self._digest(reference)
+                store.pull(reference)
+                hop["said"] = f"the engine pulled {reference}"
+            with self._hop("digest") as hop:
+                kept = store.images().get(store.holder(reference))
+                there = {known.digest for known in kept.digests} if kept else set()
+                if digest not in there:
+                    there = ", ".join(sorted(there)) or "something else"
+                    raise _changed(f"the registry has {digest} there, and the engine pulled {there}")
+                hop["said"] = f"the engine and the registry agree on {digest}"
+        return digest
+
+    def push(self, store, reference):
+        """Pushes an image that is made on the spot, pulls it back, and returns its digest. Raises HopError."""
+        names = {reference}
+        with store, store.left_as_it_was(names, self._warn) as before:
+            with self._hop("push") as hop:
+                store.load(archive(reference))
+                made = store.holder(reference)
+                pushed = store.push(reference)
+                digest = self._digest(reference)
+                if pushed and pushed != digest:
+                    raise _changed(f"the engine pushed {pushed}, and the registry has {digest} there now")
+                hop["said"] = f"the engine pushed {reference}"
+            by_digest = Reference(reference.registry, reference.repository, "", digest)
+            names.add(by_digest)
+            with self._hop("pull") as hop:
+                if made not in before:
+                    # Else nothing would come over the network.
+                    store.remove(reference)
+                store.pull(by_digest)
+                hop["said"] = f"the engine pulled {by_digest}"
+            with self._hop("digest") as hop:
+                pulled = store.holder(by_digest)
+                # Engines name an image by its configuration, or, if they keep it in containerd, by its manifest.
+                if pulled not in (made, digest):
+                    raise _changed(f"what was pushed is {made}, and what was pulled is {pulled or 'something else'}")
+                hop["said"] = f"what came back is what was pushed, {digest}"
+        return digest
+
+    def _digest(self, reference):
+        head = self._api.head(reference.repository, reference.digest or reference.tag)
+        if head is None:
+            raise AnswerError(f"{reference.registry.name} has no {reference}", "Push it before, or correct image")
+        return head.digest
+
+
+def _changed(message):
+    return AnswerError(message, "Something between this host and the registry changes or caches images")

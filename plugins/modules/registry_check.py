@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_check
+short_description: Check that a host gets through to a container registry, by a real pull or push of its own engine
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Walks the way to a registry hop by hop as a client does, and fails at the first hop that breaks, with what to do.
+  - The hops are C(name) (its addresses), C(connection) (TCP), C(TLS), C(registry) (which must send the anonymous to a
+    login), C(credentials), and those of O(access).
+  - With O(access=pull) these are C(upload refused), C(engine), C(pull) and C(digest); with O(access=push) they are
+    C(engine), C(push), C(pull) and C(digest). The engine of the host itself pulls and pushes, with its own trust in the
+    registry and by its own proxies.
+  - Leaves neither image nor login on the host. An image that was there before stays, with its names.
+options:
+  access:
+    description:
+      - What the user is meant to be allowed.
+      - V(none) looks no further than to the credentials, and needs no engine.
+      - V(pull) pulls O(image). A user that could push fails the check, at C(upload refused).
+      - V(push) pushes a tiny image that is made on the spot, and pulls it back by its digest. The image of a host is
+        the same each time, so that the registry does not grow.
+    type: str
+    choices: [none, pull, push]
+    default: none
+  image:
+    description:
+      - For O(access=pull), the image to pull, as C(repository[:tag][@digest]). Required there.
+      - For O(access=push), where to push to, as C(repository[:tag]). What the tag held before is replaced. By default
+        it is the repository C(wharf-verify) and a tag with the short name of the host.
+    type: str
+  engine:
+    description:
+      - The engine that pulls and pushes. By default V(docker) where it answers on O(socket), else V(podman).
+      - Podman does so for the account that runs the module.
+    type: str
+    choices: [docker, podman]
+  socket:
+    description:
+      - The socket of the Docker Engine.
+    type: path
+    default: /var/run/docker.sock
+extends_documentation_fragment:
+  - wharf.registry.connection
+  - wharf.registry.attributes
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - Walks only the hops that change nothing anywhere, which are those of O(access=none). RV(verified) is V(false)
+        then, save for O(access=none).
+  diff_mode:
+    support: N/A
+    details:
+      - Leaves nothing on the host that could differ.
+  idempotent:
+    support: full
+    details:
+      - Is never changed.
+notes:
+  - The engine takes the login from this module, and not O(ca_path), O(validate_certs), O(client_cert), O(client_key)
+    and O(plain_http), which are for the hops up to C(upload refused). Let the engine trust the registry by
+    C(/etc/docker/certs.d) or C(/etc/containers/certs.d).
+  - For the engine, O(timeout) is how long a pull or a push may go without any progress, not how long it may take.
+  - A registry that asks nobody for a login is a warning, not a failure.
+seealso:
+  - module: wharf.registry.registry_login
+  - module: wharf.registry.registry_push
+"""
+
+EXAMPLES = r"""
+- name: Check that a build host can push, and get back what it pushed
+  wharf.registry.registry_check:
+    registry: registry.example.com
+    username: ci
+    password: "{{ vault_ci_password }}"
+    access: push
+
+- name: Check that a host can pull what it runs with the login that it has, and can push nothing
+  wharf.registry.registry_check:
+    registry: registry.example.com
+    access: pull
+    image: apps/web:1.4.2
+    engine: podman
+
+- name: Ask each host how far it gets, and go on
+  wharf.registry.registry_check:
+    registry: registry.example.com
+  register: way
+  failed_when: false
+
+- name: Show the hop that breaks
+  ansible.builtin.debug:
+    msg: "{{ way.failed_hop | default('none', true) }}: {{ way.cure }}"
+"""
+
+RETURN = r"""
+hops:
+  description: The hops that were walked, in their order. Where one failed, it is the last.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the hop.
+      type: str
+      sample: TLS
+    ok:
+      description: Whether it works.
+      type: bool
+    seconds:
+      description: How long it took.
+      type: float
+    said:
+      description: What was found, or what went wrong.
+      type: str
+failed_hop:
+  description: Name of the hop that failed. Empty where none did, and where the options themselves are at fault.
+  returned: always
+  type: str
+  sample: upload refused
+cure:
+  description: What to do about it. Empty where there is nothing to do.
+  returned: always
+  type: str
+digest:
+  description: Digest of what was pulled or pushed. Empty where nothing was.
+  returned: always
+  type: str
+  sample: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+reference:
+  description: Name of the image in the registry. Empty with O(access=none).
+  returned: always
+  type: str
+  sample: registry.example.com/wharf-verify:web1
+verified:
+  description: Whether all hops of O(access) were walked, and work.
+  returned: always
+  type: bool
+engine:
+  description: The engine, V(docker) or V(podman). Empty where none was asked.
+  returned: always
+  type: str
+  sample: docker
+ended:
+  description: When the check ended, in seconds since 1970, by the clock of the host.
+  returned: always
+  type: float
+"""
+
+import time
+
+from ansible_collections.wharf.registry.plugins.module_utils._check import Check, HopError, own_image, parse_image
+from ansible_collections.wharf.registry.plugins.module_utils._docker import SOCKET
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
+
+
+def find_reference(module, registry):
+    """The Reference of the image that is pulled or pushed. Raises InputError."""
+    image = module.params["image"]
+    if module.params["access"] == "push" and not (image or "").strip():
+        return own_image(registry)
+    reference = parse_image(image, registry)
+    if module.params["access"] == "push" and reference.digest:
+        raise InputError(f"image is {image!r}, and a push goes to a tag", "Give repository:tag")
+    return reference
+
+
+def check(module, results):
+    """Walks all hops, and notes in results what each brings. Raises RegistryError."""
+    access = module.params["access"]
+    registry = module.registry()
+    module.given_credential()
+    reference = None if access == "none" else find_reference(module, registry)
+    results["reference"] = str(reference or "")
+    with Check(module, registry, module.warn) as way:
+        results["hops"] = way.hops
+        way.walk()
+        if reference is not None and not module.check_mode:
+            if access == "pull":
+                way.refuse_upload(reference.repository)
+            store = way.engine(
+                reference, module.params["engine"], module.params["socket"], module.tmpdir, module.params["timeout"]
+            )
+            results["engine"] = store.name
+            results["digest"] = (way.pull if access == "pull" else way.push)(store, reference)
+    results["verified"] = reference is None or not module.check_mode
+
+
+def run(module):
+    results = {
+        "changed": False,
+        "hops": [],
+        "failed_hop": "",
+        "cure": "",
+        "digest": "",
+        "reference": "",
+        "verified": False,
+        "engine": "",
+    }
+    try:
+        check(module, results)
+    except RegistryError as error:
+        results["failed_hop"] = error.hop if isinstance(error, HopError) else ""
+        results["cure"] = error.cure
+        module.fail_json(msg=str(error), ended=time.time(), **results)
+    module.exit_json(ended=time.time(), **results)
+
+
+def main():
+    run(
+        RegistryModule(
+            {
+                "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
+                "image": {"type": "str"},
+                "engine": {"type": "str", "choices": ["docker", "podman"]},
+                "socket": {"type": "path", "default": SOCKET},
+            },
+            required_if=[("access", "pull", ["image"])],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
