@@ -15,8 +15,9 @@ import shutil
 import tarfile
 import time
 
+from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
 from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineDownError
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     Reference,
@@ -259,3 +260,64 @@ class Check:
 
 def _changed(message):
     return AnswerError(message, "Something between this host and the registry changes or caches images")
+
+
+class Verification(Connection):
+    """One walk as the options of registry_check describe it.
+
+    params maps their names to their values. `result` and `warnings` tell what was found, however it ends; directory is
+    for files that only this account can read.
+    """
+
+    def __init__(self, params, check_mode, directory):
+        super().__init__(params)
+        self._check_mode = check_mode
+        self._directory = directory
+        self.warnings = []
+        self.result = {
+            "hops": [],
+            "failed_hop": "",
+            "cure": "",
+            "digest": "",
+            "reference": "",
+            "verified": False,
+            "engine": "",
+        }
+
+    def run(self):
+        """Walks all hops. Raises RegistryError."""
+        try:
+            self._walk()
+        except RegistryError as error:
+            self.result["failed_hop"] = error.hop if isinstance(error, HopError) else ""
+            self.result["cure"] = error.cure
+            raise
+
+    def _walk(self):
+        access = self.params["access"]
+        registry = self.registry()
+        self.given_credential()
+        reference = None if access == "none" else self._find_reference(registry)
+        self.result["reference"] = str(reference or "")
+        with Check(self, registry, self.warnings.append) as way:
+            self.result["hops"] = way.hops
+            way.walk()
+            if reference is not None and not self._check_mode:
+                if access == "pull":
+                    way.refuse_upload(reference.repository)
+                store = way.engine(
+                    reference, self.params["engine"], self.params["socket"], self._directory, self.params["timeout"]
+                )
+                self.result["engine"] = store.name
+                self.result["digest"] = (way.pull if access == "pull" else way.push)(store, reference)
+        self.result["verified"] = reference is None or not self._check_mode
+
+    def _find_reference(self, registry):
+        """The Reference of the image that is pulled or pushed. Raises InputError."""
+        image, access = self.params["image"], self.params["access"]
+        if access == "push" and not (image or "").strip():
+            return own_image(registry)
+        reference = parse_image(image, registry)
+        if access == "push" and reference.digest:
+            raise InputError(f"image is {image!r}, and a push goes to a tag", "Give repository:tag")
+        return reference

@@ -9,6 +9,7 @@ import contextlib
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
+from ansible_collections.wharf.registry.plugins.module_utils._docker import SOCKET
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 
 CONNECTION_OPTIONS = {
@@ -23,6 +24,43 @@ CONNECTION_OPTIONS = {
     "plain_http": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 30},
     "config_path": {"type": "path"},
+}
+# Those of registry_client beside it.
+TRUST_OPTIONS = {
+    "registries": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "host": {"type": "str", "required": True},
+            "ca": {"type": "str"},
+            "client_cert": {"type": "str"},
+            "client_key": {"type": "str", "no_log": True},
+            "insecure": {"type": "bool", "default": False},
+        },
+    },
+    "mirrors": {"type": "list", "elements": "str", "default": []},
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "engines": {"type": "list", "elements": "str", "choices": ["docker", "podman"]},
+    "daemon_config_path": {"type": "path"},
+    "certs_dir": {"type": "path"},
+    "apply": {"type": "str", "choices": ["never", "reload", "restart"], "default": "reload"},
+}
+# Those of registry_check.
+CHECK_OPTIONS = {
+    "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
+    "image": {"type": "str"},
+    "engine": {"type": "str", "choices": ["docker", "podman"]},
+    "socket": {"type": "path", "default": SOCKET},
+}
+# Those of registry_login.
+LOGIN_OPTIONS = {
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "credential_helper": {"type": "str"},
+    "verify": {"type": "bool", "default": True},
+    "user": {"type": "str"},
+    # No path: its ~ would be the home of the one who runs the module.
+    "config_path": {"type": "str"},
 }
 CONNECTION_RULES = [("username", "password"), ("client_cert", "client_key")]
 

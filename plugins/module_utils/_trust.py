@@ -35,7 +35,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._podman import (
     mirrors_text,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
-from ansible_collections.wharf.registry.plugins.module_utils._undo import Held
 
 # How often to start over when somebody else was faster.
 _ATTEMPTS = 5
@@ -168,8 +167,8 @@ class Docker:
             if url.rstrip("/") in before.mirrors
         )
 
-    def writes_config(self, changes):
-        return any(change.path == self.config_path for change in changes)
+    def check(self):
+        """The engine was asked already."""
 
     def give_back(self, change, state):
         """Puts a former daemon.json back, and has the engine forget what it has taken since."""
@@ -202,9 +201,9 @@ class Docker:
         with contextlib.suppress(EngineError):
             self.daemon.reload(satisfied)
 
-    def report(self):
-        """What the running engine says of itself now."""
-        belief = self.belief = self.daemon.believes()
+    def report(self, anew):
+        """What the running engine says of itself, asked anew where something may have changed."""
+        belief = self.daemon.believes() if anew else self.belief
         return {
             "installed": self.installed,
             "running": belief is not None,
@@ -263,101 +262,130 @@ class PodmanFiles:
             change.mode = None
         return change
 
-    def report(self):
+    def check(self):
+        self.podman.check()
+
+    def report(self, _anew):
         return {"installed": self.installed, "version": self.podman.version}
 
     def shown(self, content):
         return content.decode("utf-8", "replace").splitlines()
 
 
-class Outcome:
-    """What came of a Wish, or what would come of it. `files` are the paths, `changes` what is shown of them."""
+class Trust:
+    """The trust of this host in registries, as the options of registry_client describe it.
 
-    def __init__(self):
-        self.changes = []
-        self.files = []
-        self.reloaded = False
-        self.restart_needed = False
+    params maps the names of the options to their values. `warnings` is what `run` has to say besides its result.
+    """
+
+    def __init__(self, params, check_mode):
+        self._params = params
+        self._check_mode = check_mode
+        self._engines = _find_engines(params)
+        self._docker = next((engine for engine in self._engines if engine.name == Docker.name), None)
+        self._applied = []
+        self._reloaded = self._restart_needed = False
         self.warnings = []
 
+    def run(self):
+        """The result of registry_client. Raises RegistryError, and nothing was changed then."""
+        wish = Wish(self._params["registries"], self._params["mirrors"], self._params["state"] == "present")
+        for _attempt in range(_ATTEMPTS):
+            self.warnings = []
+            with contextlib.suppress(OvertakenError):
+                changes = self._fulfil(wish)
+                break
+        else:
+            raise InputError("somebody else writes the same files again and again", "Run it again when that is over")
+        self.warnings = [*dict.fromkeys([*wish.warnings, *self.warnings])]
+        before, after = _diff_of(self._engines, changes)
+        return {
+            "changed": bool(changes) or self._reloaded,
+            "changed_files": [change.path for change in changes],
+            "reloaded": self._reloaded,
+            "restart_needed": self._restart_needed,
+            "engine": {engine.name: engine.report(bool(changes) or self._reloaded) for engine in self._engines},
+            "diff": {"before": before, "after": after},
+        }
 
-def plan_all(engines, wish):
-    """The Changes of all engines that are needed, each file once. Raises InputError; nothing was changed then."""
-    changes = {}
-    for engine in engines:
-        for change in engine.plan(wish):
-            changes.setdefault(change.path, change)
-    return [change for change in changes.values() if change.needed]
+    def take_back(self):
+        """Leaves the files and the engine as they were before `run`."""
+        config = [change for change in self._applied if self._docker and change.path == self._docker.config_path]
+        roll_back_all([change for change in self._applied if change not in config])
+        for change in config:
+            self._docker.give_back(change, change.before)
+        self._applied = []
 
-
-def fulfil(engines, wish, apply, note, check):
-    """Brings it about, and returns the Outcome. Raises RegistryError, and nothing was changed then.
-
-    apply: reload, restart or never. note: is given the changes before they are made. check: only foretell.
-    """
-    for _attempt in range(_ATTEMPTS):
-        with contextlib.suppress(OvertakenError):
-            return _fulfil(engines, wish, apply, note, check)
-    raise InputError("somebody else writes the same files again and again", "Run it again when that is over")
-
-
-def _fulfil(engines, wish, apply, note, check):
-    outcome = Outcome()
-    outcome.changes = plan_all(engines, wish)
-    outcome.files = [change.path for change in outcome.changes]
-    docker = next((engine for engine in engines if engine.name == Docker.name), None)
-    tell = bool(docker and docker.belief) and (
-        docker.writes_config(outcome.changes) or not docker.satisfied(docker.belief)
-    )
-    if tell and (apply == "never" or (not docker.daemon.pid and apply != "restart")):
-        outcome.restart_needed, tell = True, False
-        outcome.warnings.append(_restart_warning(docker))
-    outcome.reloaded = tell
-    if check:
-        return outcome
-    note(outcome.changes)
-    applied = apply_all(outcome.changes)
-    try:
-        if tell:
-            _tell(docker, apply, outcome)
-        for engine in engines:
-            if engine.name == PodmanFiles.name and applied:
-                engine.podman.check()
-    except BaseException as error:
-        _return(applied, docker)
-        if isinstance(error, EngineError):
+    def _fulfil(self, wish):
+        changes = self._plan(wish)
+        apply, docker = self._params["apply"], self._docker
+        tell = bool(docker and docker.belief) and (
+            any(change.path == docker.config_path for change in changes) or not docker.satisfied(docker.belief)
+        )
+        self._restart_needed = tell and (apply == "never" or (not docker.daemon.pid and apply != "restart"))
+        if self._restart_needed:
+            self.warnings.append(_restart_warning(docker))
+        self._reloaded = tell and not self._restart_needed
+        if self._check_mode:
+            return changes
+        self._applied = apply_all(changes)
+        try:
+            if self._reloaded:
+                self._tell(apply)
+            if self._applied:
+                for engine in self._engines:
+                    engine.check()
+        except EngineError as error:
+            self.take_back()
             raise EngineError(error.message, f"What was changed is as it was before. {error.cure}") from None
-        raise
-    for change in applied:
-        if change.after is None:
-            # The directory of the registry, where nobody else keeps anything in it.
-            remove_empty([os.path.dirname(change.path)] if _is_certificate(change.path) else [])
-    return outcome
+        except BaseException:
+            self.take_back()
+            raise
+        for change in changes:
+            if change.after is None and _is_certificate(change.path):
+                # The directory of the registry, where nobody else keeps anything in it.
+                remove_empty([os.path.dirname(change.path)])
+        return changes
+
+    def _plan(self, wish):
+        """The changes of all engines that are needed, each file once. Raises InputError."""
+        changes = {}
+        for engine in self._engines:
+            for change in engine.plan(wish):
+                changes.setdefault(change.path, change)
+        return [change for change in changes.values() if change.needed]
+
+    def _tell(self, apply):
+        """Has the engine take what was written. Raises EngineError."""
+        docker = self._docker
+        try:
+            docker.daemon.reload(docker.satisfied)
+        except RefusedError as error:
+            raise RefusedError(error.message, "Mend what it names in its file") from None
+        except EngineError as error:
+            if apply != "restart":
+                raise EngineError(error.message, "Where a reload is not enough, set apply to restart") from None
+            if docker.belief.containers_running and not docker.belief.live_restore:
+                self.warnings.append(
+                    f"The Docker Engine was restarted, which stopped {docker.belief.containers_running} containers: it "
+                    "has no live-restore."
+                )
+            self._reloaded = False
+            docker.daemon.restart(docker.satisfied)
 
 
-def _tell(docker, apply, outcome):
-    """Has the engine take what was written. Raises EngineError."""
-    try:
-        docker.daemon.reload(docker.satisfied)
-    except RefusedError as error:
-        raise RefusedError(error.message, "Mend what it names in its file") from None
-    except EngineError as error:
-        if apply != "restart":
-            raise EngineError(error.message, "Where a reload is not enough, set apply to restart") from None
-        if docker.belief.containers_running and not docker.belief.live_restore:
-            outcome.warnings.append(
-                f"The Docker Engine was restarted, which stopped {docker.belief.containers_running} containers: it has "
-                "no live-restore."
-            )
-        outcome.reloaded = False
-        docker.daemon.restart(docker.satisfied)
-
-
-def _return(applied, docker):
-    config = [change for change in applied if docker and change.path == docker.config_path]
-    roll_back_all([change for change in applied if change not in config])
-    for change in config:
-        docker.give_back(change, change.before)
+def _find_engines(params):
+    """The engines that are asked for, or those that there are. Raises InputError."""
+    wanted = params["engines"]
+    engines = []
+    if wanted is None or Docker.name in wanted:
+        engines.append(Docker(params["timeout"], params["certs_dir"], params["daemon_config_path"]))
+    if wanted is None or PodmanFiles.name in wanted:
+        engines.append(PodmanFiles(params["timeout"], params["certs_dir"]))
+    if wanted is None:
+        # Docker's files can lie there before it comes.
+        engines = [engine for engine in engines if engine.installed] or engines[:1]
+    return engines
 
 
 def _restart_warning(docker):
@@ -374,7 +402,7 @@ def _is_certificate(path):
     return os.path.basename(path) in (_CA, _CERTIFICATE, _KEY)
 
 
-def diff_of(engines, changes):
+def _diff_of(engines, changes):
     """(before, after): what the files say of registries. Keys and what is not ours stay out of it."""
     config_paths = {engine.config_path: engine for engine in engines if engine.name == Docker.name}
 
@@ -393,26 +421,3 @@ def diff_of(engines, changes):
     before = [line for change in changes for line in shown(change, change.before)]
     after = [line for change in changes for line in shown(change, State(change.after, change.mode))]
     return "".join(f"{line}\n" for line in before), "".join(f"{line}\n" for line in after)
-
-
-def held_by(changes):
-    """What the files hold before the changes, for a Record."""
-    return [Held(change.path, change.before, folders=change.missing_folders) for change in changes]
-
-
-def undo(record, docker, check):
-    """Gives the files of a Record back what they held, and the Outcome. Raises RegistryError."""
-    outcome = Outcome()
-    held = record.held()
-    differing = [one for one in held if one.differs()]
-    outcome.files = [one.path for one in differing]
-    configs = [one for one in differing if docker and one.path == docker.config_path]
-    outcome.reloaded = bool(configs and docker.daemon.pid)
-    if check:
-        return outcome
-    for one in differing:
-        if one in configs:
-            docker.give_back(one.change(), one.state)
-        one.restore()
-    record.forget()
-    return outcome

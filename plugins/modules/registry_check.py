@@ -147,84 +147,26 @@ engine:
   returned: always
   type: str
   sample: docker
-ended:
-  description: When the check ended, in seconds since 1970, by the clock of the host.
-  returned: always
-  type: float
 """
 
-import time
-
-from ansible_collections.wharf.registry.plugins.module_utils._check import Check, HopError, own_image, parse_image
-from ansible_collections.wharf.registry.plugins.module_utils._docker import SOCKET
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-
-
-def find_reference(module, registry):
-    """The Reference of the image that is pulled or pushed. Raises InputError."""
-    image = module.params["image"]
-    if module.params["access"] == "push" and not (image or "").strip():
-        return own_image(registry)
-    reference = parse_image(image, registry)
-    if module.params["access"] == "push" and reference.digest:
-        raise InputError(f"image is {image!r}, and a push goes to a tag", "Give repository:tag")
-    return reference
-
-
-def check(module, results):
-    """Walks all hops, and notes in results what each brings. Raises RegistryError."""
-    access = module.params["access"]
-    registry = module.registry()
-    module.given_credential()
-    reference = None if access == "none" else find_reference(module, registry)
-    results["reference"] = str(reference or "")
-    with Check(module, registry, module.warn) as way:
-        results["hops"] = way.hops
-        way.walk()
-        if reference is not None and not module.check_mode:
-            if access == "pull":
-                way.refuse_upload(reference.repository)
-            store = way.engine(
-                reference, module.params["engine"], module.params["socket"], module.tmpdir, module.params["timeout"]
-            )
-            results["engine"] = store.name
-            results["digest"] = (way.pull if access == "pull" else way.push)(store, reference)
-    results["verified"] = reference is None or not module.check_mode
+from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._module import CHECK_OPTIONS, RegistryModule
 
 
 def run(module):
-    results = {
-        "changed": False,
-        "hops": [],
-        "failed_hop": "",
-        "cure": "",
-        "digest": "",
-        "reference": "",
-        "verified": False,
-        "engine": "",
-    }
+    verification = Verification(module.params, module.check_mode, module.tmpdir)
     try:
-        check(module, results)
+        verification.run()
     except RegistryError as error:
-        results["failed_hop"] = error.hop if isinstance(error, HopError) else ""
-        results["cure"] = error.cure
-        module.fail_json(msg=str(error), ended=time.time(), **results)
-    module.exit_json(ended=time.time(), **results)
+        module.fail_json(msg=str(error), changed=False, warnings=verification.warnings, **verification.result)
+    for warning in verification.warnings:
+        module.warn(warning)
+    module.exit_json(changed=False, **verification.result)
 
 
 def main():
-    run(
-        RegistryModule(
-            {
-                "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
-                "image": {"type": "str"},
-                "engine": {"type": "str", "choices": ["docker", "podman"]},
-                "socket": {"type": "path", "default": SOCKET},
-            },
-            required_if=[("access", "pull", ["image"])],
-        )
-    )
+    run(RegistryModule(CHECK_OPTIONS, required_if=[("access", "pull", ["image"])]))
 
 
 if __name__ == "__main__":

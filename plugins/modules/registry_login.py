@@ -170,159 +170,22 @@ verified:
   type: bool
 """
 
-import os
-
-from ansible_collections.wharf.registry.plugins.module_utils._account import Account, MissingAccountError
-from ansible_collections.wharf.registry.plugins.module_utils._auth import RefusedError
-from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import HelperError, HelperMissingError
-from ansible_collections.wharf.registry.plugins.module_utils._credentials import Logins, default_path, shown_user
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-
-
-def verify(module, registry, credential):
-    """Whether the registry takes it; False where it was not asked, or asks for none. Raises RegistryError."""
-    if not module.params["verify"]:
-        return False
-    with module.client(registry) as client:
-        if module.api(registry, client, credential).ping():
-            return True
-    module.warn(f"{registry.name} asks for no login, so the credentials could not be verified.")
-    return False
-
-
-def choose(module, registry, found, given):
-    """The credential that is to be stored, and whether the registry took it. Raises RegistryError."""
-    stored = found.credential or found.document.credential
-    if given is None:
-        if stored is None:
-            raise found.problem or InputError(
-                f"{registry.name}: no credentials are stored for it in {module.params['config_path']}",
-                "Give username and password",
-            )
-        return stored, verify(module, registry, stored)
-    verified = verify(module, registry, given)
-    if verified and stored is not None and stored.identity_token and stored.username == given.username:
-        # Docker has exchanged the password for a token, which is worth less to a thief.
-        try:
-            return stored, verify(module, registry, stored)
-        except RefusedError:
-            pass
-    return given, verified
-
-
-def ask_keeper(module, registry, found, keeper):
-    """What a helper that manages itself has, and whether the registry took it. Raises RegistryError."""
-    if module.params["username"] is not None:
-        module.warn(
-            f"{keeper.program} manages its secrets by itself: username and password were not stored. Where they are "
-            "needed, name another helper by credential_helper, or the file by an empty string."
-        )
-    if found.document.credential is not None:
-        module.warn(
-            f"{found.document.key} has a password in {module.params['config_path']} still, which nobody asks for with "
-            f"{keeper.program}: remove it with state absent."
-        )
-    try:
-        credential = keeper.get(found.document.key)
-    except HelperMissingError:
-        raise
-    except HelperError as error:
-        module.warn(f"{error} It manages its secrets by itself, and was left alone.")
-        return None, False
-    if credential is None:
-        module.warn(f"{keeper.program} has no credentials for {registry.name} now.")
-        return None, False
-    return credential, verify(module, registry, credential)
-
-
-def log_in(module, registry, logins, found):
-    """(function that makes the Plan of what was found, whether the registry took the credentials)"""
-    name = module.params["credential_helper"]
-    given = module.given_credential()
-    keeper = logins.keeper(found, name)
-    if keeper is not None and keeper.manages_itself:
-        credential, verified = ask_keeper(module, registry, found, keeper)
-    else:
-        credential, verified = choose(module, registry, found, given)
-    return (lambda found: logins.plan_login(found, credential, name)), verified
-
-
-def log_out(module, _registry, logins, _found):
-    """As log_in; the registry has no part in it."""
-    return (lambda found: logins.plan_logout(found, module.params["credential_helper"])), False
+from ansible_collections.wharf.registry.plugins.module_utils._login import Login
+from ansible_collections.wharf.registry.plugins.module_utils._module import LOGIN_OPTIONS, RegistryModule
 
 
 def run(module):
-    """The result of the module, but for what it warns of. Raises RegistryError."""
-    registry = module.registry()
-    path = os.path.expanduser(os.path.expandvars(module.params["config_path"] or default_path()))
-    path = module.params["config_path"] = os.path.abspath(path)
-    logins = Logins(registry, path, module.params["timeout"])
-    found = logins.find()
-    arrange = log_in if module.params["state"] == "present" else log_out
-    make_plan, verified = arrange(module, registry, logins, found)
-    plan = make_plan(found)
-    changed = plan.changed
-    before, after = plan.diff
-    if changed and not module.check_mode:
-        plan, changed = logins.apply(make_plan)
-        after = plan.diff[1]
-    for warning in plan.warnings:
+    login = Login(module.params, module.check_mode)
+    result = login.run()
+    for warning in login.warnings:
         module.warn(warning)
-    return {
-        "changed": changed,
-        "registry": registry.name,
-        "username": shown_user(plan.credential) if plan.credential else "",
-        "config_path": path,
-        "stored_in": plan.stored_in,
-        "verified": verified,
-        "diff": {"before": before, "after": after, "before_header": path, "after_header": path},
-    }
-
-
-def run_as(module, user):
-    """As run, done by the account `user`."""
-    # Said before anything is done, and also where there is no such account.
-    registry = module.registry()
-    try:
-        account = Account(user)
-    except MissingAccountError as error:
-        present = module.params["state"] == "present"
-        if present and not module.check_mode:
-            raise
-        if present:
-            module.warn(f"{error} Check mode takes it for one that will be there.")
-        nothing = {"registry": registry.name, "username": "", "config_path": "", "stored_in": "", "verified": False}
-        return {"changed": present, **nothing}
-
-    def work():
-        # The parent can't hear what is told to the child's Ansible.
-        warnings = []
-        module.warn = warnings.append
-        return {"result": run(module), "warnings": warnings}
-
-    done = account.do(work)
-    for warning in done["warnings"]:
-        module.warn(warning)
-    return done["result"]
+    module.exit_json(**result)
 
 
 def main():
-    module = RegistryModule(
-        {
-            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-            "credential_helper": {"type": "str"},
-            "verify": {"type": "bool", "default": True},
-            "user": {"type": "str"},
-            # No path: its ~ would be the home of the one who runs the module.
-            "config_path": {"type": "str"},
-        }
-    )
-    user = module.params["user"]
+    module = RegistryModule(LOGIN_OPTIONS)
     with module.errors_explained():
-        result = run(module) if user is None else run_as(module, user)
-    module.exit_json(**result)
+        run(module)
 
 
 if __name__ == "__main__":

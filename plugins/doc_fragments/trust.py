@@ -1,0 +1,87 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What the modules have in common that have engines trust registries."""
+
+    DOCUMENTATION = r"""
+options:
+  registries:
+    description: The registries.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description:
+          - The registry as it stands in the names of images, C(host) or C(host:port), an IPv6 address in brackets.
+          - Upper case is kept, as Docker takes C(Registry.example.com) and C(registry.example.com) for two.
+        type: str
+        required: true
+      ca:
+        description:
+          - The CAs to trust for this registry as PEM text, one or several, written to C(ca.crt).
+          - A text that does not parse, a certificate that is no CA, or CAs of which none is valid now are an error. Of
+            several, one that has expired is warned of.
+          - Without it, a C(ca.crt) that is there stays; with an empty string it is removed.
+        type: str
+      client_cert:
+        description:
+          - The client certificate that the registry asks for, as PEM text with its intermediates, written to
+            C(client.cert).
+          - Needs O(registries[].client_key). Without both, what is there stays; with two empty strings it is removed.
+        type: str
+      client_key:
+        description: The key of it as PEM text, without a passphrase, written to C(client.key) with the mode 0600.
+        type: str
+      insecure:
+        description:
+          - Whether to use the registry without TLS, or with a certificate that nobody vouches for. Whoever stands in
+            between can then read passwords and swap images; prefer O(registries[].ca).
+          - With V(false), an entry for exactly this registry is removed from the list.
+        type: bool
+        default: false
+  mirrors:
+    description:
+      - URLs of mirrors of Docker Hub, C(http://) or C(https://) with a host and no path. They come after those that are
+        there already. No engine asks them for images of any other registry.
+    type: list
+    elements: str
+    default: []
+  engines:
+    description: The engines to write for. By default those that are installed, or Docker where none is.
+    type: list
+    elements: str
+    choices: [docker, podman]
+  daemon_config_path:
+    description:
+      - Docker's configuration file. By default the one that C(dockerd) was started with, or else
+        C(/etc/docker/daemon.json).
+    type: path
+  certs_dir:
+    description:
+      - The directory that has one for each registry. By default C(/etc/docker/certs.d) for Docker and
+        C(/etc/containers/certs.d) for Podman, or those below C(~/.config) where the module does not run as root.
+    type: path
+  apply:
+    description:
+      - How a running engine is told of a change of C(daemon.json). CAs and client certificates need no telling.
+      - With V(reload), by SIGHUP. With V(restart), by the same, and by a restart of its service only where that does
+        not do. With V(never), not at all.
+    type: str
+    choices: [never, reload, restart]
+    default: reload
+  registry:
+    description:
+      - This module connects to no registry. O(registry), O(username), O(password), O(ca_path), O(client_cert),
+        O(client_key), O(validate_certs), O(plain_http) and O(config_path) do nothing here. They are taken so that they
+        can be defaults of the action group.
+    type: str
+  timeout:
+    description: Seconds that the engine may take to answer, and to come to believe a change.
+    type: int
+    default: 30
+"""

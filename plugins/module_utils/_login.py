@@ -1,0 +1,212 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One login, as the options of registry_login describe it. Private to this collection."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._account import Account, MissingAccountError
+from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, RefusedError
+from ansible_collections.wharf.registry.plugins.module_utils._changes import Change, State, remove_empty
+from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
+from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import (
+    Helper,
+    HelperError,
+    HelperMissingError,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._credentials import Logins, default_path, shown_user
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+
+
+class Login(Connection):
+    """A login to a registry, of the account that runs or of the one that `user` names.
+
+    params maps the names of the options of registry_login to their values.
+    """
+
+    def __init__(self, params, check_mode):
+        super().__init__(dict(params))
+        self.warnings = []
+        self._check_mode = check_mode
+        self._registry = None
+        # What was there before, once something was changed: a dictionary that JSON can hold.
+        self._former = None
+
+    def run(self):
+        """The result of registry_login. Raises RegistryError."""
+        self._registry = self.registry()
+        if self.params["user"] is None:
+            return self._run()
+        # Said before anything is done, and also where there is no such account.
+        try:
+            account = Account(self.params["user"])
+        except MissingAccountError as error:
+            return self._without_account(error)
+        # The parent hears nothing of what the child does but what it returns.
+        done = account.do(
+            lambda: {"result": self._run(), "warnings": self.warnings, "former": self._former, "params": self.params}
+        )
+        self.warnings, self._former = done["warnings"], done["former"]
+        self.params["config_path"] = done["params"]["config_path"]
+        return done["result"]
+
+    def _without_account(self, error):
+        present = self.params["state"] == "present"
+        if present and not self._check_mode:
+            raise error
+        if present:
+            self.warnings.append(f"{error} Check mode takes it for one that will be there.")
+        nothing = {
+            "registry": self._registry.name,
+            "username": "",
+            "config_path": "",
+            "stored_in": "",
+            "verified": False,
+        }
+        return {"changed": present, **nothing, "diff": {"before": "", "after": ""}}
+
+    def take_back(self):
+        """Leaves the file and the helpers as they were before `run`. Raises RegistryError."""
+        if self._former is None:
+            return
+        if self.params["user"] is None:
+            self._take_back()
+        else:
+            Account(self.params["user"]).do(self._take_back)
+
+    def _run(self):
+        params = self.params
+        path = os.path.expanduser(os.path.expandvars(params["config_path"] or default_path()))
+        path = params["config_path"] = os.path.abspath(path)
+        logins = Logins(self._registry, path, params["timeout"])
+        found = logins.find()
+        if params["state"] == "present":
+            credential, verified = self._credential_to_store(logins, found)
+            make_plan = self._plan_of(logins.plan_login, credential)
+        else:
+            verified, make_plan = False, self._plan_of(logins.plan_logout)
+        plan = make_plan(found)
+        changed = plan.changed
+        before, after = plan.diff
+        if changed and not self._check_mode:
+            self._former = _former(path, plan)
+            plan, changed = logins.apply(make_plan)
+            after = plan.diff[1]
+        self.warnings += plan.warnings
+        return {
+            "changed": changed,
+            "registry": self._registry.name,
+            "username": shown_user(plan.credential) if plan.credential else "",
+            "config_path": path,
+            "stored_in": plan.stored_in,
+            "verified": verified,
+            "diff": {"before": before, "after": after, "before_header": path, "after_header": path},
+        }
+
+    def _plan_of(self, plan, *arguments):
+        return lambda found: plan(found, *arguments, self.params["credential_helper"])
+
+    def _credential_to_store(self, logins, found):
+        """(credential, whether the registry took it)"""
+        given = self.given_credential()
+        keeper = logins.keeper(found, self.params["credential_helper"])
+        if keeper is not None and keeper.manages_itself:
+            return self._ask_keeper(found, keeper)
+        return self._choose(found, given)
+
+    def _verify(self, credential):
+        """Whether the registry takes it; False where it was not asked, or asks for none. Raises RegistryError."""
+        if not self.params["verify"]:
+            return False
+        with self.client(self._registry) as client:
+            if self.api(self._registry, client, credential).ping():
+                return True
+        self.warnings.append(f"{self._registry.name} asks for no login, so the credentials could not be verified.")
+        return False
+
+    def _choose(self, found, given):
+        """The credential that is to be stored, and whether the registry took it. Raises RegistryError."""
+        stored = found.credential or found.document.credential
+        if given is None:
+            if stored is None:
+                raise found.problem or InputError(
+                    f"{self._registry.name}: no credentials are stored for it in {self.params['config_path']}",
+                    "Give username and password",
+                )
+            return stored, self._verify(stored)
+        verified = self._verify(given)
+        if verified and stored is not None and stored.identity_token and stored.username == given.username:
+            # Docker has exchanged the password for a token, which is worth less to a thief.
+            try:
+                return stored, self._verify(stored)
+            except RefusedError:
+                pass
+        return given, verified
+
+    def _ask_keeper(self, found, keeper):
+        """What a helper that manages itself has, and whether the registry took it. Raises RegistryError."""
+        if self.params["username"] is not None:
+            self.warnings.append(
+                f"{keeper.program} manages its secrets by itself: username and password were not stored. Where they "
+                "are needed, name another helper by credential_helper, or the file by an empty string."
+            )
+        if found.document.credential is not None:
+            self.warnings.append(
+                f"{found.document.key} has a password in {self.params['config_path']} still, which nobody asks for "
+                f"with {keeper.program}: remove it with state absent."
+            )
+        try:
+            credential = keeper.get(found.document.key)
+        except HelperMissingError:
+            raise
+        except HelperError as error:
+            self.warnings.append(f"{error} It manages its secrets by itself, and was left alone.")
+            return None, False
+        if credential is None:
+            self.warnings.append(f"{keeper.program} has no credentials for {self._registry.name} now.")
+            return None, False
+        return credential, self._verify(credential)
+
+    def _take_back(self):
+        former = self._former
+        # Secrets first: the file, as it was, says where to look for them.
+        for name, key, secret in former["secrets"]:
+            helper = Helper(name, self.params["timeout"])
+            if secret is None:
+                helper.erase(key)
+            else:
+                helper.store(key, Credential(*secret))
+        content = former["content"]
+        change = Change(self.params["config_path"], None if content is None else base64.b64decode(content))
+        with change.file.locked():
+            change.put(State(change.after, former["mode"], former["owner"]))
+        remove_empty(former["folders"])
+
+
+def _former(path, plan):
+    """What lies there before the Plan is carried out."""
+    change = Change(path, None)
+    content = change.before.content
+    secrets = []
+    if plan.helper is not None and plan.store:
+        secrets.append((plan.helper.name, plan.document.key, _parts(plan.former)))
+    if plan.found.credential is not None:
+        secrets += [
+            (helper.name, plan.document.key, _parts(plan.found.credential))
+            for helper in plan.erase
+            if plan.found.helper is not None and helper.name == plan.found.helper.name
+        ]
+    return {
+        "content": None if content is None else base64.b64encode(content).decode("ascii"),
+        "mode": change.before.mode,
+        "owner": change.before.owner,
+        "folders": change.missing_folders,
+        "secrets": secrets,
+    }
+
+
+def _parts(credential):
+    return None if credential is None else (credential.username, credential.password, credential.identity_token)

@@ -1,0 +1,247 @@
+#!/usr/bin/python
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_onboard
+short_description: Bring a host to use registries in one run, with trust, logins and a proof
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Does what M(wharf.registry.registry_client), M(wharf.registry.registry_login) and M(wharf.registry.registry_check)
+    do, in this order and in one run on the host. To start a module costs more than most of what modules do, and a fleet
+    has many hosts.
+  - If a step fails, all that was changed before it is taken back. Files hold what they held, credential helpers keep
+    what they kept, and the engine was told. The host is as it was, or has all of it.
+  - The role P(wharf.registry.client#role) uses it.
+options:
+  logins:
+    description: The logins, one after another, with the options of M(wharf.registry.registry_login).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      registry:
+        description: The registry, C(host) or C(host:port).
+        type: str
+        required: true
+      username:
+        description: Name of the user. Needs O(logins[].password).
+        type: str
+      password:
+        description: Its password.
+        type: str
+      user:
+        description: The account of the host that is logged in. By default the one that runs the module.
+        type: str
+      credential_helper:
+        description: The helper that keeps the secret; an empty string for the file.
+        type: str
+      config_path:
+        description: The credential file. By default the one that Docker reads for the account.
+        type: str
+      verify:
+        description: Whether to ask the registry.
+        type: bool
+        default: true
+      ca_path:
+        description: The CAs to trust. By default those of the system, and those in the engines' directories.
+        type: path
+      validate_certs:
+        description: Whether to check the registry's certificate.
+        type: bool
+        default: true
+      plain_http:
+        description: Whether the registry has no TLS.
+        type: bool
+        default: false
+  check:
+    description:
+      - The proof, with the options of M(wharf.registry.registry_check). Without it nothing is proven.
+      - Not used with O(state=absent).
+    type: dict
+    suboptions:
+      registry:
+        description: The registry, C(host) or C(host:port).
+        type: str
+        required: true
+      username:
+        description:
+          - Name of the user. Needs O(check.password). By default the stored login of the account that runs the module.
+        type: str
+      password:
+        description: Its password.
+        type: str
+      access:
+        description: What the user is meant to be allowed.
+        type: str
+        choices: [none, pull, push]
+        default: none
+      image:
+        description: The image to pull, or where to push to. Required with V(pull).
+        type: str
+      engine:
+        description: The engine that pulls and pushes. By default V(docker) where it answers, else V(podman).
+        type: str
+        choices: [docker, podman]
+      socket:
+        description: The socket of the Docker Engine.
+        type: path
+        default: /var/run/docker.sock
+      ca_path:
+        description: The CAs to trust. By default those of the system, and those in the engines' directories.
+        type: path
+      validate_certs:
+        description: Whether to check the registry's certificate.
+        type: bool
+        default: true
+      plain_http:
+        description: Whether the registry has no TLS.
+        type: bool
+        default: false
+  state:
+    description:
+      - With V(absent), the logins are removed, and then the trust. O(check) is passed over.
+    type: str
+    choices: [absent, present]
+    default: present
+extends_documentation_fragment:
+  - wharf.registry.trust
+  - wharf.registry.connection
+  - wharf.registry.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - O(check) walks only the hops that change nothing, and fails where there is no registry yet. A caller that runs
+        before the registry is there leaves it out.
+  diff_mode:
+    support: full
+    details:
+      - Shows what the three modules show, and no secret.
+  idempotent:
+    support: full
+seealso:
+  - module: wharf.registry.registry_client
+  - module: wharf.registry.registry_login
+  - module: wharf.registry.registry_check
+"""
+
+EXAMPLES = r"""
+- name: Let this host run what the registry holds
+  wharf.registry.registry_onboard:
+    registries:
+      - host: registry.example.com
+        ca: "{{ lookup('ansible.builtin.file', 'ca.crt') }}"
+    logins:
+      - registry: registry.example.com
+        username: runtime
+        password: "{{ vault_runtime_password }}"
+    check:
+      registry: registry.example.com
+      username: runtime
+      password: "{{ vault_runtime_password }}"
+      access: pull
+      image: apps/web:1.4.2
+  become: true
+"""
+
+RETURN = r"""
+step:
+  description: Where it failed, one of V(trust), V(login) and V(check). Empty where it did not.
+  type: str
+  returned: always
+trust:
+  description: What M(wharf.registry.registry_client) returns.
+  type: dict
+  returned: always
+logins:
+  description: What M(wharf.registry.registry_login) returns, for each login.
+  type: list
+  elements: dict
+  returned: always
+check:
+  description: What M(wharf.registry.registry_check) returns.
+  type: dict
+  returned: always
+complete:
+  description:
+    - Whether all steps were taken. It is V(false) where no engine is there to pull with. Trust is in place then, and is
+      read by the engine when it comes; run the module again after that.
+  type: bool
+  returned: always
+returned:
+  description: Whether a step failed after something had been changed, which is as it was before now.
+  type: bool
+  returned: always
+seconds:
+  description: How long it took.
+  type: float
+  returned: always
+  sample: 0.4
+"""
+
+import time
+
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import check_timeout
+from ansible_collections.wharf.registry.plugins.module_utils._module import (
+    CHECK_OPTIONS,
+    CONNECTION_OPTIONS,
+    LOGIN_OPTIONS,
+    TRUST_OPTIONS,
+    RegistryModule,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._onboard import Onboarding
+
+# Of the connection to a registry, what a step of a host can differ in.
+STEP_OPTIONS = {
+    **{name: CONNECTION_OPTIONS[name] for name in ("username", "password", "ca_path", "validate_certs", "plain_http")},
+    "registry": {"type": "str", "required": True},
+}
+PAIR = [("username", "password")]
+
+
+def run(module):
+    began = time.monotonic()
+    onboarding = Onboarding(module.params, module.check_mode, module.tmpdir)
+    try:
+        check_timeout(module.params["timeout"])
+        onboarding.run()
+    except RegistryError as error:
+        seconds = round(time.monotonic() - began, 3)
+        module.fail_json(msg=str(error), seconds=seconds, warnings=onboarding.warnings, **onboarding.result)
+    for warning in dict.fromkeys(onboarding.warnings):
+        module.warn(warning)
+    module.exit_json(seconds=round(time.monotonic() - began, 3), diff=onboarding.diffs(), **onboarding.result)
+
+
+def main():
+    login = {name: LOGIN_OPTIONS[name] for name in LOGIN_OPTIONS if name != "state"}
+    run(
+        RegistryModule(
+            {
+                **TRUST_OPTIONS,
+                "registry": {"type": "str"},
+                "logins": {
+                    "type": "list",
+                    "elements": "dict",
+                    "default": [],
+                    "options": {**STEP_OPTIONS, **login},
+                    "required_together": PAIR,
+                },
+                "check": {
+                    "type": "dict",
+                    "options": {**STEP_OPTIONS, **CHECK_OPTIONS},
+                    "required_together": PAIR,
+                    "required_if": [("access", "pull", ["image"])],
+                },
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
