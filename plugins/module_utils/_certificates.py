@@ -15,7 +15,11 @@ import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+# As strict as engines are: they pass over a block whose first and last line do not stand alone, and say nothing of it.
+_BLOCK = re.compile(
+    r"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n(.*?)^-----END \1-----[ \t]*\r?$", re.DOTALL | re.MULTILINE
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 _UTC_TIME = 0x17
 
 
@@ -51,14 +55,20 @@ def check_pair(certificate, key, name):
     if not begin <= now <= end:
         when = f"has expired on {_day(end)}" if end < now else f"is not valid before {_day(begin)}"
         raise InputError(f"{which} {when}", "Give a certificate that is valid now, or correct this host's clock")
+    if not any("PRIVATE KEY" in kind for kind, _body in _BLOCK.findall(key)):
+        raise InputError(f"client_key of {name} is no private key in PEM", "Give the key as PEM text, line by line")
     try:
         _load_pair(certificate, key)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        # The second is of a key of another kind, such as RSA beside EC.
+        if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED", "KEY_TYPE_MISMATCH"):
             raise InputError(
                 f"client_key of {name} is not the key of its client_cert", "Give the two that belong together"
             ) from None
-        raise InputError(f"client_key of {name} is no private key in PEM", "Give the key as PEM text") from None
+        reason = f" ({error.reason.replace('_', ' ').lower()})" if error.reason else ": it is cut off or damaged"
+        raise InputError(
+            f"client_cert and client_key of {name} can't be used{reason}", "Copy them again, whole"
+        ) from None
 
 
 def fingerprints(pem):
@@ -69,13 +79,21 @@ def fingerprints(pem):
 
 def _certificates(pem, name):
     """[(how messages name it, DER)]"""
-    blocks = _BLOCK.findall(pem)
-    if any("PRIVATE KEY" in kind for kind, _body in blocks):
+    # Also one that is cut off: what there is of it would lie there as well.
+    if "PRIVATE KEY-----" in pem:
         raise InputError(
             f"{name} holds a private key, which must never lie where others can read it",
             "Give the certificates alone, and keep that key where it was",
         )
-    bodies = [body for kind, body in blocks if kind == "CERTIFICATE"]
+    # What is written has no space around it, either.
+    bodies = [body for kind, body in _BLOCK.findall(pem.strip()) if kind == "CERTIFICATE"]
+    begun = pem.count("-----BEGIN CERTIFICATE-----")
+    if begun != len(bodies):
+        raise InputError(
+            f"{name} begins {begun} certificates, of which {len(bodies)} can be read: the text is cut off, is "
+            f"indented, or has become one line",
+            'Give it line by line as it lies in its file (in YAML after "|", not after ">")',
+        )
     if not bodies:
         raise InputError(
             f"{name} holds no certificate in PEM", 'Give text that begins with "-----BEGIN CERTIFICATE-----"'
@@ -83,9 +101,13 @@ def _certificates(pem, name):
     found = []
     for number, body in enumerate(bodies, 1):
         which = name if len(bodies) == 1 else f"certificate {number} of {len(bodies)} in {name}"
+        text = "".join(body.split())
         try:
-            found.append((which, binascii.a2b_base64("".join(body.split()).encode("ascii"))))
-        except (binascii.Error, UnicodeEncodeError):
+            # Python passes over what is no base64, and engines do not.
+            if not _BASE64.fullmatch(text):
+                raise _damaged(which)
+            found.append((which, binascii.a2b_base64(text)))
+        except binascii.Error:
             raise _damaged(which) from None
     return found
 
