@@ -13,6 +13,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine import Engi
 from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text, run
 
 HUB = "docker.io"
+# What Podman says when it can't read them.
+_OF_REGISTRIES = re.compile(r"getting registries|registries configuration|registries\.conf")
 
 _HEADER = "# Made by wharf.registry: its next run writes this file anew.\n"
 _LOCATION = re.compile(r'^location = "([^"]+)"', re.MULTILINE)
@@ -45,8 +47,11 @@ class Podman:
         return os.path.join(self.folder, "wharf-mirrors.conf")
 
     def neighbours_with_mirrors(self):
-        """Files of others that say something of Docker Hub: the last one in the alphabet counts, and hides the rest."""
-        paths = sorted(glob.glob(os.path.join(self.folder, "*.conf")))
+        """Files of others that say something of Docker Hub: the last one in the alphabet counts, and hides the rest.
+
+        The first of all is registries.conf.
+        """
+        paths = [self.folder[: -len(".d")], *sorted(glob.glob(os.path.join(self.folder, "*.conf")))]
         return [path for path in paths if path != self.mirrors_path and _NAMES_HUB.search(read_text(path))]
 
     def check(self):
@@ -55,8 +60,10 @@ class Podman:
             return
         # Podman reads them at each call; this one asks nothing else.
         status, said, error = run([self.program, "info", "--format", "{{json .Registries}}"], self._timeout)
-        if status != 0:
-            raise EngineError(f"Podman does not take its files: {(error or said).strip()[-1000:]}")
+        # An account that has no storage or no user namespace yet is refused, too, and that is not for these files.
+        words = [line for line in (error or said).splitlines() if _OF_REGISTRIES.search(line)]
+        if status != 0 and words:
+            raise EngineError(f"Podman does not take its files: {words[-1][-1000:]}")
 
 
 def insecure_text(host):
