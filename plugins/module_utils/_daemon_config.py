@@ -49,7 +49,8 @@ _FITS = {
     "an object": lambda value: isinstance(value, dict),
 }
 
-# Flags of dockerd that set a key of another name than their own.
+# Flags of dockerd that set a key of another name than their own. --add-runtime is none of them: dockerd takes it beside
+# the runtimes of the file.
 _FLAG_KEYS = {
     "-D": "debug",
     "-G": "group",
@@ -59,7 +60,6 @@ _FLAG_KEYS = {
     "-l": "log-level",
     "-p": "pidfile",
     "-s": "storage-driver",
-    "--add-runtime": "runtimes",
     "--authorization-plugin": "authorization-plugins",
     "--cdi-spec-dir": "cdi-spec-dirs",
     "--cluster-store-opt": "cluster-store-opts",
@@ -76,7 +76,8 @@ _FLAG_KEYS = {
     "--registry-mirror": MIRRORS,
     "--storage-opt": "storage-opts",
 }
-_USER = re.compile(r"://[^/@\s]*@")
+# Up to the last @ of the host: a password may hold one.
+_USER = re.compile(r"://[^/\s]*@")
 
 
 class DaemonConfig:

@@ -108,21 +108,22 @@ def with_list(text, key, items):
     """
     spans = list(_spans(text))
     indent = indentation(text, "  ")
+    line_end = "\r\n" if "\r\n" in text else "\n"
     for name, start, end in spans:
         if name == key:
-            return text[:start] + _list(items, indent, one_line="\n" not in text[start:end]) + text[end:]
+            return text[:start] + _list(items, indent, "\n" not in text[start:end], line_end) + text[end:]
     one_line = bool(spans) and "\n" not in text.strip()
-    added = f"{_quoted(key)}: {_list(items, indent, one_line or len(items) < 2)}"
+    added = f"{_quoted(key)}: {_list(items, indent, one_line or len(items) < 2, line_end)}"
     if not spans:
-        return f"{text[: text.index('{')]}{{\n{indent}{added}\n}}{text[text.rindex('}') + 1 :]}"
+        return f"{text[: text.index('{')]}{{{line_end}{indent}{added}{line_end}}}{text[text.rindex('}') + 1 :]}"
     last = spans[-1][2]
-    return text[:last] + (", " if one_line else ",\n" + indent) + added + text[last:]
+    return text[:last] + (", " if one_line else "," + line_end + indent) + added + text[last:]
 
 
-def _list(items, indent, one_line):
+def _list(items, indent, one_line, line_end):
     if one_line or not items:
         return "[" + ", ".join(_quoted(item) for item in items) + "]"
-    return dump(list(items), "\n" + indent, indent)
+    return dump(list(items), line_end + indent, indent)
 
 
 def _spans(text):
