@@ -6,9 +6,43 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
+import time
 
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._file import File, OvertakenError
+
+_TURN_SECONDS = 300
+
+
+@contextlib.contextmanager
+def in_turn():
+    """Keeps other runs out from the first reading to the last word of the engine. Yields whether it had to wait.
+
+    What one run gives back when an engine refuses must not be what another has written meanwhile. The lock is a name of
+    the kernel's and no file: it ends with the process, and a host that is only looked at stays as it is.
+    """
+    name = f"\0wharf.registry.{os.geteuid()}"
+    end = time.monotonic() + _TURN_SECONDS
+    waited = False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
+        while True:
+            try:
+                lock.bind(name)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            if time.monotonic() >= end:
+                raise InputError(
+                    f"another run has been at work on this host for {_TURN_SECONDS} seconds",
+                    'Look which one it is (ss -xa | grep "@wharf"), and end it if it hangs',
+                )
+            waited = True
+            time.sleep(0.05)
+        yield waited
 
 
 class State:
@@ -61,18 +95,24 @@ class Change:
         """Raises OvertakenError where the file is not as it was read, and InputError."""
         if self.after is None and self.before.content is None:
             return
-        with self.file.locked():
-            if self._read().content != self.before.content:
-                raise OvertakenError
-            self.put(State(self.after, self.mode, self.owner))
+        try:
+            with self.file.locked():
+                self._check_holds(self.before.content)
+                self.put(State(self.after, self.mode, self.owner))
+        except BaseException:
+            remove_empty(self.file.made_folders)
+            raise
 
     def roll_back(self):
         """Gives the file what it held. Raises OvertakenError where somebody else has written it since."""
         with self.file.locked():
-            if self._read().content != self.after:
-                raise OvertakenError
+            self._check_holds(self.after)
             self.put(self.before)
         remove_empty(self.file.made_folders)
+
+    def _check_holds(self, content):
+        if self._read().content != content:
+            raise OvertakenError
 
     def put(self, state):
         """Has the file, which must be locked, hold this, whatever it holds now."""
@@ -98,10 +138,20 @@ def apply_all(changes):
 
 
 def roll_back_all(changes):
-    """Rolls back, the last one first. What somebody else has written since is left as theirs."""
-    for change in reversed(changes):
+    """Rolls back, the last one first. What somebody else has written since is left as theirs.
+
+    Returns the paths of what could not be given back, which keeps none of the others from it.
+    """
+    return [change.path for change in reversed(changes) if not _rolled_back(change)]
+
+
+def _rolled_back(change):
+    try:
         with contextlib.suppress(OvertakenError):
             change.roll_back()
+    except InputError:
+        return False
+    return True
 
 
 def remove_empty(folders):

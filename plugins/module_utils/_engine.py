@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import signal
-import tempfile
 import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import without_users
@@ -70,9 +69,16 @@ class Daemon:
         self._pid_file = os.path.join(runtime, "docker.pid") if self.rootless else _PID_FILE
         self._default_config = os.path.expanduser("~/.config/docker/daemon.json") if self.rootless else None
         self._default_socket = os.path.join(runtime, "docker.sock") if self.rootless else SOCKET
-        self.pid = self._find()
         self.program = find("dockerd")
+        self.look_again()
+
+    def look_again(self):
+        self.pid = self._find()
         self._running_arguments = self._read_command_line()
+
+    @property
+    def socket(self):
+        return self._engine.path
 
     @property
     def installed(self):
@@ -90,9 +96,10 @@ class Daemon:
 
     @property
     def _engine(self):
-        host = _value(self._running_arguments, "--host") or _value(self._running_arguments, "-H") or ""
-        path = host[len("unix://") :] if host.startswith("unix://") else ""
-        return Engine(path or self._default_socket, self._timeout)
+        # It may listen elsewhere as well.
+        hosts = _values(self._running_arguments, "--host") + _values(self._running_arguments, "-H")
+        paths = [host[len("unix://") :] for host in hosts if host.startswith("unix://")]
+        return Engine(next(filter(None, paths), self._default_socket), self._timeout)
 
     def believes(self):
         """The Belief of the running engine, or None where none answers."""
@@ -114,18 +121,20 @@ class Daemon:
         config.check(self.arguments())
         if not self.program:
             return
-        with tempfile.NamedTemporaryFile(prefix="wharf-", suffix=".json") as file:
+        # In memory: there may be passwords in it, and a run that is killed leaves nothing about.
+        with open(os.memfd_create("wharf", os.MFD_CLOEXEC), "wb") as file:
             file.write(config.text.encode())
             file.flush()
+            path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
             started_with = _without(
                 self._running_arguments or self.unit_arguments(), ("--config-file", "--pidfile", "-p")
             )
-            command = [self.program, "--validate", "--config-file", file.name, *started_with]
+            command = [self.program, "--validate", "--config-file", path, *started_with]
             status, said, error = run(command, self._timeout)
         words = (error or said).strip()
         # Engines before 23 do not know the option. Their files are checked by config.check alone.
         if status not in (0, 127) and "unknown flag: --validate" not in words:
-            said = without_users(words.replace(file.name, config.path))[-_WORDS_LIMIT:]
+            said = without_users(words.replace(path, config.path))[-_WORDS_LIMIT:]
             raise InputError(f"dockerd would not take {config.path}: {said}", "Nothing was changed: mend what it names")
 
     def reload(self, satisfied):
@@ -138,12 +147,16 @@ class Daemon:
                 "the process of the Docker Engine was not found", "Restart the engine to let it read the file"
             )
         words = _Words(self.pid)
-        os.kill(self.pid, signal.SIGHUP)
+        try:
+            os.kill(self.pid, signal.SIGHUP)
+        except ProcessLookupError:
+            raise EngineError("the Docker Engine has just ended", 'Look at "journalctl -u docker"') from None
         self._await(satisfied, words, "did not take what it was to reload")
 
     def restart(self, satisfied):
         """As reload, by a restart of its service, which ends containers where there is no live-restore."""
-        words = _Words(self.pid)
+        # Those of the process that is to come.
+        words = _Words(None)
         if find("systemctl") and os.path.isdir("/run/systemd/system"):
             user = ["--user"] if self.rootless else []
             # What was tried too often is not tried again by systemd, and to come back must always be possible.
@@ -152,12 +165,11 @@ class Daemon:
         else:
             command = [find("service") or "service", "docker", "restart"]
         status, said, error = run(command, max(self._timeout, 120))
+        self.look_again()
         if status != 0:
             reason = words.said() or without_users((error or said).strip())[-_WORDS_LIMIT:]
             raise EngineError(f"the Docker Engine did not restart: {reason}", 'Look at "journalctl -u docker"')
-        self.pid = self._find()
-        self._running_arguments = self._read_command_line()
-        self._await(satisfied, _Words(self.pid), "did not take what it was restarted for")
+        self._await(satisfied, words, "did not take what it was restarted for")
 
     def _await(self, satisfied, words, failure):
         now = time.monotonic()
@@ -209,8 +221,8 @@ class Daemon:
         variables = _environment(settings["Environment"], settings["EnvironmentFile"])
         arguments = []
         for word in _split(settings["ExecStart"][-1])[1:]:
-            alone = _VARIABLE.fullmatch(word)
-            # A variable that stands alone gives as many words as it has, as systemd does it.
+            alone = _VARIABLE.fullmatch(word) if "{" not in word else None
+            # A variable that stands alone, without braces, gives as many words as it has, as systemd does it.
             arguments += (
                 _split(variables.get(alone.group(1), ""))
                 if alone

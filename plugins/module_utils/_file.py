@@ -48,6 +48,11 @@ class File:
         self.made_folders = []
 
     @property
+    def target(self):
+        """Where the file lies, whatever symbolic links lead there."""
+        return self._target
+
+    @property
     def mode(self):
         """The file's permissions, or None where it does not exist."""
         return None if self._found is None else stat.S_IMODE(self._found.st_mode)

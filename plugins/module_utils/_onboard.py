@@ -123,6 +123,9 @@ class Onboarding:
 
     def _take_back_one(self, step):
         try:
-            step.take_back()
+            left = step.take_back()
         except RegistryError as error:
             self.warnings.append(f"Not all could be taken back: {error}")
+        else:
+            if left:
+                self.warnings.append(f"Not all could be taken back: {' and '.join(left)} could not.")

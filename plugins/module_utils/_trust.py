@@ -13,6 +13,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._changes import (
     Change,
     State,
     apply_all,
+    in_turn,
     remove_empty,
     roll_back_all,
 )
@@ -24,6 +25,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._daemon_config impo
     check_mirror,
     same_mirror,
     same_registry,
+    without_users,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine import Daemon, EngineError, RefusedError
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
@@ -38,6 +40,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._reference import p
 
 # How often to start over when somebody else was faster.
 _ATTEMPTS = 5
+_FLAGS = {INSECURE: "--insecure-registry", MIRRORS: "--registry-mirror"}
 _CA, _CERTIFICATE, _KEY = "ca.crt", "client.cert", "client.key"
 
 
@@ -93,6 +96,22 @@ class Wish:
         return files
 
 
+def certificate_changes(wish, folder):
+    """The Changes of the certificates below a directory. Raises InputError where one would reach what is not ours."""
+    changes = []
+    for file in wish.certificate_files(folder):
+        change = Change(*file)
+        if os.path.islink(change.path):
+            if change.before.content == change.after:
+                continue
+            raise InputError(
+                f"{change.path} is a symbolic link to {os.readlink(change.path)}, which others may read as well",
+                "Remove the link, or change what it leads to yourself",
+            )
+        changes.append(change)
+    return changes
+
+
 class Docker:
     """What a Wish makes of the Docker Engine of this host."""
 
@@ -105,6 +124,7 @@ class Docker:
         self.config_path = config_path or self.daemon.config_path
         self._given_path = config_path
         self.belief = self.daemon.believes()
+        self.restart_tried = False
         self._config = self._wish = None
         # What a flag of its own makes insecure, no file makes secure.
         self._flagged = []
@@ -113,12 +133,21 @@ class Docker:
     def installed(self):
         return self.daemon.installed
 
+    def look_again(self):
+        """What another run has done meanwhile may have restarted it."""
+        self.daemon.look_again()
+        self.config_path = self._given_path or self.daemon.config_path
+        self.belief = self.daemon.believes()
+
+    @property
+    def silent(self):
+        """Whether it runs, and can't be asked what it believes."""
+        return bool(self.daemon.pid and not self.belief)
+
     def plan(self, wish):
         """The Changes that it takes. Raises InputError where they can't be made."""
         self._wish = wish
-        self._flagged = [
-            name for name in wish.names(insecure=False) if name in self.daemon.values("--insecure-registry")
-        ]
+        self._flagged = [name for name in wish.names(insecure=False) if name in self.daemon.values(_FLAGS[INSECURE])]
         if self._flagged:
             wish.warnings.append(
                 f"dockerd is started with --insecure-registry for {', '.join(self._flagged)}, which stays insecure "
@@ -130,7 +159,7 @@ class Docker:
         self._config = before.with_entries(
             INSECURE, wish.names(insecure=True), wish.names(insecure=False), same_registry
         ).with_entries(MIRRORS, wish.mirrors if wish.present else [], absent, same_mirror)
-        changes = [Change(*file) for file in wish.certificate_files(self._certs_dir)]
+        changes = certificate_changes(wish, self._certs_dir)
         if self._config is not before:
             self._check_path()
             self.daemon.check_file(self._config)
@@ -175,9 +204,10 @@ class Docker:
         former = DaemonConfig(state.content, self.config_path)
         told = former
         if self.daemon.pid:
-            # A key that is not in the file leaves the engine as it is: it is told of an empty list first.
-            for key in (INSECURE, MIRRORS):
-                if former.content.get(key) is None:
+            # A key that is not in the file leaves the engine as it is: it is told of an empty list first. One that is
+            # a flag may not stand in the file, and no file has changed it.
+            for key, flag in _FLAGS.items():
+                if former.content.get(key) is None and not self.daemon.values(flag):
                     told = told.told_to_forget(key)
         with change.file.locked():
             if told is not former:
@@ -188,13 +218,24 @@ class Docker:
         if told is former and self.daemon.pid:
             self._reload_former(former)
 
+    def gave_back(self, change):
+        """Puts back what a change found, unless somebody else has written since. Returns whether that could be done."""
+        try:
+            if change.file.load() == change.after:
+                self.give_back(change, change.before)
+        except InputError:
+            return False
+        return True
+
     def _reload_former(self, former):
         insecure, mirrors = former.entries(INSECURE), former.entries(MIRRORS)
 
         def satisfied(belief):
             names = [name for name in belief.insecure if "/" not in name]
-            return all(any(same_registry(name, entry) for entry in insecure) for name in names) and all(
-                any(same_mirror(url, mirror) for mirror in mirrors) for url in belief.mirrors
+            allowed = insecure + self.daemon.values(_FLAGS[INSECURE])
+            allowed_mirrors = mirrors + self.daemon.values(_FLAGS[MIRRORS])
+            return all(any(same_registry(name, entry) for entry in allowed) for name in names) and all(
+                any(same_mirror(url, mirror) for mirror in allowed_mirrors) for url in belief.mirrors
             )
 
         # The error that is on its way says more than one about the way back would.
@@ -217,7 +258,9 @@ class Docker:
     def shown(self, content):
         config = DaemonConfig(content, self.config_path)
         return [
-            f"{key}: {', '.join(config.entries(key)) or '[]'}" for key in (INSECURE, MIRRORS) if key in config.content
+            without_users(f"{key}: {', '.join(config.entries(key)) or '[]'}")
+            for key in (INSECURE, MIRRORS)
+            if key in config.content
         ]
 
 
@@ -236,7 +279,7 @@ class PodmanFiles:
         return bool(self.podman.program)
 
     def plan(self, wish):
-        changes = [Change(*file) for file in wish.certificate_files(self._certs_dir)]
+        changes = certificate_changes(wish, self._certs_dir)
         for insecure in (True, False):
             for name in wish.names(insecure):
                 content = insecure_text(name).encode() if insecure else None
@@ -261,6 +304,9 @@ class PodmanFiles:
         if change.after is None:
             change.mode = None
         return change
+
+    def look_again(self):
+        """It does not run, and its files are read by each plan."""
 
     def check(self):
         self.podman.check()
@@ -290,13 +336,7 @@ class Trust:
     def run(self):
         """The result of registry_client. Raises RegistryError, and nothing was changed then."""
         wish = Wish(self._params["registries"], self._params["mirrors"], self._params["state"] == "present")
-        for _attempt in range(_ATTEMPTS):
-            self.warnings = []
-            with contextlib.suppress(OvertakenError):
-                changes = self._fulfil(wish)
-                break
-        else:
-            raise InputError("somebody else writes the same files again and again", "Run it again when that is over")
+        changes = self._run(wish)
         self.warnings = [*dict.fromkeys([*wish.warnings, *self.warnings])]
         before, after = _diff_of(self._engines, changes)
         return {
@@ -309,53 +349,79 @@ class Trust:
         }
 
     def take_back(self):
-        """Leaves the files and the engine as they were before `run`."""
-        config = [change for change in self._applied if self._docker and change.path == self._docker.config_path]
-        roll_back_all([change for change in self._applied if change not in config])
-        for change in config:
-            self._docker.give_back(change, change.before)
-        self._applied = []
+        """Leaves the files and the engine as they were before `run`. Returns the paths of what could not be given back."""
+        if not self._applied:
+            return []
+        with in_turn():
+            return self._give_back()
+
+    def _run(self, wish):
+        """The Changes that were made, or would be."""
+        if self._check_mode:
+            return self._plan(wish)
+        with in_turn() as waited:
+            for engine in self._engines if waited else ():
+                engine.look_again()
+            for _attempt in range(_ATTEMPTS):
+                with contextlib.suppress(OvertakenError):
+                    return self._fulfil(wish)
+        raise InputError("somebody else writes the same files again and again", "Run it again when that is over")
+
+    def _plan(self, wish):
+        """The Changes of all engines that are needed, each file once. Raises InputError."""
+        self.warnings = []
+        changes = {}
+        for engine in self._engines:
+            for change in engine.plan(wish):
+                # The directories of two engines may be one by a symbolic link.
+                changes.setdefault(change.file.target, change)
+        needed = [change for change in changes.values() if change.needed]
+        self._restart_needed = False
+        self._reloaded = self._docker is not None and self._is_to_be_told(needed)
+        return needed
 
     def _fulfil(self, wish):
         changes = self._plan(wish)
-        apply, docker = self._params["apply"], self._docker
-        tell = bool(docker and docker.belief) and (
-            any(change.path == docker.config_path for change in changes) or not docker.satisfied(docker.belief)
-        )
-        self._restart_needed = tell and (apply == "never" or (not docker.daemon.pid and apply != "restart"))
-        if self._restart_needed:
-            self.warnings.append(_restart_warning(docker))
-        self._reloaded = tell and not self._restart_needed
-        if self._check_mode:
-            return changes
         self._applied = apply_all(changes)
         try:
             if self._reloaded:
-                self._tell(apply)
-            if self._applied:
-                for engine in self._engines:
-                    engine.check()
-        except EngineError as error:
-            self.take_back()
-            raise EngineError(error.message, f"What was changed is as it was before. {error.cure}") from None
-        except BaseException:
-            self.take_back()
+                self._tell()
+            for engine in self._engines if self._applied else ():
+                engine.check()
+        except BaseException as error:
+            left = self._give_back()
+            if isinstance(error, EngineError):
+                state = (
+                    f"{' and '.join(left)} could not be given back" if left else "What was changed is as it was before"
+                )
+                raise EngineError(error.message, f"{state}. {error.cure}") from None
             raise
-        for change in changes:
+        for change in self._applied:
             if change.after is None and _is_certificate(change.path):
                 # The directory of the registry, where nobody else keeps anything in it.
                 remove_empty([os.path.dirname(change.path)])
         return changes
 
-    def _plan(self, wish):
-        """The changes of all engines that are needed, each file once. Raises InputError."""
-        changes = {}
-        for engine in self._engines:
-            for change in engine.plan(wish):
-                changes.setdefault(change.path, change)
-        return [change for change in changes.values() if change.needed]
+    def _is_to_be_told(self, changes):
+        """Whether the engine is to be told now. That it is not, and would have to be, is noted and warned of."""
+        docker = self._docker
+        writes = any(change.path == docker.config_path for change in changes)
+        if docker.silent and writes:
+            self._restart_needed = True
+            self.warnings.append(
+                f"The Docker Engine runs (process {docker.daemon.pid}) and does not answer on {docker.daemon.socket}: it "
+                "was told nothing of its file. Reload or restart it."
+            )
+        if not docker.belief or not (writes or not docker.satisfied(docker.belief)):
+            return False
+        apply = self._params["apply"]
+        if apply == "never" or (not docker.daemon.pid and apply != "restart"):
+            self._restart_needed = True
+            self.warnings.append(_restart_warning(docker))
+            return False
+        return True
 
-    def _tell(self, apply):
+    def _tell(self):
         """Has the engine take what was written. Raises EngineError."""
         docker = self._docker
         try:
@@ -363,15 +429,27 @@ class Trust:
         except RefusedError as error:
             raise RefusedError(error.message, "Mend what it names in its file") from None
         except EngineError as error:
-            if apply != "restart":
+            if self._params["apply"] != "restart":
                 raise EngineError(error.message, "Where a reload is not enough, set apply to restart") from None
             if docker.belief.containers_running and not docker.belief.live_restore:
                 self.warnings.append(
                     f"The Docker Engine was restarted, which stopped {docker.belief.containers_running} containers: it "
                     "has no live-restore."
                 )
-            self._reloaded = False
+            docker.restart_tried = True
             docker.daemon.restart(docker.satisfied)
+
+    def _give_back(self):
+        docker, applied = self._docker, self._applied
+        self._applied = []
+        config = [change for change in applied if docker and change.path == docker.config_path]
+        left = roll_back_all([change for change in applied if change not in config])
+        left += [change.path for change in config if not docker.gave_back(change)]
+        if docker and docker.restart_tried and not docker.daemon.believes():
+            # It did not come up again with what was written, and is not left down.
+            with contextlib.suppress(EngineError):
+                docker.daemon.restart(lambda _belief: True)
+        return left
 
 
 def _find_engines(params):

@@ -98,7 +98,7 @@ changed_files:
   returned: success
   sample: [/etc/docker/certs.d/registry.example.com:5000/ca.crt]
 reloaded:
-  description: Whether the Docker Engine was reloaded, or would be.
+  description: Whether the Docker Engine was reloaded or restarted, or would be.
   type: bool
   returned: success
 restart_needed:
