@@ -349,7 +349,7 @@ class Trust:
         }
 
     def take_back(self):
-        """Leaves the files and the engine as they were before `run`. Returns the paths of what could not be given back."""
+        """Leaves the files and the engine as they were before `run`. Returns the paths where that could not be done."""
         if not self._applied:
             return []
         with in_turn():
@@ -409,8 +409,8 @@ class Trust:
         if docker.silent and writes:
             self._restart_needed = True
             self.warnings.append(
-                f"The Docker Engine runs (process {docker.daemon.pid}) and does not answer on {docker.daemon.socket}: it "
-                "was told nothing of its file. Reload or restart it."
+                f"The Docker Engine runs (process {docker.daemon.pid}) and does not answer on {docker.daemon.socket}: "
+                "it was told nothing of its file. Reload or restart it."
             )
         if not docker.belief or not (writes or not docker.satisfied(docker.belief)):
             return False
