@@ -34,14 +34,11 @@ _EPOCH = "1970-01-01T00:00:00Z"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 # What to do besides what an error says itself, by the hop. The containers are those of this collection's roles.
-_LOGS = 'look at "docker logs wharf-proxy" and "docker logs wharf-registry-1" on the registry host'
 _CURES = {
     "connection": 'On the registry host, "docker ps" shows whether wharf-proxy runs. Look at firewalls between, too',
-    "registry": f"If it is one of this collection, {_LOGS}",
     "credentials": "If they are of reverse_proxy_users, run site.yml on the registry host after changing them",
-    "push": f'Else {_LOGS}, and at the space on its file system ("df")',
-    "pull": f"Else {_LOGS}",
 }
+_LOGS = 'On the registry host these are "docker logs wharf-proxy" and "docker logs wharf-registry-1"'
 
 
 class HopError(RegistryError):
@@ -150,7 +147,8 @@ class Check:
             hop["ok"] = True
         except RegistryError as error:
             hop["said"] = error.message
-            cures = [cure.rstrip(".") for cure in (error.cure, _CURES.get(name)) if cure]
+            logs = _LOGS if re.search(r"\blogs?\b", error.cure) else ""
+            cures = [cure.rstrip(".") for cure in (error.cure, _CURES.get(name), logs) if cure]
             raise HopError(
                 f"{host()} does not get through to {self._registry.name}. The hop that broke: {name}. "
                 f"It said: {error.message}",
@@ -179,7 +177,7 @@ class Check:
             who = repr(self._credential.username or "<token>") if self._credential else "the anonymous"
             hop["said"] = f"it takes {who}" if taken and self._credential else f"it lets {who} in"
 
-    def engine(self, reference, name, path, directory, timeout):
+    def engine(self, reference, name, path, timeout):
         """The Store of the engine that is named, or of the first that is found, for this image. Raises HopError."""
         with self._hop("engine") as hop:
             store = None
@@ -192,7 +190,7 @@ class Check:
                         raise
                     store = None
             if store is None:
-                store = PodmanStore(reference, self._credential, directory, timeout)
+                store = PodmanStore(reference, self._credential, timeout)
                 hop["said"] = store.version()
             return store
 
@@ -265,14 +263,12 @@ def _changed(message):
 class Verification(Connection):
     """One walk as the options of registry_check describe it.
 
-    params maps their names to their values. `result` and `warnings` tell what was found, however it ends; directory is
-    for files that only this account can read.
+    params maps their names to their values. `result` and `warnings` tell what was found, however it ends.
     """
 
-    def __init__(self, params, check_mode, directory):
+    def __init__(self, params, check_mode):
         super().__init__(params)
         self._check_mode = check_mode
-        self._directory = directory
         self.warnings = []
         self.result = {
             "hops": [],
@@ -305,9 +301,7 @@ class Verification(Connection):
             if reference is not None and not self._check_mode:
                 if access == "pull":
                     way.refuse_upload(reference.repository)
-                store = way.engine(
-                    reference, self.params["engine"], self.params["socket"], self._directory, self.params["timeout"]
-                )
+                store = way.engine(reference, self.params["engine"], self.params["socket"], self.params["timeout"])
                 self.result["engine"] = store.name
                 self.result["digest"] = (way.pull if access == "pull" else way.push)(store, reference)
         self.result["verified"] = reference is None or not self._check_mode

@@ -30,10 +30,9 @@ class Onboarding:
     params maps their names to their values. `result` and `warnings` tell what was done, however it ends.
     """
 
-    def __init__(self, params, check_mode, directory):
+    def __init__(self, params, check_mode):
         self._params = params
         self._check_mode = check_mode
-        self._directory = directory
         self._done = []
         self.warnings = []
         self.result = {
@@ -98,9 +97,7 @@ class Onboarding:
         if not self._params["check"]:
             return
         self.result["step"] = "check"
-        verification = Verification(
-            {**_CONNECTION, **self._shared(), **self._params["check"]}, self._check_mode, self._directory
-        )
+        verification = Verification({**_CONNECTION, **self._shared(), **self._params["check"]}, self._check_mode)
         try:
             verification.run()
         finally:

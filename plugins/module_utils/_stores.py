@@ -42,6 +42,7 @@ class Kept:
 class Store:
     """The images of one repository that an engine keeps, for a user of its registry."""
 
+    name = ""
     # Where the engine looks for the CAs of registries.
     certificates = ""
 
@@ -62,6 +63,14 @@ class Store:
 
     def images(self):
         """{identifier: Kept} of all images that are here, with the names that are of this repository."""
+        try:
+            return self._list()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise EngineError(
+                f"{self.name} lists its images in a way that is not known", "Look at its version"
+            ) from None
+
+    def _list(self):
         raise NotImplementedError
 
     def holder(self, name):
@@ -75,7 +84,7 @@ class Store:
         names is a set with a tag, at most, and digests; it may grow.
         """
         before = self.images()
-        tag = next((name for name in names if name.tag), None)
+        tag = _first(name for name in names if name.tag)
         with self._held(_holder(before, tag) if tag else ""):
             try:
                 yield before
@@ -83,7 +92,7 @@ class Store:
                 try:
                     self._put_back(before, names, tag)
                 except (EngineError, EngineDownError) as error:
-                    warn(f"The local image {tag or next(iter(names))} could not be put back as it was: {error}")
+                    warn(f"The local image {tag or _first(names)} could not be put back as it was: {error}")
 
     def _held(self, _identifier):
         """Keeps an image here while its name is another's."""
@@ -145,7 +154,11 @@ class Store:
 
 
 def _holder(images, name):
-    return next((identifier for identifier, kept in images.items() if name in kept.names), "")
+    return _first(identifier for identifier, kept in images.items() if name in kept.names) or ""
+
+
+def _first(items):
+    return next(iter(items), None)
 
 
 def _repository(reference):
@@ -166,9 +179,12 @@ class DockerStore(Store):
         self._login = {"X-Registry-Auth": base64.urlsafe_b64encode(login).decode()}
 
     def version(self):
-        return f"Docker Engine {self._ask('GET', '/version').get('Version', '')} on {self._engine.path}"
+        answer = self._ask("GET", "/version")
+        if not isinstance(answer, dict) or not answer.get("Version"):
+            raise EngineDownError(f"what answers on {self._engine.path} is no Docker Engine", "Look at socket")
+        return f"Docker Engine {answer['Version']} on {self._engine.path}"
 
-    def images(self):
+    def _list(self):
         found = {}
         for image in self._ask("GET", "/images/json"):
             digests = self._of_repository(image.get("RepoDigests"))
@@ -262,15 +278,14 @@ class PodmanStore(Store):
     name = "podman"
     certificates = "/etc/containers/certs.d"
 
-    def __init__(self, reference, credential, directory, timeout):
+    def __init__(self, reference, credential, timeout):
         super().__init__(reference, credential)
-        self._directory = directory
         self._timeout = timeout
         self._place = None
 
     def __enter__(self):
         # As a file in a directory for this account alone: everybody may read the command line of a process.
-        self._place = tempfile.mkdtemp(prefix="wharf-check.", dir=self._directory)
+        self._place = tempfile.mkdtemp(prefix="wharf-check.", dir=_memory())
         entry = {}
         if self._credential is not None:
             # Without a user in it, Podman would take the entry for none.
@@ -292,7 +307,7 @@ class PodmanStore(Store):
     def version(self):
         return "Podman " + self._run("version", "--format", "{{.Client.Version}}").strip()
 
-    def images(self):
+    def _list(self):
         found = {}
         for image in json.loads(self._run("images", "--format", "json") or "null") or []:
             kept = found.setdefault(image["Id"], Kept(set(), set()))
@@ -369,6 +384,11 @@ class PodmanStore(Store):
                     f"Podman did nothing for {self._timeout} seconds",
                     "Look at the load of this host and at its network, or raise timeout",
                 )
+
+
+def _memory():
+    """A directory that is gone after a restart, or None for the usual one."""
+    return _first(path for path in (os.environ.get("XDG_RUNTIME_DIR"), "/run") if path and os.access(path, os.W_OK))
 
 
 def _moved(group):

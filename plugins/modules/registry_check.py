@@ -155,7 +155,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._module import CHEC
 
 
 def run(module):
-    verification = Verification(module.params, module.check_mode, module.tmpdir)
+    verification = Verification(module.params, module.check_mode)
     try:
         verification.run()
     except RegistryError as error:

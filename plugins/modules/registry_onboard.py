@@ -206,7 +206,7 @@ PAIR = [("username", "password")]
 
 def run(module):
     began = time.monotonic()
-    onboarding = Onboarding(module.params, module.check_mode, module.tmpdir)
+    onboarding = Onboarding(module.params, module.check_mode)
     try:
         check_timeout(module.params["timeout"])
         onboarding.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import io
+import ipaddress
 import json
 import os
 import secrets
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 from certificates import DAY, Authority, Pair
+from certificates import NAMES as OWN_NAMES
 from engine import command, free_ports, last_words, listening, run_container, wait_for
 from managed import ROOT, encoded
 from tokens import ISSUER, SERVICE, TokenServer
@@ -58,6 +60,8 @@ class Peers:
     client: Pair
     tokens: TokenServer
     users: dict[str, str]
+    # The Basic peer at an address of this machine that is not loopback, where Docker does not overlook a certificate.
+    outside: str
 
     def __getitem__(self, name: str) -> str:
         """The address of a peer, as a user writes it."""
@@ -108,9 +112,13 @@ def start(directory: Path, images: dict[str, str]) -> Iterator[Peers]:
     ports = dict(zip(NAMES, numbers, strict=False))
     many = numbers[len(NAMES) :]
     authority = Authority(directory / "tls", "ca")
+    subnet = "{{(index .IPAM.Config 0).Subnet}}"
+    inspected = command("docker", "network", "inspect", "bridge", f"--format={subnet}").stdout.strip()
+    # This machine's end of Docker's own bridge.
+    bridge = str(ipaddress.ip_network(inspected)[1])
     other = Authority(directory / "other", "other-ca")
     pairs = {
-        "server": authority.issue("server"),
+        "server": authority.issue("server", (*OWN_NAMES, bridge)),
         "expired": authority.issue("expired", begin=-3 * DAY, end=-DAY),
         "other_name": authority.issue("other_name", ("another.test",)),
     }
@@ -124,6 +132,7 @@ def start(directory: Path, images: dict[str, str]) -> Iterator[Peers]:
         client=authority.issue("client", ("client.test",)),
         tokens=tokens,
         users={},
+        outside=f"{bridge}:{ports['basic']}",
     )
     (directory / "logs").mkdir()
     peers.set_password("ci", secrets.token_urlsafe(24))
@@ -147,7 +156,7 @@ def start(directory: Path, images: dict[str, str]) -> Iterator[Peers]:
             },
         ),
     }
-    write(directory / "nginx.conf", nginx_configuration(ports, many))
+    write(directory / "nginx.conf", nginx_configuration(ports, many, bridge))
     nginx = ("nginx", "-c", "/etc/peers/nginx.conf")
     containers["basic"] = run_container(images["nginx"], *nginx, options=shut_in(directory))
     for name, container in containers.items():
@@ -188,13 +197,13 @@ def run_registry(peers: Peers, name: str, image: str, more: dict, *, delete: boo
     return run_container(image, "registry", "serve", f"/etc/peers/{name}.yml", options=shut_in(peers.directory))
 
 
-def nginx_configuration(ports: dict[str, int], many: list[int]) -> str:
-    def server(port: int, body: str, pair: str | None = "server") -> str:
+def nginx_configuration(ports: dict[str, int], many: list[int], bridge: str) -> str:
+    def server(port: int, body: str, pair: str | None = "server", address: str = "127.0.0.1") -> str:
         """`pair` names the certificate that it shows; None is plain HTTP."""
         if pair is None:
-            return f"server {{ listen 127.0.0.1:{port}; {body} }}"
+            return f"server {{ listen {address}:{port}; {body} }}"
         tls = f"ssl_certificate /etc/peers/tls/{pair}.crt; ssl_certificate_key /etc/peers/tls/{pair}.key;"
-        return f"server {{ listen 127.0.0.1:{port} ssl; {tls} {body} }}"
+        return f"server {{ listen {address}:{port} ssl; {tls} {body} }}"
 
     behind = f"proxy_pass http://127.0.0.1:{ports['registry']};"
     users = f"location / {{ auth_basic registry; auth_basic_user_file /etc/peers/htpasswd; {behind} }}"
@@ -202,6 +211,7 @@ def nginx_configuration(ports: dict[str, int], many: list[int]) -> str:
     servers = [
         server(ports["read_only"], readers),
         *(server(port, users) for port in (ports["basic"], ports["basic_again"], *many)),
+        server(ports["basic"], users, address=bridge),
         server(ports["plain"], users, None),
         server(ports["expired"], users, "expired"),
         server(ports["other_name"], users, "other_name"),

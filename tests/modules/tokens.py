@@ -98,6 +98,8 @@ class TokenServer:
         self.refresh_as_password = False
         # Refresh tokens that hold, with the user of each; a test revokes one by taking it out.
         self.refresh: dict[str, str] = {}
+        # Users who get tokens for reading, whatever they ask for.
+        self.readers: set[str] = set()
         self.requests: list[Request] = []
 
     def issue_refresh(self, user: str) -> str:
@@ -151,12 +153,13 @@ class TokenServer:
         return status, answer
 
     def _token(self, user: str, scope: str) -> dict:
-        """A token for the scopes; every user may do everything, and nobody nothing."""
+        """A token for the scopes; every user may do everything, save for readers, and nobody nothing."""
         access = []
         for item in scope.split() if user else ():
             kind, _colon, rest = item.partition(":")
             name, _colon, actions = rest.rpartition(":")
-            access.append({"type": kind, "name": name, "actions": actions.split(",")})
+            allowed = [action for action in actions.split(",") if action == "pull" or user not in self.readers]
+            access.append({"type": kind, "name": name, "actions": allowed})
         now = int(time.time())
         claims = {
             "iss": ISSUER,
