@@ -12,6 +12,7 @@ import socket
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 
 SOCKET = "/var/run/docker.sock"
+_CHUNK = 64 << 10
 
 
 class EngineDownError(RegistryError):
@@ -65,7 +66,7 @@ class Engine:
             response = connection.getresponse()
             if response.status >= 300:
                 raise EngineError(_said(_parsed(response.read())))
-            for line in response:
+            for line in _lines(response):
                 told = _parsed(line)
                 if isinstance(told, dict):
                     if told.get("error"):
@@ -83,6 +84,8 @@ class Engine:
                 'Look at "journalctl -u docker", or raise timeout',
             )
         cure = 'Look at "journalctl -u docker"'
+        if isinstance(error, http.client.HTTPException):
+            return EngineDownError(f"the Docker Engine on {self.path} broke its answer off", cure)
         if isinstance(error, PermissionError):
             cure = "Let this account use the engine, by become or the group docker"
         return EngineDownError(
@@ -95,6 +98,18 @@ class Engine:
         if status != 200 or not isinstance(answer, dict):
             raise EngineError(f"the Docker Engine on {self.path} answered {status} to /info: {_said(answer)}")
         return answer
+
+
+def _lines(response):
+    """Yields the lines of an answer as they come. Iterating it would take one that is cut short for whole."""
+    rest = b""
+    while True:
+        part = response.read1(_CHUNK)
+        if not part:
+            break
+        *lines, rest = (rest + part).split(b"\n")
+        yield from lines
+    yield rest
 
 
 def _parsed(raw):

@@ -50,6 +50,8 @@ class Store:
         self._registry = reference.registry
         self._repository = reference.repository
         self._credential = credential
+        # The images as they were listed last, until something changes them.
+        self._known = None
 
     def __enter__(self):
         return self
@@ -63,12 +65,14 @@ class Store:
 
     def images(self):
         """{identifier: Kept} of all images that are here, with the names that are of this repository."""
-        try:
-            return self._list()
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise EngineError(
-                f"{self.name} lists its images in a way that is not known", "Look at its version"
-            ) from None
+        if self._known is None:
+            try:
+                self._known = self._list()
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise EngineError(
+                    f"{self.name} lists its images in a way that is not known", "Look at its version"
+                ) from None
+        return self._known
 
     def _list(self):
         raise NotImplementedError
@@ -245,6 +249,8 @@ class DockerStore(Store):
         return identifier
 
     def _ask(self, method, path, absent=0):
+        if method != "GET":
+            self._known = None
         status, answer = self._engine.request(method, path)
         if status >= 300 and status != absent:
             said = answer.get("message") if isinstance(answer, dict) else answer
@@ -252,6 +258,7 @@ class DockerStore(Store):
         return answer
 
     def _stream(self, path, action, body, headers):
+        self._known = None
         try:
             yield from self._engine.stream("POST", path, body, headers)
         except EngineError as error:
@@ -305,7 +312,8 @@ class PodmanStore(Store):
         return os.path.join(self._place, "auth.json")
 
     def version(self):
-        return "Podman " + self._run("version", "--format", "{{.Client.Version}}").strip()
+        # Not the command version, which opens the storage for it.
+        return "Podman " + self._run("--version").rpartition(" ")[2].strip()
 
     def _list(self):
         found = {}
@@ -329,8 +337,7 @@ class PodmanStore(Store):
         self._run("pull", "--quiet", "--authfile", self._authfile, str(name), action="pull")
 
     def remove(self, name):
-        if self._run("image", "exists", str(name), absent=1) is not None:
-            self._run("rmi", str(name))
+        self._run("rmi", str(name), absent=1)
 
     def tag(self, identifier, name):
         self._run("tag", identifier, str(name))
@@ -344,6 +351,8 @@ class PodmanStore(Store):
 
     def _run(self, *arguments, action="", stdin=b"", absent=0):
         """What a command prints, or None where it ends with the status that says there is no such thing."""
+        if arguments[0] != "images":
+            self._known = None
         try:
             process = subprocess.Popen(
                 ["podman", *arguments],

@@ -42,12 +42,18 @@ class Misbehaving:
         self._behaviours: dict[str, list[Behaviour]] = {}
         # What answers all other targets.
         self.otherwise: Behaviour = reply(404)
-        self._socket = socket.create_server((host, 0))
+        if host.startswith("/"):
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.bind(host)
+            self._socket.listen()
+        else:
+            self._socket = socket.create_server((host, 0))
         self._context = None
         if certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate)
-        self.netloc = f"{host}:{self._socket.getsockname()[1]}"
+        # Of a Unix socket, its path.
+        self.netloc = host if host.startswith("/") else f"{host}:{self._socket.getsockname()[1]}"
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
