@@ -11,7 +11,6 @@ import io
 import json
 import platform
 import re
-import shutil
 import tarfile
 import time
 
@@ -19,6 +18,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._connection import 
 from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineDownError
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     Reference,
     check_digest,
@@ -186,7 +186,7 @@ class Check:
                 try:
                     hop["said"] = store.version()
                 except EngineDownError:
-                    if name == "docker" or not shutil.which("podman"):
+                    if name == "docker" or not find("podman"):
                         raise
                     store = None
             if store is None:

@@ -23,6 +23,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._docker import Engi
 from ansible_collections.wharf.registry.plugins.module_utils._engine_words import auth_config, failure
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._http import encoded_pair
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Reference, Registry, parse_reference
 
 # An empty tar archive, of which Docker makes an image without content.
@@ -355,7 +356,7 @@ class PodmanStore(Store):
             self._known = None
         try:
             process = subprocess.Popen(
-                ["podman", *arguments],
+                [find("podman") or "podman", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -264,7 +264,7 @@ def test_what_podman_says_holds_no_secret(podman):
 
 
 def test_no_podman(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(_stores, "find", lambda _name: str(tmp_path / "podman"))
     with pytest.raises(EngineDownError, match="podman can't be run"):
         PodmanStore(IMAGE, None, 1).version()
 
