@@ -18,7 +18,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_helper 
     HelperMissingError,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import Logins, default_path, shown_user
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 
 
 class Login(Connection):
@@ -30,6 +30,8 @@ class Login(Connection):
     def __init__(self, params, check_mode):
         super().__init__(dict(params))
         self.warnings = []
+        # What could not be taken back.
+        self.left = []
         self._check_mode = check_mode
         self._registry = None
         # What was there before, once something was changed: a dictionary that JSON can hold.
@@ -69,13 +71,17 @@ class Login(Connection):
         return {"changed": present, **nothing, "diff": {"before": "", "after": ""}}
 
     def take_back(self):
-        """Leaves the file and the helpers as they were before `run`. Raises RegistryError."""
+        """Leaves the file and the helpers as they were before `run`. What could not be is in `left`."""
         if self._former is None:
             return
-        if self.params["user"] is None:
-            self._take_back()
-        else:
-            Account(self.params["user"]).do(self._take_back)
+        try:
+            if self.params["user"] is None:
+                self._take_back()
+            else:
+                Account(self.params["user"]).do(self._take_back)
+        except RegistryError as error:
+            self.left.append(self.params["config_path"])
+            self.warnings.append(str(error))
 
     def _run(self):
         params = self.params

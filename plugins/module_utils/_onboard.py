@@ -5,23 +5,16 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._login import Login
+from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._trust import Trust
 
-_CONNECTION = {
-    "registry": None,
-    "username": None,
-    "password": None,
-    "ca_path": None,
-    "client_cert": None,
-    "client_key": None,
-    "validate_certs": True,
-    "plain_http": False,
-    "config_path": None,
-}
-_LOGIN = {"credential_helper": None, "verify": True, "user": None}
+# Of the options of a connection, those that a step of a host does not have.
+_CONNECTION = {"client_cert": None, "client_key": None, "config_path": None}
 
 
 class Onboarding:
@@ -34,6 +27,7 @@ class Onboarding:
         self._params = params
         self._check_mode = check_mode
         self._done = []
+        self._registries = [(parse_registry(one["host"]).name, one) for one in params["registries"]]
         self.warnings = []
         self.result = {
             "changed": False,
@@ -43,6 +37,7 @@ class Onboarding:
             "check": {},
             "complete": True,
             "returned": False,
+            "left": [],
         }
 
     def run(self):
@@ -59,7 +54,9 @@ class Onboarding:
         except BaseException as error:
             self._take_back()
             if isinstance(error, RegistryError) and self.result["returned"]:
-                error.cure = f"What was changed before it is as it was. {error.cure}"
+                left = " and ".join(self.result["left"])
+                state = f"{left} could not be given back" if left else "What was changed before it is as it was"
+                error.cure = f"{state}. {error.cure}"
             raise
         self.result["step"] = ""
 
@@ -70,7 +67,9 @@ class Onboarding:
 
     def _trust(self):
         self.result["step"] = "trust"
-        trust = Trust(self._params, self._check_mode)
+        # What speaks no TLS is used without it.
+        registries = [{**one, "insecure": one["insecure"] or one["plain_http"]} for _name, one in self._registries]
+        trust = Trust({**self._params, "registries": registries}, self._check_mode)
         self._done.append(trust)
         self.result["trust"] = trust.run()
         self._took(trust, self.result["trust"])
@@ -85,7 +84,7 @@ class Onboarding:
     def _login_step(self, options):
         def log_in():
             self.result["step"] = "login"
-            login = Login({**_CONNECTION, **_LOGIN, **self._shared(), **options}, self._check_mode)
+            login = Login(self._login_options(options), self._check_mode)
             self._done.append(login)
             done = login.run()
             self.result["logins"].append(done)
@@ -93,36 +92,59 @@ class Onboarding:
 
         return log_in
 
+    def _login_options(self, options):
+        chosen = {**_CONNECTION, **options, **self._connection(options), "state": self._params["state"]}
+        if chosen["user"] is None and os.geteuid() == 0:
+            # As any other account: what DOCKER_CONFIG says is about the one who became root.
+            chosen["user"] = "root"
+        # In check mode the CA is not there yet. And the key that a registry asks for can be shown by root alone: that
+        # the user is let in is seen by the check.
+        if self._check_mode or (self._asks_for_key(chosen["registry"]) and chosen["user"] != "root"):
+            chosen["verify"] = False
+        return chosen
+
     def _check(self):
-        if not self._params["check"]:
+        options = self._params["check"]
+        if not options or self._check_mode:
             return
         self.result["step"] = "check"
-        verification = Verification({**_CONNECTION, **self._shared(), **self._params["check"]}, self._check_mode)
+        verification = Verification({**_CONNECTION, **options, **self._connection(options)}, False)
         try:
             verification.run()
         finally:
             self.result["check"] = verification.result
             self.warnings += verification.warnings
 
-    def _shared(self):
-        return {"timeout": self._params["timeout"], "state": self._params["state"]}
+    def _connection(self, options):
+        """What the options of the registry say of a connection to it."""
+        if not options["registry"] and not self._registries:
+            raise InputError(
+                f"The {self.result['step'] or 'check'} names no registry", "Name one there, or in registries"
+            )
+        name = parse_registry(options["registry"]).name if options["registry"] else self._registries[0][0]
+        trusted = dict(self._registries).get(name) or {}
+        plain = bool(trusted.get("plain_http"))
+        path = os.path.join(self._params["certs_dir"] or "", name, "ca.crt")
+        return {
+            "registry": name,
+            "plain_http": plain,
+            "validate_certs": not (plain or trusted.get("insecure")),
+            # Elsewhere the CA is found without being told where it lies.
+            "ca_path": path if self._params["certs_dir"] and os.path.exists(path) else None,
+            "timeout": self._params["timeout"],
+        }
+
+    def _asks_for_key(self, name):
+        return bool((dict(self._registries).get(name) or {}).get("client_key"))
 
     def _took(self, step, done):
         self.result["changed"] = self.result["changed"] or done["changed"]
         self.warnings += step.warnings
 
     def _take_back(self):
-        """Undoes the steps, the last one first. A step that failed itself has nothing to take back, or does it here."""
+        """Undoes the steps, the last one first. One that failed has done so itself, or does it now."""
         for step in reversed(self._done):
-            self._take_back_one(step)
+            step.take_back()
+        self.result["left"] = [path for step in self._done for path in step.left]
         self.result["returned"] = self.result["changed"]
         self.result["changed"] = False
-
-    def _take_back_one(self, step):
-        try:
-            left = step.take_back()
-        except RegistryError as error:
-            self.warnings.append(f"Not all could be taken back: {error}")
-        else:
-            if left:
-                self.warnings.append(f"Not all could be taken back: {' and '.join(left)} could not.")

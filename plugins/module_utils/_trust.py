@@ -332,6 +332,8 @@ class Trust:
         self._applied = []
         self._reloaded = self._restart_needed = False
         self.warnings = []
+        # The paths of what could not be given back.
+        self.left = []
 
     def run(self):
         """The result of registry_client. Raises RegistryError, and nothing was changed then."""
@@ -349,11 +351,10 @@ class Trust:
         }
 
     def take_back(self):
-        """Leaves the files and the engine as they were before `run`. Returns the paths where that could not be done."""
-        if not self._applied:
-            return []
-        with in_turn():
-            return self._give_back()
+        """Leaves the files and the engine as they were before `run`. What could not be is in `left`."""
+        if self._applied:
+            with in_turn():
+                self._give_back()
 
     def _run(self, wish):
         """The Changes that were made, or would be."""
@@ -389,11 +390,10 @@ class Trust:
             for engine in self._engines if self._applied else ():
                 engine.check()
         except BaseException as error:
-            left = self._give_back()
+            self._give_back()
             if isinstance(error, EngineError):
-                state = (
-                    f"{' and '.join(left)} could not be given back" if left else "What was changed is as it was before"
-                )
+                left = " and ".join(self.left)
+                state = f"{left} could not be given back" if left else "What was changed is as it was before"
                 raise EngineError(error.message, f"{state}. {error.cure}") from None
             raise
         for change in self._applied:
@@ -443,13 +443,12 @@ class Trust:
         docker, applied = self._docker, self._applied
         self._applied = []
         config = [change for change in applied if docker and change.path == docker.config_path]
-        left = roll_back_all([change for change in applied if change not in config])
-        left += [change.path for change in config if not docker.gave_back(change)]
+        self.left += roll_back_all([change for change in applied if change not in config])
+        self.left += [change.path for change in config if not docker.gave_back(change)]
         if docker and docker.restart_tried and not docker.daemon.believes():
             # It did not come up again with what was written, and is not left down.
             with contextlib.suppress(EngineError):
                 docker.daemon.restart(lambda _belief: True)
-        return left
 
 
 def _find_engines(params):

@@ -17,6 +17,37 @@ description:
     what they kept, and the engine was told. The host is as it was, or has all of it.
   - The role P(wharf.registry.client#role) uses it.
 options:
+  registries:
+    description:
+      - The registries, with the options of M(wharf.registry.registry_client). Logins and the check that do not name a
+        registry mean the first one.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: The registry as it stands in the names of images, C(host) or C(host:port).
+        type: str
+        required: true
+      ca:
+        description: The CAs to trust as PEM text. Without it, what is there stays; with an empty string it is removed.
+        type: str
+      client_cert:
+        description: The client certificate that the registry asks for, as PEM text.
+        type: str
+      client_key:
+        description:
+          - The key of it, as PEM text. Since root alone can read it then, logins of other accounts are not verified one
+            by one.
+        type: str
+      insecure:
+        description: Whether to use the registry without checking who answers.
+        type: bool
+        default: false
+      plain_http:
+        description: Whether the registry has no TLS. It is insecure then, too.
+        type: bool
+        default: false
   logins:
     description: The logins, one after another, with the options of M(wharf.registry.registry_login).
     type: list
@@ -24,9 +55,8 @@ options:
     default: []
     suboptions:
       registry:
-        description: The registry, C(host) or C(host:port).
+        description: The registry. By default the first of O(registries).
         type: str
-        required: true
       username:
         description: Name of the user. Needs O(logins[].password).
         type: str
@@ -46,27 +76,15 @@ options:
         description: Whether to ask the registry.
         type: bool
         default: true
-      ca_path:
-        description: The CAs to trust. By default those of the system, and those in the engines' directories.
-        type: path
-      validate_certs:
-        description: Whether to check the registry's certificate.
-        type: bool
-        default: true
-      plain_http:
-        description: Whether the registry has no TLS.
-        type: bool
-        default: false
   check:
     description:
       - The proof, with the options of M(wharf.registry.registry_check). Without it nothing is proven.
-      - Not used with O(state=absent).
+      - Not used with O(state=absent), and not in check mode.
     type: dict
     suboptions:
       registry:
-        description: The registry, C(host) or C(host:port).
+        description: The registry. By default the first of O(registries).
         type: str
-        required: true
       username:
         description:
           - Name of the user. Needs O(check.password). By default the stored login of the account that runs the module.
@@ -90,17 +108,6 @@ options:
         description: The socket of the Docker Engine.
         type: path
         default: /var/run/docker.sock
-      ca_path:
-        description: The CAs to trust. By default those of the system, and those in the engines' directories.
-        type: path
-      validate_certs:
-        description: Whether to check the registry's certificate.
-        type: bool
-        default: true
-      plain_http:
-        description: Whether the registry has no TLS.
-        type: bool
-        default: false
   state:
     description:
       - With V(absent), the logins are removed, and then the trust. O(check) is passed over.
@@ -115,8 +122,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - O(check) walks only the hops that change nothing, and fails where there is no registry yet. A caller that runs
-        before the registry is there leaves it out.
+      - No registry is asked in check mode, since there may be none yet. Neither logins nor O(check) are verified.
   diff_mode:
     support: full
     details:
@@ -176,6 +182,11 @@ returned:
   description: Whether a step failed after something had been changed, which is as it was before now.
   type: bool
   returned: always
+left:
+  description: The files that could not be given back what they held, after a step failed.
+  type: list
+  elements: str
+  returned: always
 seconds:
   description: How long it took.
   type: float
@@ -196,11 +207,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._module import (
 )
 from ansible_collections.wharf.registry.plugins.module_utils._onboard import Onboarding
 
-# Of the connection to a registry, what a step of a host can differ in.
-STEP_OPTIONS = {
-    **{name: CONNECTION_OPTIONS[name] for name in ("username", "password", "ca_path", "validate_certs", "plain_http")},
-    "registry": {"type": "str", "required": True},
-}
+STEP_OPTIONS = {"registry": {"type": "str"}, **{name: CONNECTION_OPTIONS[name] for name in ("username", "password")}}
 PAIR = [("username", "password")]
 
 
@@ -219,11 +226,13 @@ def run(module):
 
 
 def main():
+    registry = {**TRUST_OPTIONS["registries"]["options"], "plain_http": {"type": "bool", "default": False}}
     login = {name: LOGIN_OPTIONS[name] for name in LOGIN_OPTIONS if name != "state"}
     run(
         RegistryModule(
             {
                 **TRUST_OPTIONS,
+                "registries": {**TRUST_OPTIONS["registries"], "options": registry},
                 "registry": {"type": "str"},
                 "logins": {
                     "type": "list",
