@@ -55,7 +55,7 @@ class Onboarding:
             self._take_back()
             if isinstance(error, RegistryError) and self.result["returned"]:
                 left = " and ".join(self.result["left"])
-                state = f"{left} could not be given back" if left else "What was changed before it is as it was"
+                state = f"{left} could not be given back" if left else "What was done before it was taken back"
                 error.cure = f"{state}. {error.cure}"
             raise
         self.result["step"] = ""

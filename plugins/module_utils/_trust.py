@@ -159,6 +159,9 @@ class Docker:
         self._config = before.with_entries(
             INSECURE, wish.names(insecure=True), wish.names(insecure=False), same_registry
         ).with_entries(MIRRORS, wish.mirrors if wish.present else [], absent, same_mirror)
+        for key, entries in ((INSECURE, wish.names(insecure=False)), (MIRRORS, absent)):
+            if self._remembers(key, entries):
+                self._config = self._config.told_to_forget(key)
         changes = certificate_changes(wish, self._certs_dir)
         if self._config is not before:
             self._check_path()
@@ -166,6 +169,13 @@ class Docker:
             change.after = self._config.text.encode()
             changes.append(change)
         return changes
+
+    def _remembers(self, key, entries):
+        """Whether the engine has one of these still although its file says nothing of the list any more."""
+        if not self.belief or self._config.content.get(key) is not None or self.daemon.values(_FLAGS[key]):
+            return False
+        kept = self.belief.insecure if key == INSECURE else self.belief.mirrors
+        return any(entry.rstrip("/") in kept for entry in entries)
 
     def _check_path(self):
         """Writing a file that the engine does not read would change nothing."""
@@ -393,7 +403,7 @@ class Trust:
             self._give_back()
             if isinstance(error, EngineError):
                 left = " and ".join(self.left)
-                state = f"{left} could not be given back" if left else "What was changed is as it was before"
+                state = f"{left} could not be given back" if left else "Its files hold what they held before"
                 raise EngineError(error.message, f"{state}. {error.cure}") from None
             raise
         for change in self._applied:
