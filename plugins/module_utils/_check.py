@@ -214,7 +214,7 @@ class Check:
                 hop["said"] = f"the engine pulled {reference}"
             with self._hop("digest") as hop:
                 kept = store.images().get(store.holder(reference))
-                there = {known.digest for known in kept.digests} if kept else set()
+                there = kept.digests if kept else set()
                 if digest not in there:
                     there = ", ".join(sorted(there)) or "something else"
                     raise _changed(f"the registry has {digest} there, and the engine pulled {there}")

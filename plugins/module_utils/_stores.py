@@ -35,9 +35,9 @@ _LOOK = 1
 class Kept:
     """An image that is here: the names that it can be found by, and the digests that registries know it by."""
 
-    def __init__(self, names, digests):
-        self.names = names
-        self.digests = digests
+    def __init__(self):
+        self.names = set()
+        self.digests = set()
 
 
 class Store:
@@ -109,13 +109,13 @@ class Store:
             if not kept.names & names:
                 continue
             known = before.get(identifier)
-            new = kept.names - (known.names if known else set())
+            new = kept.names - known.names if known else kept.names
             # A tag first: where it is the last, the digests go along.
             for name in sorted((name for name in new if name in names or not name.tag), key=lambda name: not name.tag):
                 if known is None:
                     self.remove(name)
                 else:
-                    self._untag(identifier, name)
+                    self._untag(identifier, name, known.names)
         holder = _holder(before, tag) if tag else ""
         if holder and self.holder(tag) != holder:
             self.tag(holder, tag)
@@ -139,8 +139,8 @@ class Store:
     def tag(self, identifier, name):
         raise NotImplementedError
 
-    def _untag(self, identifier, name):
-        """Removes a name, and never the image."""
+    def _untag(self, identifier, name, keep):
+        """Removes a name, and never the image, nor the names to keep."""
         raise NotImplementedError
 
     def _failure(self, words, action):
@@ -192,8 +192,13 @@ class DockerStore(Store):
     def _list(self):
         found = {}
         for image in self._ask("GET", "/images/json"):
+            kept = found.setdefault(image["Id"], Kept())
             digests = self._of_repository(image.get("RepoDigests"))
-            found[image["Id"]] = Kept(self._of_repository(image.get("RepoTags")) | digests, digests)
+            # An engine that keeps images in containerd has the digest for the identifier. It lists what was pulled by
+            # digest among the tags, and makes digests up for tags, though not for all of them.
+            kept.names |= self._of_repository(image.get("RepoTags"))
+            kept.names |= {name for name in digests if name.digest != image["Id"]}
+            kept.digests |= {name.digest for name in digests} | ({image["Id"]} if kept.names else set())
         return found
 
     def load(self, archive):
@@ -220,7 +225,7 @@ class DockerStore(Store):
         query = urllib.parse.urlencode({"repo": _repository(name), "tag": name.tag})
         self._ask("POST", f"/images/{urllib.parse.quote(identifier)}/tag?{query}")
 
-    def _untag(self, identifier, name):
+    def _untag(self, identifier, name, keep=()):
         if name.tag:
             # With its last name, the image would be removed. A name that moves to another leaves it as it was.
             self.tag(self._make_nothing(), name)
@@ -228,6 +233,10 @@ class DockerStore(Store):
         else:
             with self._held(identifier):
                 self.remove(name)
+                # From containerd, all tags of the repository go along with the digest.
+                for tag in keep:
+                    if tag.tag:
+                        self.tag(identifier, tag)
 
     @contextlib.contextmanager
     def _held(self, identifier):
@@ -319,9 +328,9 @@ class PodmanStore(Store):
     def _list(self):
         found = {}
         for image in json.loads(self._run("images", "--format", "json") or "null") or []:
-            kept = found.setdefault(image["Id"], Kept(set(), set()))
+            kept = found.setdefault(image["Id"], Kept())
             kept.names |= self._of_repository(image.get("Names"))
-            kept.digests |= self._of_repository(image.get("RepoDigests"))
+            kept.digests |= {name.digest for name in self._of_repository(image.get("RepoDigests"))}
         return found
 
     def load(self, archive):
@@ -343,7 +352,7 @@ class PodmanStore(Store):
     def tag(self, identifier, name):
         self._run("tag", identifier, str(name))
 
-    def _untag(self, identifier, name):
+    def _untag(self, identifier, name, _keep):
         if name.tag:
             self._run("untag", identifier, str(name))
         else:

@@ -288,7 +288,10 @@ class Recorder(_stores.Store):
 
     def _list(self):
         images = self._listings.pop(0) if len(self._listings) > 1 else self._listings[0]
-        return {key: _stores.Kept({parse_reference(name) for name in names}, set()) for key, names in images.items()}
+        found = {key: _stores.Kept() for key in images}
+        for key, names in images.items():
+            found[key].names.update(parse_reference(name) for name in names)
+        return found
 
     def remove(self, name):
         self._known = None
@@ -297,8 +300,8 @@ class Recorder(_stores.Store):
     def tag(self, identifier, name):
         self.done.append(("tag", identifier, str(name)))
 
-    def _untag(self, identifier, name):
-        self.done.append(("untag", identifier, str(name)))
+    def _untag(self, identifier, name, keep):
+        self.done.append(("untag", identifier, str(name), sorted(map(str, keep))))
 
 
 def test_what_others_pull_meanwhile_is_not_touched():
@@ -307,6 +310,29 @@ def test_what_others_pull_meanwhile_is_not_touched():
     with store.left_as_it_was({IMAGE}, pytest.fail):
         store._known = None
     assert store.done == [("remove", str(IMAGE))]
+
+
+def test_the_names_of_an_engine_that_keeps_images_in_containerd(engine, docker):
+    """As 26.1 lists them: the digest of only one repository, and a pull by digest among the tags."""
+    pinned = parse_reference(f"{IMAGE.registry.name}/apps/web@{DIGEST}")
+    image = {"Id": DIGEST, "RepoTags": [str(IMAGE), "aside:1"], "RepoDigests": [f"aside@{DIGEST}"]}
+    engine.answer("/images/json", reply(200, json.dumps([image])))
+    kept = docker.images()[DIGEST]
+    assert (kept.names, kept.digests) == ({IMAGE}, {DIGEST})
+    image = {"Id": DIGEST, "RepoTags": [str(IMAGE), str(pinned)], "RepoDigests": [str(pinned)]}
+    engine.answer("/images/json", reply(200, json.dumps([image])))
+    docker._known = None
+    kept = docker.images()[DIGEST]
+    assert (kept.names, kept.digests) == ({IMAGE, pinned}, {DIGEST})
+
+
+def test_the_names_of_an_engine_that_has_a_digest_for_a_name(engine, docker):
+    pinned = parse_reference(f"{IMAGE.registry.name}/apps/web@{DIGEST}")
+    image = {"Id": "sha256:" + "2" * 64, "RepoTags": [str(IMAGE)], "RepoDigests": [str(pinned)]}
+    engine.answer("/images/json", reply(200, json.dumps([image])))
+    (kept,) = docker.images().values()
+    assert kept.names == {IMAGE, pinned}
+    assert DIGEST in kept.digests
 
 
 def test_what_can_not_be_put_back_is_a_warning():
