@@ -160,7 +160,7 @@ def check_mirror(url):
         raise InputError("a mirror holds an @", "Docker shows a mirror no user and no password: give the URL without")
     try:
         parts = urllib.parse.urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
     if not fits or parts.path.strip("/") or parts.query or parts.fragment:

@@ -1,0 +1,168 @@
+"""CAs and client certificates: what an engine would trust or show is taken, and all else has one clear outcome."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+import pytest
+from ansible_collections.wharf.registry.plugins.module_utils._certificates import check_ca, check_pair, fingerprints
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+DAY = dt.timedelta(days=1)
+EC = ec.generate_private_key(ec.SECP256R1())
+OTHER = ec.generate_private_key(ec.SECP256R1())
+RSA = rsa.generate_private_key(65537, 2048)
+
+
+def issued(key=EC, *, ca=True, begin=-DAY, end=30 * DAY, name="a CA"):
+    now = dt.datetime.now(dt.UTC)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begin)
+        .not_valid_after(now + end)
+    )
+    if ca is not None:
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def pem(key, passphrase=None, kind=serialization.PrivateFormat.PKCS8):
+    lock = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, kind, lock).decode()
+
+
+CA, ROOT, FOREVER = issued(), issued(RSA, name="é"), issued(end=365 * 100 * DAY)
+EXPIRED, COMING, LEAF = issued(begin=-9 * DAY, end=-DAY), issued(begin=DAY), issued(ca=False)
+CLIENT = issued(ca=False, name="client")
+
+
+def refused(check, *arguments):
+    with pytest.raises(InputError) as told:
+        check(*arguments)
+    assert told.value.cure
+    text = str(told.value)
+    for secret in re.findall(r"[A-Za-z0-9+/=]{30,}", "".join(arguments)):
+        assert secret not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CA,
+        CA.strip(),
+        "\n\n  " + CA,
+        CA + ROOT + FOREVER,
+        CA.replace("\n", "\r\n"),
+        f"subject=/CN=é -----\n{CA}\nsome text\n# and more\n{ROOT}the end",
+        CA + CA,
+        # Both are passed over by engines.
+        CA.replace("-----\n", "-----  \n"),
+    ],
+    ids=range(8),
+)
+def test_what_an_engine_trusts(text):
+    assert check_ca(text, "the CA of r") == []
+
+
+@pytest.mark.parametrize("dead", [EXPIRED, COMING])
+def test_one_of_several_that_is_not_valid_now_is_warned_of(dead):
+    (warning,) = check_ca(CA + dead, "the CA of r")
+    assert "certificate 2 of 2 in the CA of r" in warning
+    assert ("expired" in warning) is (dead is EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no certificate"),
+        ("hello", "no certificate"),
+        (pem(EC), "private key"),
+        (CA + pem(EC, kind=serialization.PrivateFormat.TraditionalOpenSSL), "private key"),
+        (CA + pem(EC)[:80], "private key"),
+        (EXPIRED, "expired on"),
+        (COMING, "not valid before"),
+        (EXPIRED + COMING, "not valid before"),
+        (LEAF, "is no CA"),
+        (CA + LEAF, "certificate 2 of 2 in the CA of r is no CA"),
+        (CA.replace("\n", " "), "become one line"),
+        (CA.replace("\n", "\n    ").strip(), "indented"),
+        (CA[: len(CA) // 2], "cut off"),
+        (CA + ROOT[: len(ROOT) // 2], "cut off"),
+        (CA.replace("-----END CERTIFICATE-----\n", "") + ROOT, "cut off"),
+        (CA[:200] + "!" + CA[200:], "damaged"),
+        (CA[:200] + "é" + CA[200:], "damaged"),
+        (CA[:200] + CA[201:], "damaged"),
+        (CA[:200] + ("A" if CA[200] != "A" else "B") * 40 + CA[240:], "damaged"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "damaged"),
+        ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "damaged"),
+        (CA.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "no certificate"),
+    ],
+    ids=range(22),
+)
+def test_what_an_engine_would_not_trust(text, says):
+    message = refused(check_ca, text, "the CA of r")
+    assert says in message and "the CA of r" in message
+
+
+@settings(max_examples=200, deadline=None)
+@given(at=st.integers(0, len(CA)), length=st.integers(1, 80), junk=st.text(alphabet="A=-\n é!", max_size=4))
+def test_any_damage_is_told_or_does_no_harm(at, length, junk):
+    damaged = CA[:at] + junk + CA[at + length :]
+    try:
+        check_ca(damaged, "the CA of r")
+    except InputError:
+        return
+    # The same certificate still, or one that another parser reads as well.
+    x509.load_pem_x509_certificates(damaged.encode("utf-8"))
+
+
+@pytest.mark.parametrize("kind", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize("key", [EC, RSA])
+def test_pairs(key, kind):
+    certificate = issued(key, ca=False)
+    check_pair(certificate, pem(key, kind=kind), "r")
+    check_pair((certificate + CA).replace("\n", "\r\n"), pem(key, kind=kind).replace("\n", "\r\n"), "r")
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "says"),
+    [
+        (CLIENT, pem(OTHER), "is not the key of"),
+        (CLIENT, pem(RSA), "is not the key of"),
+        (CA + CLIENT, pem(OTHER), "is not the key of"),
+        (CLIENT, pem(EC, b"geheim"), "passphrase"),
+        (CLIENT, pem(EC, b"geheim", serialization.PrivateFormat.TraditionalOpenSSL), "passphrase"),
+        (CLIENT, "hello", "no private key"),
+        (CLIENT, CLIENT, "no private key"),
+        (CLIENT, pem(EC).replace("\n", " "), "no private key"),
+        (CLIENT, pem(EC)[:100], "no private key"),
+        (CLIENT, pem(EC).replace("M", "A", 3), "cut off or damaged"),
+        ("hello", pem(EC), "no certificate"),
+        (CLIENT.replace("\n", " "), pem(EC), "one line"),
+        (CLIENT[:200] + CLIENT[204:], pem(EC), "damaged"),
+        (pem(EC) + CLIENT, pem(EC), "private key"),
+        (issued(ca=False, end=-DAY / 2), pem(EC), "expired"),
+        (issued(ca=False, begin=DAY), pem(EC), "not valid before"),
+    ],
+    ids=range(16),
+)
+def test_no_pairs(certificate, key, says):
+    assert says in refused(check_pair, certificate, key, "r")
+
+
+def test_what_stands_for_them_in_a_diff():
+    assert len(set(fingerprints(CA + ROOT))) == 2
+    assert fingerprints(CA) == fingerprints(f"text\n{CA}".replace("\n", "\r\n"))
+    assert "PRIVATE" not in "".join(fingerprints(pem(EC)))
