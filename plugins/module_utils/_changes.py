@@ -129,8 +129,9 @@ def apply_all(changes):
     try:
         for change in changes:
             if change.needed:
-                applied.append(change)
+                # One that fails has changed nothing.
                 change.apply()
+                applied.append(change)
     except BaseException:
         roll_back_all(applied)
         raise

@@ -1,0 +1,275 @@
+"""Files that change together, and the record by which they get back what they held."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+from ansible_collections.wharf.registry.plugins.module_utils import _changes
+from ansible_collections.wharf.registry.plugins.module_utils._changes import (
+    Change,
+    apply_all,
+    in_turn,
+    roll_back_all,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
+from ansible_collections.wharf.registry.plugins.module_utils._trust import held_by
+from ansible_collections.wharf.registry.plugins.module_utils._undo import Record
+
+ROOT = os.geteuid() == 0
+
+
+def snapshot(folder):
+    """All that lies there: kind, content, mode and owner of each."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        about = path.lstat()
+        content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(folder))] = (content, stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid)
+    return found
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with a file to replace, one to remove, and room for two that are new."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    (folder / "old").write_text("before")
+    (folder / "old").chmod(0o640)
+    (folder / "gone").write_bytes(b"\x00\xff")
+    if ROOT:
+        os.chown(folder / "old", 1234, 4321)
+    return folder
+
+
+def wanted(folder):
+    return [
+        Change(str(folder / "new" / "deep" / "key"), b"secret", 0o600),
+        Change(str(folder / "old"), b"after"),
+        Change(str(folder / "gone"), None),
+        Change(str(folder / "last"), b"x", 0o644),
+    ]
+
+
+def test_all_of_them(files):
+    before = snapshot(files)
+    changes = wanted(files)
+    assert apply_all(changes) == changes
+    after = snapshot(files)
+    assert {name: entry[:2] for name, entry in after.items()} == {
+        "new": (None, 0o755),
+        "new/deep": (None, 0o755),
+        "new/deep/key": (b"secret", 0o600),
+        "old": (b"after", 0o640),
+        "last": (b"x", 0o644),
+    }
+    assert after["old"][2:] == before["old"][2:]
+    assert apply_all(wanted(files)) == []
+    assert roll_back_all(changes) == []
+    assert snapshot(files) == before
+
+
+def test_a_umask_changes_nothing(files):
+    former = os.umask(0o077)
+    try:
+        apply_all(wanted(files))
+    finally:
+        os.umask(former)
+    modes = {name: oct(entry[1]) for name, entry in snapshot(files).items()}
+    assert modes == {"new": "0o755", "new/deep": "0o755", "new/deep/key": "0o600", "old": "0o640", "last": "0o644"}
+
+
+def directory(path):
+    path.mkdir()
+
+
+def immutable(path):
+    path.write_text("immutable")
+    if not ROOT or subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this account or file system can make no file immutable")
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def loop(path):
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("obstacle", [directory, immutable, fifo, loop])
+def test_one_that_can_not_be_written_leaves_all_as_it_was(files, obstacle):
+    obstacle(files / "last")
+    before = {name: entry for name, entry in snapshot(files).items() if name != "last"}
+    try:
+        with pytest.raises(InputError) as told:
+            apply_all(wanted(files))
+        assert str(files / "last") in told.value.message and told.value.cure
+    finally:
+        subprocess.run(["chattr", "-i", files / "last"], capture_output=True, check=False)
+    assert {name: entry for name, entry in snapshot(files).items() if name != "last"} == before
+
+
+def test_directories_that_were_made_in_vain_go(files, monkeypatch):
+    before = snapshot(files)
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        apply_all([Change(str(files / "a" / "b" / "c"), b"x")])
+    assert snapshot(files) == before
+
+
+def test_one_that_can_not_be_given_back_keeps_none_of_the_others(files):
+    changes = wanted(files)
+    apply_all(changes)
+    (files / "old").unlink()
+    (files / "old").mkdir()
+    assert roll_back_all(changes) == [str(files / "old")]
+    assert (files / "gone").read_bytes() == b"\x00\xff"
+    assert sorted(path.name for path in files.iterdir()) == ["gone", "old"]
+
+
+def test_what_somebody_else_wrote_in_between_is_theirs(files):
+    changes = wanted(files)
+    (files / "gone").write_text("theirs")
+    before = snapshot(files)
+    with pytest.raises(OvertakenError):
+        apply_all(changes)
+    assert snapshot(files) == before
+    changes = wanted(files)
+    apply_all(changes)
+    (files / "old").write_text("theirs")
+    assert roll_back_all(changes) == []
+    assert (files / "old").read_text() == "theirs"
+    assert (files / "gone").read_text() == "theirs"
+
+
+def test_a_symbolic_link_stays_one(files):
+    (files / "real").write_text("before")
+    (files / "link").symlink_to("real")
+    change = Change(str(files / "link"), b"after")
+    apply_all([change])
+    assert (files / "link").is_symlink() and (files / "real").read_bytes() == b"after"
+    roll_back_all([change])
+    assert (files / "link").is_symlink() and (files / "real").read_bytes() == b"before"
+
+
+def test_a_mode_alone_is_a_change(files):
+    change = Change(str(files / "old"), b"before", 0o600)
+    assert change.needed
+    apply_all([change])
+    assert snapshot(files)["old"][:2] == (b"before", 0o600)
+    roll_back_all([change])
+    assert snapshot(files)["old"][:2] == (b"before", 0o640)
+
+
+# --- the record -------------------------------------------------------------------------------------------------------
+
+
+def restored(record):
+    for held in record.held():
+        held.restore()
+    record.forget()
+
+
+def test_the_record_gives_all_of_it_back(files, tmp_path):
+    before = snapshot(files)
+    record = Record(str(tmp_path / "run" / "undo.json"))
+    assert not record.exists and record.held() == []
+    record.forget()
+    for content in (b"first", b"second"):
+        changes = [*wanted(files), Change(str(files / "old"), content)]
+        record.note(held_by(changes))
+        apply_all(changes[:1] + changes[2:])
+    assert stat.S_IMODE((tmp_path / "run" / "undo.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
+    restored(record)
+    assert snapshot(files) == before
+    assert not record.exists
+
+
+@pytest.mark.parametrize("applied", [0, 1, 2, 3])
+def test_a_crash_between_the_note_and_the_changes(files, tmp_path, applied):
+    before = snapshot(files)
+    record = Record(str(tmp_path / "undo.json"))
+    changes = wanted(files)
+    record.note(held_by(changes))
+    apply_all(changes[:applied])
+    restored(Record(str(tmp_path / "undo.json")))
+    assert snapshot(files) == before
+
+
+def test_what_was_noted_first_is_what_counts(files, tmp_path):
+    record = Record(str(tmp_path / "undo.json"))
+    record.note(held_by([Change(str(files / "old"), b"1")]))
+    (files / "old").write_text("1")
+    record.note(held_by([Change(str(files / "old"), b"2")]))
+    assert [held.state.content for held in record.held()] == [b"before"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"files": 5}', '{"files": [{}]}', '{"files": ["x"]}', '{"files": [{"path": 1}]}', "\udcff"],
+)
+def test_what_is_no_record_is_told(tmp_path, text):
+    path = tmp_path / "undo.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match="no record to undo anything by"):
+        Record(str(path)).held()
+
+
+def test_content_that_is_no_base64_is_no_record(tmp_path):
+    path = tmp_path / "undo.json"
+    entry = {"path": "/x", "account": "", "content": "a", "mode": 420, "owner": [0, 0], "folders": []}
+    path.write_text(json.dumps({"files": [entry]}))
+    with pytest.raises(InputError, match="no record to undo anything by"):
+        Record(str(path)).held()
+    path.write_text(json.dumps({"files": [entry | {"content": base64.b64encode(b"a").decode()}]}))
+    assert Record(str(path)).held()[0].state.content == b"a"
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can give a file away")
+def test_a_record_of_another_account_is_not_believed(tmp_path):
+    path = tmp_path / "undo.json"
+    path.write_text('{"files": []}')
+    os.chown(path, 1234, 1234)
+    with pytest.raises(InputError, match="belongs to another account"):
+        Record(str(path)).held()
+
+
+# --- taking turns -----------------------------------------------------------------------------------------------------
+
+
+def test_runs_wait_for_each_other():
+    seen, waits = [], []
+
+    def work(number):
+        with in_turn() as waited:
+            waits.append(waited)
+            seen.append((number, "in"))
+            time.sleep(0.02)
+            seen.append((number, "out"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [number for number, _what in seen[::2]] == [number for number, _what in seen[1::2]]
+    assert waits.count(False) >= 1 and waits.count(True) >= 1
+
+
+def test_a_turn_that_does_not_end_is_told(monkeypatch):
+    monkeypatch.setattr(_changes, "_TURN_SECONDS", 0.1)
+    with in_turn(), pytest.raises(InputError, match="another run"), in_turn():
+        pass
