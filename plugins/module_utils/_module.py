@@ -75,6 +75,10 @@ class RegistryModule(AnsibleModule, Connection):
             supports_check_mode=True,
             **options,
         )
+        # A key that is given as a certificate by mistake is refused, and is not to be shown for it.
+        for one in self.params.get("registries") or []:
+            texts = (one["ca"], one["client_cert"])
+            self.no_log_values.update(text for text in texts if text and "PRIVATE KEY-----" in text)
 
     @contextlib.contextmanager
     def errors_explained(self):

@@ -1,9 +1,7 @@
-"""Files that change together, and the record by which they get back what they held."""
+"""Files that change together: all of them, or none."""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import stat
 import subprocess
@@ -20,8 +18,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._changes import (
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
-from ansible_collections.wharf.registry.plugins.module_utils._trust import held_by
-from ansible_collections.wharf.registry.plugins.module_utils._undo import Record
 
 ROOT = os.geteuid() == 0
 
@@ -171,80 +167,6 @@ def test_a_mode_alone_is_a_change(files):
     assert snapshot(files)["old"][:2] == (b"before", 0o600)
     roll_back_all([change])
     assert snapshot(files)["old"][:2] == (b"before", 0o640)
-
-
-# --- the record -------------------------------------------------------------------------------------------------------
-
-
-def restored(record):
-    for held in record.held():
-        held.restore()
-    record.forget()
-
-
-def test_the_record_gives_all_of_it_back(files, tmp_path):
-    before = snapshot(files)
-    record = Record(str(tmp_path / "run" / "undo.json"))
-    assert not record.exists and record.held() == []
-    record.forget()
-    for content in (b"first", b"second"):
-        changes = [*wanted(files), Change(str(files / "old"), content)]
-        record.note(held_by(changes))
-        apply_all(changes[:1] + changes[2:])
-    assert stat.S_IMODE((tmp_path / "run" / "undo.json").stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
-    restored(record)
-    assert snapshot(files) == before
-    assert not record.exists
-
-
-@pytest.mark.parametrize("applied", [0, 1, 2, 3])
-def test_a_crash_between_the_note_and_the_changes(files, tmp_path, applied):
-    before = snapshot(files)
-    record = Record(str(tmp_path / "undo.json"))
-    changes = wanted(files)
-    record.note(held_by(changes))
-    apply_all(changes[:applied])
-    restored(Record(str(tmp_path / "undo.json")))
-    assert snapshot(files) == before
-
-
-def test_what_was_noted_first_is_what_counts(files, tmp_path):
-    record = Record(str(tmp_path / "undo.json"))
-    record.note(held_by([Change(str(files / "old"), b"1")]))
-    (files / "old").write_text("1")
-    record.note(held_by([Change(str(files / "old"), b"2")]))
-    assert [held.state.content for held in record.held()] == [b"before"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", "{}", '{"files": 5}', '{"files": [{}]}', '{"files": ["x"]}', '{"files": [{"path": 1}]}', "\udcff"],
-)
-def test_what_is_no_record_is_told(tmp_path, text):
-    path = tmp_path / "undo.json"
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match="no record to undo anything by"):
-        Record(str(path)).held()
-
-
-def test_content_that_is_no_base64_is_no_record(tmp_path):
-    path = tmp_path / "undo.json"
-    entry = {"path": "/x", "account": "", "content": "a", "mode": 420, "owner": [0, 0], "folders": []}
-    path.write_text(json.dumps({"files": [entry]}))
-    with pytest.raises(InputError, match="no record to undo anything by"):
-        Record(str(path)).held()
-    path.write_text(json.dumps({"files": [entry | {"content": base64.b64encode(b"a").decode()}]}))
-    assert Record(str(path)).held()[0].state.content == b"a"
-
-
-@pytest.mark.skipif(not ROOT, reason="only root can give a file away")
-def test_a_record_of_another_account_is_not_believed(tmp_path):
-    path = tmp_path / "undo.json"
-    path.write_text('{"files": []}')
-    os.chown(path, 1234, 1234)
-    with pytest.raises(InputError, match="belongs to another account"):
-        Record(str(path)).held()
 
 
 # --- taking turns -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,162 @@
+"""How dockerd is started: read from units, drop-ins and environment files as they lie on the disk."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.wharf.registry.plugins.module_utils import _engine
+from ansible_collections.wharf.registry.plugins.module_utils._engine import Belief, Daemon, _message, _values, _without
+
+DEBIAN = """[Unit]
+Description=Docker Application Container Engine
+# ExecStart=/usr/sbin/dockerd --debug
+
+[Service]
+Type=notify
+EnvironmentFile=-{defaults}
+ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS
+ExecReload=/bin/kill -s HUP $MAINPID
+"""
+FIXED = ["-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A root of a file system, with no engine that runs; returns what writes into it."""
+    monkeypatch.setattr(_engine, "_UNITS", tuple(str(tmp_path / name) for name in ("etc", "run", "lib")))
+    monkeypatch.setattr(_engine, "_USER_UNITS", _engine._UNITS)
+    monkeypatch.setattr(_engine, "_DEFAULTS", str(tmp_path / "default"))
+    monkeypatch.setattr(Daemon, "_find", lambda _self: None)
+
+    def write(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text.format(defaults=tmp_path / "default") if "{defaults}" in text else text)
+
+    return write
+
+
+def arguments():
+    return Daemon(1).unit_arguments()
+
+
+def drop_in(line):
+    return f"[Service]\n{line}\n"
+
+
+def test_a_unit_as_debian_has_it(host):
+    assert arguments() == []
+    host("lib/docker.service", DEBIAN)
+    assert arguments() == FIXED
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('DOCKER_OPTS="--debug --dns 1.1.1.1"', ["--debug", "--dns", "1.1.1.1"]),
+        ("DOCKER_OPTS=--debug", ["--debug"]),
+        ("  DOCKER_OPTS='--label \"a b\"'", ["--label", "a b"]),
+        ('# DOCKER_OPTS="--debug"', []),
+        ("; DOCKER_OPTS=--debug", []),
+        ("export DOCKER_OPTS=--debug", ["--debug"]),
+        ("OTHER=--debug\nDOCKER_OPTS=-D\nDOCKER_OPTS=", []),
+        ('DOCKER_OPTS="--debug', ["--debug"]),
+    ],
+)
+def test_the_environment_file(host, line, words):
+    host("lib/docker.service", DEBIAN)
+    host("default", line + "\n")
+    found = arguments()
+    assert found[:3] == FIXED
+    assert [word.strip('"') for word in found[3:]] == words
+
+
+def test_drop_ins(host):
+    host("lib/docker.service", DEBIAN)
+    host("lib/docker.service.d/10-a.conf", drop_in("ExecStart=\nExecStart=/usr/bin/dockerd --first"))
+    assert arguments() == ["--first"]
+    # The later one in the alphabet counts, and of one name that of the administrator.
+    host("etc/docker.service.d/20-b.conf", drop_in("ExecStart=\nExecStart=/usr/bin/dockerd --second \\\n  --more"))
+    assert arguments() == ["--second", "--more"]
+    host("run/docker.service.d/30-c.conf", drop_in("ExecStart=\nExecStart=/usr/bin/dockerd --run"))
+    assert arguments() == ["--run"]
+    host("etc/docker.service.d/30-c.conf", "")
+    assert arguments() == ["--second", "--more"]
+    host("etc/docker.service.d/no.txt", drop_in("ExecStart=\nExecStart=/usr/bin/dockerd --no"))
+    assert arguments() == ["--second", "--more"]
+
+
+def test_a_unit_of_the_administrator_hides_the_package(host):
+    host("lib/docker.service", DEBIAN)
+    host("etc/docker.service", drop_in("ExecStart=/opt/dockerd --mine"))
+    assert arguments() == ["--mine"]
+
+
+def test_variables(host):
+    host(
+        "lib/docker.service",
+        drop_in(
+            'Environment="A=--one --two" B=3\nEnvironment=C=--c\n'
+            'ExecStart=/usr/bin/dockerd $A ${A} --b=${B} --x=$C "quo ted" $MISSING'
+        ),
+    )
+    assert arguments() == ["--one", "--two", "--one --two", "--b=3", "--x=--c", "quo ted"]
+    host("lib/docker.service.d/e.conf", drop_in("Environment=\nEnvironment=B=4"))
+    assert "--b=4" in arguments() and "--one" not in arguments()
+
+
+def test_an_init_script(host):
+    host("default", 'DOCKER_OPTS="--debug --dns 8.8.8.8" # for now\n')
+    assert arguments() == ["--debug", "--dns", "8.8.8.8"]
+
+
+def test_where_the_configuration_lies(host):
+    host("lib/docker.service", drop_in("ExecStart=/usr/bin/dockerd --config-file /srv/d.json"))
+    daemon = Daemon(1)
+    assert daemon.config_path == "/srv/d.json"
+    # What the process was started with decides, and its unit does not.
+    daemon.pid = 1
+    daemon._running_arguments = ["-H", "fd://"]
+    daemon.rootless, daemon._default_config = False, None
+    assert daemon.config_path == "/etc/docker/daemon.json"
+    daemon._running_arguments = ["--config-file=/x.json"]
+    assert daemon.config_path == "/x.json"
+
+
+@pytest.mark.parametrize(
+    ("words", "socket"),
+    [
+        ([], None),
+        (["-H", "fd://"], None),
+        (["-H", "unix:///run/a.sock"], "/run/a.sock"),
+        (["--host=tcp://0.0.0.0:2376", "--host=unix:///run/b.sock"], "/run/b.sock"),
+        (["-H", "tcp://0.0.0.0:2376", "-H", "unix:///run/c.sock"], "/run/c.sock"),
+        (["-H", "unix://"], None),
+    ],
+)
+def test_where_it_listens(host, words, socket):
+    daemon = Daemon(1)
+    daemon._running_arguments = words
+    assert daemon.socket == (socket or daemon._default_socket)
+
+
+def test_flags():
+    words = ["--a=1", "--a", "2", "--ab=3", "-H", "x", "--last"]
+    assert sorted(_values(words, "--a")) == ["1", "2"]
+    assert _without(words, ("--a", "-H")) == ["--ab=3", "--last"]
+    assert _values(words, "--last") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('time="x" level=error msg="say \\"no\\": http://u:p@proxy/"', 'say "no": http://…@proxy/'),
+        ("plain words ", "plain words"),
+    ],
+)
+def test_words_of_the_engine(line, said):
+    assert _message(line) == said
+
+
+@pytest.mark.parametrize("info", [{}, {"RegistryConfig": None}, {"RegistryConfig": {"IndexConfigs": None}}])
+def test_an_engine_that_says_little(info):
+    belief = Belief(info)
+    assert (belief.insecure, belief.mirrors, belief.version) == ([], [], "")
