@@ -274,7 +274,7 @@ def test_an_engine_that_reloads_and_does_not_believe(place, text):
         result = client(place, FULL, timeout=1)
         assert told() >= 2
     assert result["failed"]
-    for words in ("did not take what it was to reload", "What was changed is as it was before", "set apply to restart"):
+    for words in ("did not take what it was to reload", "Its files hold what they held before", "set apply to restart"):
         assert words in result["msg"]
     assert snapshot(place) == before
 
