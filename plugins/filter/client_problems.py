@@ -51,6 +51,8 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
+from jinja2 import Undefined
+from jinja2.exceptions import TemplateError
 
 _GROUPS = ("registry", "builders", "runtimes")
 _ROLE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles", "client")
@@ -91,9 +93,12 @@ def _read(of_host):
     for name in _options():
         try:
             value = of_host.get(name)
+            if isinstance(value, Undefined):
+                # Says what is not defined, by raising it.
+                str(value)
             if value is not None:
                 values[name] = _plain(value)
-        except AnsibleError as error:
+        except (AnsibleError, TemplateError) as error:
             words = " ".join(str(error).split())
             problems.append(f"{name} can't be read: {words} Set what it refers to, or correct it.")
     return values, problems
@@ -101,13 +106,16 @@ def _read(of_host):
 
 def _shapes(values):
     """(the values as the role will take them, what is wrong with their shapes)"""
-    spec = {name: option for name, option in _options().items() if name in values}
-    result = ArgumentSpecValidator(spec).validate(values)
-    return result.validated_parameters, [f"{_sentence(message)} Correct it." for message in result.error_messages]
-
-
-def _sentence(message):
-    return message.rstrip(".") + "."
+    taken, problems = {}, []
+    for name, value in values.items():
+        result = ArgumentSpecValidator({name: _options()[name]}).validate({name: value})
+        taken.update(result.validated_parameters)
+        if result.error_messages:
+            # Of several about the same, one that names the variable.
+            messages = sorted(result.error_messages, key=lambda message: name not in message)
+            named = "" if name in messages[0] else f"{name}: "
+            problems.append(f"{named}{messages[0].rstrip('.')}. Correct it.")
+    return taken, problems
 
 
 def _registries(values):
@@ -163,12 +171,17 @@ def _batches(values):
 def _rights(values, groups, users):
     """Logins that may not do what the host is for, or more than that."""
     own = [login for login in values.get("client_logins") or [] if login.get("username") and not login.get("registry")]
-    access = values.get("client_access")
-    if access is None:
-        access = "push" if ("builders" in groups and own) or "registry" in groups else "pull"
+    access = values.get("client_access") or ("push" if "builders" in groups else "pull")
     rights = {user.get("name"): user.get("access") for user in users if isinstance(user, dict)}
     known = [login["username"] for login in own if login["username"] in rights]
-    if "client_verify_user" in values or access not in _MAY or len(known) < len(own) or not known:
+    # The registry host has all users at hand.
+    if (
+        "registry" in groups
+        or "client_verify_user" in values
+        or access not in _MAY
+        or len(known) < len(own)
+        or not known
+    ):
         return
     if not any(rights[name] in _MAY[access] for name in known):
         names = ", ".join(f"{name} ({rights[name] or 'nothing'})" for name in known)

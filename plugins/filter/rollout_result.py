@@ -45,8 +45,8 @@ _value:
   contains:
     rows:
       description:
-        - For each host C(host), C(batch), C(engine), C(outcome), C(seconds), C(changes) and C(said). The changes of one
-          that failed are those that were taken back.
+        - For each host C(host), C(batch), C(engine), C(outcome), C(seconds), C(changes) and C(said). One that failed
+          and has what it had before has no changes.
         - The outcome is V(ok), V(changed), V(returned) (failed, and has what it had before), V(failed) (and has
           not), V(unreachable) or V(untouched) (its turn did not come).
       type: list
