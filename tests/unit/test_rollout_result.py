@@ -80,12 +80,12 @@ def test_one_size(loaded):
                 "__client_onboarded": onboarded(
                     changed=True,
                     trust=trust("/etc/docker/daemon.json", reloaded=True),
-                    logins=[{"changed": True, "config_path": "/home/ci/.docker/config.json"}],
+                    logins=[{"changed": True, "config_path": "/srv/ci/.docker/config.json"}],
                 )
             },
             "changed",
             "",
-            ["/etc/docker/daemon.json", "/home/ci/.docker/config.json", "engine-reloaded"],
+            ["/etc/docker/daemon.json", "/srv/ci/.docker/config.json", "engine-reloaded"],
         ),
         (failing(failed(trust={})), "returned", "It is not to be. Do it.", []),
         (failing(failed(trust=trust("/a"), returned=True)), "returned", "It is not to be. Do it.", []),
