@@ -8,6 +8,8 @@ import dataclasses
 import hashlib
 import http.client
 import json
+import os
+import pathlib
 import re
 import shlex
 import socket
@@ -20,10 +22,31 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    import pathlib
     from collections.abc import Callable, Iterator
 
 NETWORK = "wharf-lab"
+
+# Runs on a host: every file below the given paths with its owner, mode and content, and every directory.
+SNAPSHOT = r"""
+import base64, json, os, stat, sys
+found = {}
+def look(path):
+    try:
+        about = os.lstat(path)
+    except FileNotFoundError:
+        return
+    kept = {"mode": oct(about.st_mode), "owner": [about.st_uid, about.st_gid]}
+    if stat.S_ISREG(about.st_mode):
+        with open(path, "rb") as file:
+            kept["content"] = base64.b64encode(file.read()).decode()
+    found[path] = kept
+    if stat.S_ISDIR(about.st_mode):
+        for name in sorted(os.listdir(path)):
+            look(os.path.join(path, name))
+for path in sys.argv[1:]:
+    look(path)
+json.dump(found, sys.stdout)
+"""
 
 
 def control(*command: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -74,6 +97,11 @@ class LabHost:
     def output(self, script: str, **options: object) -> str:
         return self.run(script, **options).stdout.strip()
 
+    def snapshot(self, *paths: str) -> dict[str, dict]:
+        """All that lies at and below these paths, by path: mode, owner, and the content of files in base64."""
+        command = ["docker", "exec", "--interactive", self.container, "python3", "-", *paths]
+        return json.loads(control(*command, stdin=SNAPSHOT).stdout)
+
     def inspect(self, container: str) -> dict:
         """What the host's own engine knows of a container."""
         return json.loads(self.output(f"docker inspect {shlex.quote(container)}"))[0]
@@ -96,6 +124,59 @@ class LabHost:
         assert self.output("cut -d' ' -f22 /proc/1/stat") != before, "the host did not reboot"
         assert self.output("systemctl list-units --failed --plain --no-legend") == ""
         return took
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaybookRun:
+    """What a user of ansible-playbook sees, and how long it took."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """The counts that stand behind each host's name at the end: ok, changed, unreachable, failed, and so on."""
+        lines = self.output.rpartition("PLAY RECAP")[2].splitlines()[1:]
+        counts = [
+            (line.partition(":")[0].strip(), re.findall(r"(\w+)=(\d+)", line)) for line in lines if " ok=" in line
+        ]
+        return {host: {name: int(number) for name, number in found} for host, found in counts}
+
+    def changed(self, *hosts: str) -> dict[str, int]:
+        """How many tasks changed something on each of these hosts."""
+        return {host: self.recap.get(host, {}).get("changed", 0) for host in hosts}
+
+
+def run_playbook(playbook: str, *arguments: str, check: bool = True) -> PlaybookRun:
+    """Run a playbook on the scenario's hosts as its user would, and tell how it ended.
+
+    `playbook` is the name of one of the collection's, or a file of the scenario. Secrets come from the inventory.
+    """
+    project = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+    scenario = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+    inventories = [f"--inventory={place}" for place in (project / "tests/lab/inventory", scenario / "inventory")]
+    file = scenario / playbook
+    command = ["ansible-playbook", *inventories, *arguments, str(file) if file.is_file() else playbook]
+    # What molecule sets for its own runs would colour the output and bend paths.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment |= {"ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    began = time.monotonic()
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        cwd=project,
+        env=environment,
+    )
+    run = PlaybookRun(done.returncode, done.stdout, time.monotonic() - began)
+    print(f"{playbook} {shlex.join(arguments)}: {run.seconds:.0f} s, ended with {run.code}")
+    if check and run.code != 0:
+        raise AssertionError(f"{shlex.join(command)} ended with {run.code}:\n{run.output}")
+    return run
 
 
 @dataclasses.dataclass(frozen=True)
