@@ -1,0 +1,162 @@
+"""Fixtures of the scenario: the registry's host, and its clients as their users meet them."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+import pathlib
+import uuid
+
+import pytest
+from labtest import LabHost, Registry
+
+HOSTNAME = "registry.fleet.test"
+FILES = pathlib.Path(__file__).parent / "files"
+
+# Where the collection writes on a client, and where an engine or somebody else keeps what must stay.
+PLACES = (
+    "/etc/docker",
+    "/etc/containers",
+    "/etc/wharf-registry",
+    "/root/.docker",
+    "/root/.config",
+    "/home",
+    "/run/containers/0/auth.json",
+)
+
+
+def content(kept: dict) -> bytes:
+    """What a file holds of which there is a snapshot."""
+    return base64.b64decode(kept["content"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Client(LabHost):
+    """A host that builds or runs, with the engine that it has once it is rolled out."""
+
+    engine: str
+    # The major version of that engine.
+    version: int
+    # What others put into the lists of daemon.json before.
+    mirrors: tuple[str, ...] = ()
+    insecure: tuple[str, ...] = ()
+    # A bare host gets its engine by the rollout, and so has no container before.
+    bare: bool = False
+
+    def type(self, script: str, *, check: bool = True) -> str:
+        """What root sees who types this into a shell of the host."""
+        script = f"export HOME=/root PODMAN_IGNORE_CGROUPSV1_WARNING=1; cd; {{ {script}; }} 2>&1"
+        return self.output(script, check=check)
+
+    def process_now(self) -> str:
+        """The process of the container that ran before the rollout, and when it began, since numbers come again."""
+        return self.type(
+            f"pid=$({self.engine} inspect --format '{{{{.State.Pid}}}}' keep-running); "
+            'echo "$pid $(cut -d" " -f22 /proc/$pid/stat)"'
+        )
+
+    def process_before(self) -> str:
+        """The same, as files/keep-running wrote it down."""
+        return self.output("cat /var/lib/keep-running")
+
+    def settings_now(self) -> dict[str, list[str]]:
+        """What the running Docker Engine believes, asked by its own client."""
+        said = json.loads(self.output("docker info --format '{{json .RegistryConfig}}'"))
+        names = [name for name, index in said["IndexConfigs"].items() if not index["Secure"]]
+        # An engine always believes in itself.
+        nets = [net for net in said["InsecureRegistryCIDRs"] if net not in ("127.0.0.0/8", "::1/128")]
+        return {"mirrors": [url.rstrip("/") for url in said["Mirrors"] or []], "insecure": sorted(names + nets)}
+
+    @property
+    def certificates(self) -> str:
+        """Where the client's own engine looks for CAs of the registry."""
+        return f"/etc/{'docker' if self.engine == 'docker' else 'containers'}/certs.d"
+
+    def logged_in(self) -> dict[str, str]:
+        """Who root is in the registry, by each of the files that say so."""
+        found = {}
+        for path, kept in self.snapshot("/root/.docker/config.json", "/run/containers/0/auth.json").items():
+            auths = json.loads(content(kept)).get("auths", {})
+            if HOSTNAME in auths:
+                found[path] = base64.b64decode(auths[HOSTNAME]["auth"]).decode().partition(":")[0]
+        return found
+
+    def places(self) -> dict[str, dict]:
+        """All that the collection, an engine or somebody else keeps where the collection writes."""
+        return self.snapshot(*PLACES)
+
+
+CLIENTS = (
+    Client("fleet-a", "docker", 26),
+    Client(
+        "fleet-b",
+        "docker",
+        20,
+        mirrors=("https://mirror.elsewhere.test",),
+        insecure=("10.9.0.0/16", "old.elsewhere.test:5000"),
+    ),
+    Client("fleet-c", "podman", 5),
+    Client("fleet-d", "docker", 26, bare=True),
+    Client("fleet-e", "docker", 26),
+)
+BUSY = [client for client in CLIENTS if not client.bare]
+
+
+@pytest.fixture(scope="session")
+def ephemeral() -> pathlib.Path:
+    """Where the scenario keeps what the play leaves on the control node."""
+    return pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+
+
+@pytest.fixture(scope="session")
+def registry(ephemeral: pathlib.Path) -> Registry:
+    return Registry(LabHost("fleet-registry"), HOSTNAME, ephemeral / "ca.crt", ephemeral / "credentials.yml")
+
+
+@pytest.fixture(scope="session")
+def clients() -> dict[str, Client]:
+    return {client.name: client for client in CLIENTS}
+
+
+@pytest.fixture(params=CLIENTS, ids=[client.name for client in CLIENTS])
+def client(request: pytest.FixtureRequest) -> Client:
+    """Each client in turn."""
+    return request.param
+
+
+@pytest.fixture(params=BUSY, ids=[client.name for client in BUSY])
+def busy(request: pytest.FixtureRequest) -> Client:
+    """Each client that had an engine and a container of its own before."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def probe(clients: dict[str, Client]) -> str:
+    """An image that no host has seen before, pushed by the builder as root there does."""
+    reference = f"{HOSTNAME}/lab/probe:{uuid.uuid4().hex[:12]}"
+    clients["fleet-a"].type(
+        "directory=$(mktemp -d); head -c 200000 /dev/urandom > $directory/payload; "
+        f"tar -C $directory -c payload | docker import - {reference}; rm -r $directory; "
+        f"docker push {reference}; docker image rm {reference}"
+    )
+    return reference
+
+
+@pytest.fixture(scope="session")
+def change(ephemeral: pathlib.Path) -> tuple[str, ...]:
+    """What is new in the inventory from some time on: a mirror, a registry, and another user of the runtimes."""
+    file = ephemeral / "change.json"
+    registries = [
+        {"host": HOSTNAME},
+        {"host": "plain.fleet.test:5000", "insecure": True},
+        {"host": "other.fleet.test:5000", "ca": (ephemeral / "ca.crt").read_text()},
+    ]
+    new = {
+        "client_registries": registries,
+        "client_mirrors": ["https://mirror.fleet.test", "https://second.fleet.test"],
+        "lab_runtime": "successor",
+    }
+    file.write_text(json.dumps(new))
+    return (f"--extra-vars=@{file}",)
