@@ -32,8 +32,8 @@ SIZES = (2, 4, 8, 16)
 FORKS = 8
 ROUNDS = 3
 
-# Back to what a host is before it is onboarded. The engine starts anew, since it believes in its mirrors until then; the
-# third start within a minute would be refused, were they not forgotten.
+# Back to what a host is before it is onboarded. The engine starts anew, since it believes in its mirrors until then;
+# systemd would refuse to start it a fourth time within a minute, did it not forget the others.
 RESET = """
 set -e
 rm -rf /etc/docker/certs.d /etc/docker/daemon.json /root/.docker
@@ -49,7 +49,7 @@ docker info --format '{{{{json .RegistryConfig.Mirrors}}}}'
 tr --delete '[:space:]' </root/.docker/config.json
 echo
 sha256sum </etc/docker/certs.d/{REGISTRY}/ca.crt
-docker events --since 0 --until "$(date +%s)" --filter type=image --filter event=pull --format '{{{{.Actor.ID}}}}' | sort --unique
+docker events --since 0 --until "$(date +%s)" --filter event=pull --format '{{{{.Actor.ID}}}}' | sort --unique
 """
 
 
@@ -116,8 +116,9 @@ class Plays:
             host: int(number) for host, number in re.findall(r"^(\S+)\s*: ok=\d+\s+changed=(\d+)", done.stdout, re.M)
         }
         if done.returncode != 0 or any((changed[host] > 0) != changes for host in hosts):
+            wanted = "each host" if changes else "nothing"
             sys.exit(
-                f"FAILED: {playbook.name}, which was to change {'each host' if changes else 'nothing'}:\n{done.stdout[-6000:]}"
+                f"FAILED: {playbook.name}, which was to change {wanted}:\n{done.stdout[-6000:]}{done.stderr[-2000:]}"
             )
         return seconds
 
