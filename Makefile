@@ -65,8 +65,8 @@ quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the l
 molecule: deps-dev ## Run the molecule scenarios on machines of the lab
 	@$(TOOLS) molecule test --all
 
-bench: deps ## Compare the modules with crane, skopeo and wrk, as ratios in one run
-	@$(TOOLS) tests/bench/run
+bench: deps ## Compare with crane, skopeo and wrk, and with the usual modules on a fleet, as ratios in one run
+	@status=0; for part in run rollout; do $(TOOLS) tests/bench/$$part || status=1; done; exit $$status
 
 clean: ## Remove .venv and the caches; the registry stays
 	rm -rf .venv .cache .ansible
