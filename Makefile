@@ -66,7 +66,7 @@ molecule: deps-dev ## Run the molecule scenarios on machines of the lab
 	@$(TOOLS) molecule test --all
 
 bench: deps ## Compare with crane, skopeo and wrk, and with the usual modules on a fleet, as ratios in one run
-	@status=0; for part in run rollout; do $(TOOLS) tests/bench/$$part || status=1; done; exit $$status
+	@status=0; for part in run rollout; do $(TOOLS) tests/bench/$$part || { status=$$?; [ $$status -eq 1 ] || break; }; done; exit $$status
 
 clean: ## Remove .venv and the caches; the registry stays
 	rm -rf .venv .cache .ansible
