@@ -103,6 +103,8 @@ class Daemon:
 
     def believes(self):
         """The Belief of the running engine, or None where none answers."""
+        if self._stopped:
+            return None
         try:
             return Belief(self._engine.info())
         except EngineDownError:
@@ -189,20 +191,30 @@ class Daemon:
 
     def _find(self):
         """The number of the process, or None."""
+        self._stopped = False
         try:
             with open(self._pid_file, encoding="ascii") as file:
                 pid = int(file.read())
         except (OSError, ValueError):
-            pid = self._main_pid()
+            pid = None
         # A killed engine leaves its file, and its number to somebody else.
+        if pid and _name(pid) == "dockerd":
+            return pid
+        pid, state = self._of_unit()
+        # Where it was stopped, its socket may be there still, and to ask would start it.
+        self._stopped = state in ("inactive", "failed")
         return pid if pid and _name(pid) == "dockerd" else None
 
-    def _main_pid(self):
-        if not find("systemctl"):
-            return None
+    def _of_unit(self):
+        """(number of the process or None, state) as systemd has it, the state empty where there is no such unit."""
         user = ["--user"] if self.rootless else []
-        said = run(["systemctl", *user, "show", "--property=MainPID", "--value", _UNIT])[1].strip()
-        return int(said) if said.isdigit() else None
+        command = ["systemctl", *user, "show", "--property=MainPID,ActiveState,LoadState", _UNIT]
+        said = run(command)[1] if find("systemctl") else ""
+        shown = dict(line.partition("=")[::2] for line in said.splitlines())
+        pid = shown.get("MainPID", "")
+        return int(pid) if pid.isdigit() else None, shown.get("ActiveState") if shown.get(
+            "LoadState"
+        ) == "loaded" else ""
 
     def _read_command_line(self):
         if not self.pid:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import clients
 import engine
+import hosts
 import managed
 import peers as peers_module
 import pytest
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hosts import Machine
     from peers import Peers
 
 PYTHONS = managed.pythons()
@@ -45,7 +47,22 @@ def images(session: None) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def all_peers(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+def booting(images: dict[str, str], request: pytest.FixtureRequest) -> dict[str, Machine]:
+    """The hosts of the lab that a test asks for, which boot while the peers start."""
+    wanted = any("machines" in item.fixturenames for item in request.session.items)
+    return hosts.start(images) if wanted else {}
+
+
+@pytest.fixture(scope="session")
+def machines(booting: dict[str, Machine]) -> dict[str, Machine]:
+    hosts.wait(booting)
+    return booting
+
+
+@pytest.fixture(scope="session")
+def all_peers(
+    booting: dict[str, Machine], images: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Peers]:
     yield from peers_module.start(tmp_path_factory.mktemp("peers"), images)
 
 

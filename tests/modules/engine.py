@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Another checkout on the same engine is left alone.
 LABEL = f"wharf.modules={ROOT}"
+# Recipes of tests/lab/images.toml: the clients, and hosts with an engine in place.
+OF_THE_LAB = ("clients", "bookworm-docker", "trixie-docker", "trixie-podman")
 # Below the ports that outgoing connections get, so that none of those can take one before a peer does.
 PORTS = range(20000, 32000)
 
@@ -83,7 +85,7 @@ def last_words(container: str) -> str:
 
 
 def make_images() -> dict[str, str]:
-    """The references of the images registry, nginx and clients. What was built before is found again."""
+    """The references of all images. What was built before is found again."""
     lab = ROOT / "tests" / "lab"
     env = dict(os.environ, LC_ALL="C.UTF-8", ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"))
     ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
@@ -91,10 +93,10 @@ def make_images() -> dict[str, str]:
     # The two build different images, and one need not wait for the other.
     running = [
         subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for arguments in (playbook, [sys.executable, str(lab / "build-image"), "clients"])
+        for arguments in (playbook, [sys.executable, str(lab / "build-image"), *OF_THE_LAB])
     ]
     for process in running:
         said = process.communicate()[0]
         assert process.returncode == 0, said
     images = {name: (ROOT / ".cache" / "lab" / f"{name}.id").read_text().split()[0] for name in ("registry", "nginx")}
-    return images | {"clients": said.split()[-1]}
+    return images | dict(zip(OF_THE_LAB, said.split()[-len(OF_THE_LAB) :], strict=True))
