@@ -156,12 +156,15 @@ from ansible_collections.wharf.registry.plugins.module_utils._module import CHEC
 
 def run(module):
     verification = Verification(module.params, module.check_mode)
+    failure = None
     try:
         verification.run()
     except RegistryError as error:
-        module.fail_json(msg=str(error), changed=False, warnings=verification.warnings, **verification.result)
+        failure = error
     for warning in verification.warnings:
         module.warn(warning)
+    if failure is not None:
+        module.fail_json(msg=str(failure), changed=False, **verification.result)
     module.exit_json(changed=False, **verification.result)
 
 

@@ -225,15 +225,18 @@ PAIR = [("username", "password")]
 def run(module):
     began = time.monotonic()
     onboarding = Onboarding(module.params, module.check_mode)
+    failure = None
     try:
         check_timeout(module.params["timeout"])
         onboarding.run()
     except RegistryError as error:
-        seconds = round(time.monotonic() - began, 3)
-        module.fail_json(msg=str(error), seconds=seconds, warnings=onboarding.warnings, **onboarding.result)
+        failure = error
+    seconds = round(time.monotonic() - began, 3)
     for warning in dict.fromkeys(onboarding.warnings):
         module.warn(warning)
-    module.exit_json(seconds=round(time.monotonic() - began, 3), diff=onboarding.diffs(), **onboarding.result)
+    if failure is not None:
+        module.fail_json(msg=str(failure), seconds=seconds, **onboarding.result)
+    module.exit_json(seconds=seconds, diff=onboarding.diffs(), **onboarding.result)
 
 
 def main():
