@@ -23,5 +23,5 @@ def test_there_is_nothing_to_offboard(clients: dict[str, Client], ephemeral: pat
 
 
 def test_all_engines_are_there_but_one(client: Client) -> None:
-    found = client.output("command -v docker podman || true").split()
-    assert [path.rpartition("/")[2] for path in found] == ([] if client.bare else [client.engine])
+    found = client.output("ls /usr/bin | grep -xE 'docker|podman' || true").split()
+    assert found == ([] if client.bare else [client.engine])

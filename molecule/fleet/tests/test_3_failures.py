@@ -76,8 +76,7 @@ class TestPoisoned:
     def test_it_fails_and_names_the_host(self, poisoned: Rollout) -> None:
         run = poisoned.run
         assert run.code != 0
-        # Nothing had been changed that would have to be taken back.
-        expected = {"fleet-a": "changed", "fleet-b": "failed", "fleet-c": "changed"}
+        expected = {"fleet-a": "changed", "fleet-b": "returned", "fleet-c": "changed"}
         assert outcomes(run) == {**expected, "fleet-d": "untouched", "fleet-e": "untouched"}, run.output
         assert table(run)["fleet-b"]["BATCH"] == "2"
         # The file is named, and what is wrong with it.

@@ -42,9 +42,7 @@ def test_all_is_as_before_the_first_rollout(client: Client, ephemeral: pathlib.P
         # Compared already. Directories do no harm, and neither do files of a client that knows no registry.
         places.pop(DAEMON, None)
         for path, kept in list(places.items()):
-            if "content" not in kept or (
-                path.endswith(".json") and content(kept).split() in ([b"{}"], [b'{"auths":{}}'])
-            ):
+            if "content" not in kept or b"".join(content(kept).split()) == b'{"auths":{}}':
                 del places[path]
     # Engine 20.10 makes a key for itself whenever it starts.
     after.pop("/etc/docker/key.json", None)
