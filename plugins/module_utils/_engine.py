@@ -258,9 +258,13 @@ class _Words:
         return next((_message(line) for line in reversed(self._lines()) if _REFUSAL.search(line)), "")
 
     def said(self):
-        """The last that it said at all of errors."""
-        errors = [_message(line) for line in self._lines() if re.search("level=(?:error|fatal)|failed|unable", line)]
-        return errors[-1] if errors else ""
+        """The last that it said of what keeps it from starting, or at all of errors."""
+        lines = self._lines()
+        for kind in ("level=fatal|unable to configure|failed to start", "level=error|failed|unable"):
+            errors = [line for line in lines if re.search(kind, line)]
+            if errors:
+                return _message(errors[-1])
+        return ""
 
     def _lines(self):
         return (self._file() if self._size is not None else self._journal()).splitlines()
