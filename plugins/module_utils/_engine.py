@@ -212,9 +212,8 @@ class Daemon:
         said = run(command)[1] if find("systemctl") else ""
         shown = dict(line.partition("=")[::2] for line in said.splitlines())
         pid = shown.get("MainPID", "")
-        return int(pid) if pid.isdigit() else None, shown.get("ActiveState") if shown.get(
-            "LoadState"
-        ) == "loaded" else ""
+        state = shown.get("ActiveState", "") if shown.get("LoadState") == "loaded" else ""
+        return int(pid) if pid.isdigit() else None, state
 
     def _read_command_line(self):
         if not self.pid:

@@ -36,6 +36,21 @@ with open("/etc/docker/daemon.json") as file:
     fcntl.ioctl(file, 0x40086602, struct.pack("l", flags | 0x10 if sys.argv[1] == "on" else flags & ~0x10))
 """
 BELIEF = "docker info --format '{{json .RegistryConfig}}'"
+ENGINE = "systemctl show --property=MainPID --value docker"
+RUNNING = "docker inspect --format '{{.State.Pid}}' sleeper"
+FILES = """
+    find /etc/docker /etc/containers -printf '%p %y %m %u %g %l\\n' 2>&1 | sort
+    find /etc/docker /etc/containers -type f -exec sha256sum {} + 2>&1 | sort
+"""
+STATE = (FILES, BELIEF, ENGINE, RUNNING)
+
+
+def believed(said: str) -> dict:
+    """What BELIEF says, without what it has beside registries."""
+    config = json.loads(said)
+    insecure = {name for name, index in config["IndexConfigs"].items() if not index["Secure"]}
+    mirrors = [mirror.rstrip("/") for mirror in config["Mirrors"] or []]
+    return {"insecure": sorted(insecure), "networks": sorted(config["InsecureRegistryCIDRs"]), "mirrors": mirrors}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,25 +72,17 @@ class Machine(Box):
 
     def belief(self) -> dict:
         """What the engine says of registries, by its own client."""
-        said = json.loads(self.output(BELIEF))
-        insecure = {name for name, index in said["IndexConfigs"].items() if not index["Secure"]}
-        mirrors = [mirror.rstrip("/") for mirror in said["Mirrors"] or []]
-        return {"insecure": sorted(insecure), "networks": sorted(said["InsecureRegistryCIDRs"]), "mirrors": mirrors}
+        return believed(self.output(BELIEF))
 
     def engine_pid(self) -> int:
-        return int(self.output("systemctl show --property=MainPID --value docker"))
+        return int(self.output(ENGINE))
 
     def sleeper_pid(self) -> int:
-        return int(self.output("docker inspect --format '{{.State.Pid}}' sleeper"))
+        return int(self.output(RUNNING))
 
     def files(self) -> str:
         """All that lies where modules write, with what it holds, but for the times."""
-        return self.output(
-            """
-            find /etc/docker /etc/containers -printf '%p %y %m %u %g %l\\n' 2>&1 | sort
-            find /etc/docker /etc/containers -type f -exec sha256sum {} + 2>&1 | sort
-            """
-        )
+        return self.output(FILES)
 
     def set_immutable(self, immutable: bool) -> None:
         self.run(f"python3 -c {shlex.quote(SET_IMMUTABLE)} {'on' if immutable else 'off'}")
@@ -162,7 +169,3 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         while part := source.recv(1 << 16):
             target.sendall(part)
         target.shutdown(socket.SHUT_WR)
-
-
-def quoted(document: object) -> str:
-    return shlex.quote(document if isinstance(document, str) else json.dumps(document))
