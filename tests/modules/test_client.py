@@ -517,7 +517,10 @@ def test_every_python(any_host: Host, tmp_path: Path, full: dict) -> None:
     secure = {**full, "insecure": False}
     folder = tmp_path / "certs.d"
     options = {"engines": ["docker"], "certs_dir": str(folder), "daemon_config_path": str(tmp_path / "daemon.json")}
-    look = lambda: sorted((str(path), path.is_file() and path.read_text()) for path in folder.rglob("*"))  # noqa: E731
+
+    def look() -> list:
+        return sorted((str(path), path.is_file() and path.read_text()) for path in folder.rglob("*"))
+
     four_runs(functools.partial(client, any_host, secure, **options), look)
     assert "no private key" in client(any_host, {**secure, "client_key": "x"}, failed=True, **options)["msg"]
     says(client(any_host, full, failed=True, **options), str(tmp_path / "daemon.json"))
