@@ -57,6 +57,13 @@ def docker(request: pytest.FixtureRequest, machines: dict[str, Machine]) -> Mach
 
 
 @pytest.fixture
+def bookworm(machines: dict[str, Machine]) -> Machine:
+    """For what any engine does in the same way, one of the two."""
+    machines["bookworm-docker"].clean()
+    return machines["bookworm-docker"]
+
+
+@pytest.fixture
 def trixie(machines: dict[str, Machine]) -> Machine:
     machines["trixie-docker"].clean()
     return machines["trixie-docker"]
@@ -211,25 +218,25 @@ def test_an_engine_that_is_down_stays_down(docker: Machine, full: dict) -> None:
     assert docker.belief()["insecure"] == [HOST]
 
 
-def test_an_engine_that_does_not_answer(docker: Machine) -> None:
-    docker.run("kill -STOP $(cat /run/docker.pid)")
+def test_an_engine_that_does_not_answer(trixie: Machine) -> None:
+    trixie.run("kill -STOP $(cat /run/docker.pid)")
     try:
-        done = client(docker, INSECURE, timeout=1)
+        done = client(trixie, INSECURE, timeout=1)
     finally:
-        docker.run("kill -CONT $(cat /run/docker.pid)")
+        trixie.run("kill -CONT $(cat /run/docker.pid)")
     assert done["changed"] and done["restart_needed"] and not done["reloaded"]
     assert "does not answer" in warned(done)
-    assert client(docker, INSECURE)["reloaded"]
-    assert docker.belief()["insecure"] == [HOST]
+    assert client(trixie, INSECURE)["reloaded"]
+    assert trixie.belief()["insecure"] == [HOST]
 
 
-def test_a_restart_only_where_a_reload_does_not_do(docker: Machine) -> None:
-    before = docker.engine_pid()
-    client(docker, INSECURE, apply="restart")
-    assert docker.engine_pid() == before
-    client(docker, {"host": HOST}, apply="restart")
+def test_a_restart_only_where_a_reload_does_not_do(trixie: Machine) -> None:
+    before = trixie.engine_pid()
+    client(trixie, INSECURE, apply="restart")
+    assert trixie.engine_pid() == before
+    client(trixie, {"host": HOST}, apply="restart")
     # An engine under another name, which nobody may send a signal.
-    docker.run(
+    trixie.run(
         f"""
         mkdir -p $(dirname {DROP_IN})
         ln -sf /usr/sbin/dockerd /usr/local/sbin/another-engine
@@ -237,24 +244,24 @@ def test_a_restart_only_where_a_reload_does_not_do(docker: Machine) -> None:
         systemctl daemon-reload; systemctl restart docker; touch /run/restart-needed
         """
     )
-    before = docker.engine_pid(), docker.sleeper_pid()
-    done = client(docker, INSECURE)
+    before = trixie.engine_pid(), trixie.sleeper_pid()
+    done = client(trixie, INSECURE)
     assert done["restart_needed"] and "1 containers" in warned(done)
-    assert (docker.engine_pid(), docker.sleeper_pid()) == before
-    done = client(docker, INSECURE, apply="restart")
+    assert (trixie.engine_pid(), trixie.sleeper_pid()) == before
+    done = client(trixie, INSECURE, apply="restart")
     assert done["changed"] and not done["restart_needed"]
     assert "which stopped 1 containers" in warned(done)
-    after = docker.engine_pid()
-    assert after != before[0] and docker.belief()["insecure"] == [HOST]
-    assert not client(docker, INSECURE, apply="restart")["changed"]
-    assert docker.engine_pid() == after
+    after = trixie.engine_pid()
+    assert after != before[0] and trixie.belief()["insecure"] == [HOST]
+    assert not client(trixie, INSECURE, apply="restart")["changed"]
+    assert trixie.engine_pid() == after
     # One that does not start with what was written comes back without it.
     with_condition = f'ExecStartPre=/bin/sh -c "! grep -q other.example.com {DAEMON_JSON}"'
-    docker.run(f"cat >> {DROP_IN}; systemctl daemon-reload", stdin=with_condition + "\n")
-    files, belief = docker.files(), docker.belief()
-    failed = client(docker, {"host": "other.example.com", "insecure": True}, apply="restart", failed=True)
+    trixie.run(f"cat >> {DROP_IN}; systemctl daemon-reload", stdin=with_condition + "\n")
+    files, belief = trixie.files(), trixie.belief()
+    failed = client(trixie, {"host": "other.example.com", "insecure": True}, apply="restart", failed=True)
     assert "did not restart" in failed["msg"] and "what they held before" in failed["msg"]
-    assert (docker.files(), docker.belief()) == (files, belief)
+    assert (trixie.files(), trixie.belief()) == (files, belief)
 
 
 @pytest.mark.parametrize("where", ["drop-in", "defaults", "running"])
@@ -294,19 +301,19 @@ def test_what_a_later_step_takes_back(docker: Machine, full: dict) -> None:
     assert state(docker) == before
 
 
-def test_runtimes_of_the_file_and_of_a_flag(docker: Machine) -> None:
-    put(docker, DROP_IN, "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --add-runtime b=/bin/true\n")
-    put(docker, DAEMON_JSON, '{"runtimes": {"a": {"path": "/bin/true"}}}')
-    docker.run("systemctl daemon-reload; systemctl restart docker; touch /run/restart-needed")
-    assert client(docker, INSECURE)["reloaded"]
-    docker.run("systemctl restart docker")
-    assert docker.belief()["insecure"] == [HOST]
+def test_runtimes_of_the_file_and_of_a_flag(bookworm: Machine) -> None:
+    put(bookworm, DROP_IN, "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --add-runtime b=/bin/true\n")
+    put(bookworm, DAEMON_JSON, '{"runtimes": {"a": {"path": "/bin/true"}}}')
+    bookworm.run("systemctl daemon-reload; systemctl restart docker; touch /run/restart-needed")
+    assert client(bookworm, INSECURE)["reloaded"]
+    bookworm.run("systemctl restart docker")
+    assert bookworm.belief()["insecure"] == [HOST]
 
 
 # --- files that are none ----------------------------------------------------------------------------------------------
 
 
-def test_files_that_are_left_alone(docker: Machine, full: dict) -> None:
+def test_files_that_are_left_alone(bookworm: Machine, full: dict) -> None:
     for make in (
         "printf '{\"debug\": true,}' > daemon.json",
         "printf '{\"a\": 1' > daemon.json",
@@ -318,38 +325,38 @@ def test_files_that_are_left_alone(docker: Machine, full: dict) -> None:
         "rm -r daemon.json; mkfifo daemon.json",
         "rm daemon.json; ln -s daemon.json daemon.json",
     ):
-        docker.run(f"cd /etc/docker; {make}")
-        refused(docker, full)
-    docker.run("rm /etc/docker/daemon.json; printf '{}' > /etc/docker/daemon.json")
-    docker.set_immutable(True)
-    message = refused(docker, full)
+        bookworm.run(f"cd /etc/docker; {make}")
+        refused(bookworm, full)
+    bookworm.run("rm /etc/docker/daemon.json; printf '{}' > /etc/docker/daemon.json")
+    bookworm.set_immutable(True)
+    message = refused(bookworm, full)
     assert "lsattr" in message
-    docker.set_immutable(False)
-    docker.run(": > /etc/docker/daemon.json")
+    bookworm.set_immutable(False)
+    bookworm.run(": > /etc/docker/daemon.json")
     # One without a word says nothing that could be lost.
-    assert client(docker, full)["changed"] and docker.belief()["insecure"] == [HOST]
+    assert client(bookworm, full)["changed"] and bookworm.belief()["insecure"] == [HOST]
 
 
-def test_a_read_only_directory(docker: Machine, full: dict) -> None:
-    docker.run("mount --bind /etc/docker /etc/docker; mount -o remount,bind,ro /etc/docker")
+def test_a_read_only_directory(bookworm: Machine, full: dict) -> None:
+    bookworm.run("mount --bind /etc/docker /etc/docker; mount -o remount,bind,ro /etc/docker")
     try:
-        assert "read-only" in refused(docker, full, subject="/etc/docker")
+        assert "read-only" in refused(bookworm, full, subject="/etc/docker")
     finally:
-        docker.run("umount /etc/docker")
+        bookworm.run("umount /etc/docker")
 
 
-def test_links(docker: Machine, authority: Authority) -> None:
+def test_links(trixie: Machine, authority: Authority) -> None:
     ca = {"host": HOST, "ca": authority.certificate.read_text()}
     folder = f"/etc/docker/certs.d/{HOST}"
-    docker.run(f"mkdir -p {folder}; ln -s /etc/ssl/certs/ca-certificates.crt {folder}/ca.crt")
-    bundle = docker.output("sha256sum /etc/ssl/certs/ca-certificates.crt")
+    trixie.run(f"mkdir -p {folder}; ln -s /etc/ssl/certs/ca-certificates.crt {folder}/ca.crt")
+    bundle = trixie.output("sha256sum /etc/ssl/certs/ca-certificates.crt")
     for state_ in ("present", "absent"):
-        assert "symbolic link" in refused(docker, ca, subject=folder, state=state_)
-    assert docker.output("sha256sum /etc/ssl/certs/ca-certificates.crt") == bundle
+        assert "symbolic link" in refused(trixie, ca, subject=folder, state=state_)
+    assert trixie.output("sha256sum /etc/ssl/certs/ca-certificates.crt") == bundle
     # One directory for two engines.
-    docker.run("rm -r /etc/docker/certs.d; mkdir -p /etc/containers/certs.d; ln -s ../containers/certs.d /etc/docker/")
-    four_runs(functools.partial(client, docker, ca, engines=["docker", "podman"]), docker.files)
-    assert docker.output("ls /etc/containers/certs.d") == HOST
+    trixie.run("rm -r /etc/docker/certs.d; mkdir -p /etc/containers/certs.d; ln -s ../containers/certs.d /etc/docker/")
+    four_runs(functools.partial(client, trixie, ca, engines=["docker", "podman"]), trixie.files)
+    assert trixie.output("ls /etc/containers/certs.d") == HOST
 
 
 # --- many at once, and at any moment ----------------------------------------------------------------------------------
@@ -373,20 +380,20 @@ def test_fifty_at_once_lose_nothing(trixie: Machine) -> None:
     assert document | {"insecure-registries": []} == json.loads(FOREIGN) | {"insecure-registries": []}
 
 
-def test_a_killed_run_leaves_an_old_file_or_a_new_one(docker: Machine, full: dict) -> None:
-    put(docker, DAEMON_JSON, FOREIGN)
-    docker.run("systemctl reload docker")
+def test_a_killed_run_leaves_an_old_file_or_a_new_one(trixie: Machine, full: dict) -> None:
+    put(trixie, DAEMON_JSON, FOREIGN)
+    trixie.run("systemctl reload docker")
     present = {"registries": [full], "mirrors": [MIRROR]}
     absent = {"registries": [{"host": HOST}], "mirrors": [MIRROR], "state": "absent"}
-    client(docker, full, mirrors=[MIRROR])
-    new = docker.read(DAEMON_JSON)
-    client(docker, {"host": HOST}, mirrors=[MIRROR], state="absent")
-    old = docker.read(DAEMON_JSON)
-    put(docker, "/tmp/present", json.dumps({"ANSIBLE_MODULE_ARGS": present}))  # noqa: S108
-    put(docker, "/tmp/absent", json.dumps({"ANSIBLE_MODULE_ARGS": absent}))  # noqa: S108
+    client(trixie, full, mirrors=[MIRROR])
+    new = trixie.read(DAEMON_JSON)
+    client(trixie, {"host": HOST}, mirrors=[MIRROR], state="absent")
+    old = trixie.read(DAEMON_JSON)
+    put(trixie, "/tmp/present", json.dumps({"ANSIBLE_MODULE_ARGS": present}))  # noqa: S108
+    put(trixie, "/tmp/absent", json.dumps({"ANSIBLE_MODULE_ARGS": absent}))  # noqa: S108
     sums = {hashlib.sha256(text.encode()).hexdigest() for text in (old, new, FOREIGN)}
     delays = " ".join(f"0.{number}" for number in (15, 20, 24, 28, 32, 36, 40, 50, 65))
-    seen = docker.output(
+    seen = trixie.output(
         f"""
         for delay in {delays}; do
             for state in present absent; do
@@ -398,11 +405,11 @@ def test_a_killed_run_leaves_an_old_file_or_a_new_one(docker: Machine, full: dic
     )
     found = {line.split()[0] for line in seen.splitlines()}
     assert found <= sums, "a file that is neither the old nor the new one"
-    client(docker, full, mirrors=[MIRROR])
-    assert docker.read(DAEMON_JSON) == new
-    client(docker, {"host": HOST}, mirrors=[MIRROR], state="absent")
-    assert docker.belief()["insecure"] == ["a.example.com:1"]
-    assert docker.output("find /etc/docker /tmp /dev/shm -path '/tmp/py-*' -prune -o -name '*wharf*' -print") == ""
+    client(trixie, full, mirrors=[MIRROR])
+    assert trixie.read(DAEMON_JSON) == new
+    client(trixie, {"host": HOST}, mirrors=[MIRROR], state="absent")
+    assert trixie.belief()["insecure"] == ["a.example.com:1"]
+    assert trixie.output("find /etc/docker /tmp /dev/shm -path '/tmp/py-*' -prune -o -name '*wharf*' -print") == ""
 
 
 def test_no_secret_is_told(trixie: Machine, full: dict) -> None:
