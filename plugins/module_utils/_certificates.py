@@ -104,7 +104,7 @@ def _certificates(pem, name):
         text = "".join(body.split())
         try:
             # Python passes over what is no base64, and engines do not.
-            if not _BASE64.fullmatch(text):
+            if not _BASE64.fullmatch(text) or len(text) % 4:
                 raise _damaged(which)
             found.append((which, binascii.a2b_base64(text)))
         except binascii.Error:
