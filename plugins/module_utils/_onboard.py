@@ -27,7 +27,7 @@ class Onboarding:
         self._params = params
         self._check_mode = check_mode
         self._done = []
-        self._registries = [(parse_registry(one["host"]).name, one) for one in params["registries"]]
+        self._registries = []
         self.warnings = []
         self.result = {
             "changed": False,
@@ -42,6 +42,7 @@ class Onboarding:
 
     def run(self):
         """Takes all steps. Raises RegistryError, and what was changed before is as it was then."""
+        self._registries = [(parse_registry(one["host"]).name, one) for one in self._params["registries"]]
         steps = [self._trust, *(self._login_step(login) for login in self._params["logins"]), self._check]
         if self._params["state"] == "absent":
             # Trust last: a helper may want to talk to the registry once more.

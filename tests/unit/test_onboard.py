@@ -1,0 +1,52 @@
+"""registry_onboard: what it says before it does anything, and what it makes of its steps."""
+
+from __future__ import annotations
+
+import pytest
+from inprocess import run_module
+from test_certificates import issued
+
+KEYS = {"changed", "step", "trust", "logins", "check", "complete", "returned", "left", "seconds"}
+
+
+@pytest.fixture
+def options(tmp_path):
+    """A host with Docker's files in a directory of the test, and no engine that is told of them."""
+    return {
+        "registries": [{"host": "r.example.com", "insecure": True}],
+        "engines": ["docker"],
+        "apply": "never",
+        "daemon_config_path": str(tmp_path / "daemon.json"),
+        "certs_dir": str(tmp_path / "certs.d"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"registries": [{"host": "bad host"}]}, "'bad host'"),
+        ({"timeout": 0}, "timeout is 0"),
+        ({"registries": [], "logins": [{"username": "u", "password": "p"}]}, "names no registry"),
+        ({"logins": [{"username": "u", "password": "p", "user": "no-such-account"}]}, "no-such-account"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_stays(options, tmp_path, change, said):
+    result = run_module("registry_onboard", options | {"daemon_config_path": None} | change)
+    assert result["failed"] and said in result["msg"]
+    assert set(result) >= KEYS and not result["changed"] and result["left"] == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_that_fails_takes_back_what_came_before(options, tmp_path):
+    broken = tmp_path / "config.json"
+    broken.write_text("{")
+    options |= {
+        "registries": [{"host": "r.example.com", "ca": issued()}],
+        "logins": [{"username": "u", "password": "p", "verify": False, "config_path": str(broken)}],
+    }
+    foretold = run_module("registry_onboard", options, check=True)
+    result = run_module("registry_onboard", options)
+    for one in (foretold, result):
+        assert one["failed"] and one["step"] == "login" and "is not valid JSON" in one["msg"]
+    assert result["returned"] and not result["changed"] and "was taken back" in result["msg"]
+    assert broken.read_text() == "{" and [path.name for path in tmp_path.iterdir()] == ["config.json"]
