@@ -33,7 +33,7 @@ IMAGE = f"{REGISTRY}/bench/app:1.0.0"
 HOSTS = [f"bench{number}" for number in range(1, 17)]
 SIZES = (2, 4, 8, 16)
 FORKS = 8
-ROUNDS = 3
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 
 # Back to what a host is before it is onboarded. The engine starts anew, since it believes in its mirrors until then;
 # systemd would refuse to start it a fourth time within a minute, did it not forget the others.
@@ -52,7 +52,7 @@ docker info --format '{{{{json .RegistryConfig.Mirrors}}}}'
 tr --delete '[:space:]' </root/.docker/config.json
 echo
 sha256sum </etc/docker/certs.d/{REGISTRY}/ca.crt
-docker events --since 0 --until "$(date +%s)" --filter event=pull --format '{{{{.Actor.ID}}}}' | sort --unique
+docker events --since 0 --until "$(date +%s.%N)" --filter event=pull --format '{{{{.Actor.ID}}}}' | sort --unique
 """
 
 
