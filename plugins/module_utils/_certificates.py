@@ -29,7 +29,6 @@ def check_ca(pem, name):
     name says whose CA it is. Text between the certificates is passed over, as engines do.
     """
     certificates = _certificates(pem, name)
-    now = time.time()
     dead = []
     for which, der in certificates:
         if not _is_ca(der, which):
@@ -37,11 +36,7 @@ def check_ca(pem, name):
                 f"{which} is no CA, but the certificate of a server or a client",
                 "Give the CA that signed it, or one that is its own CA (CA:TRUE)",
             )
-        begin, end = _validity(der, which)
-        if end < now:
-            dead.append(f"{which} has expired on {_day(end)}")
-        elif begin > now:
-            dead.append(f"{which} is not valid before {_day(begin)}")
+        dead += _not_valid_now(der, which)
     if len(dead) == len(certificates):
         raise InputError("; ".join(dead), "Give a CA that is valid now, or correct this host's clock")
     return [f"{what}: engines pass over it, and it can be left out." for what in dead]
@@ -50,11 +45,8 @@ def check_ca(pem, name):
 def check_pair(certificate, key, name):
     """Raises InputError unless the PEM texts are a client certificate that is valid now and its open key."""
     which, der = _certificates(certificate, f"client_cert of {name}")[0]
-    begin, end = _validity(der, which)
-    now = time.time()
-    if not begin <= now <= end:
-        when = f"has expired on {_day(end)}" if end < now else f"is not valid before {_day(begin)}"
-        raise InputError(f"{which} {when}", "Give a certificate that is valid now, or correct this host's clock")
+    for dead in _not_valid_now(der, which):
+        raise InputError(dead, "Give a certificate that is valid now, or correct this host's clock")
     if not any("PRIVATE KEY" in kind for kind, _body in _BLOCK.findall(key)):
         raise InputError(f"client_key of {name} is no private key in PEM", "Give the key as PEM text, line by line")
     try:
@@ -127,6 +119,15 @@ def _is_ca(der, which):
 
 def _damaged(which):
     return InputError(f"{which} does not parse: it is cut off or damaged", "Copy the certificate again, whole")
+
+
+def _not_valid_now(der, which):
+    """[what is wrong with its time], or nothing."""
+    begin, end = _validity(der, which)
+    now = time.time()
+    if end < now:
+        return [f"{which} has expired on {_day(end)}"]
+    return [f"{which} is not valid before {_day(begin)}"] if begin > now else []
 
 
 def _validity(der, which):

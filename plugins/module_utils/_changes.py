@@ -64,22 +64,11 @@ class Change:
         self.file = File(path, option)
         self.after = content
         self.mode = mode
-        # (user, group) of a file that does not exist yet, where it is not to be those of its directory.
-        self.owner = None
         self.before = self._read()
 
     @property
     def path(self):
         return self.file.path
-
-    @property
-    def missing_folders(self):
-        """The directories that will be made for the file, the outermost first."""
-        missing, folder = [], os.path.dirname(os.path.realpath(self.path))
-        while not os.path.lexists(folder):
-            missing.append(folder)
-            folder = os.path.dirname(folder)
-        return missing[::-1]
 
     @property
     def needed(self):
@@ -98,7 +87,7 @@ class Change:
         try:
             with self.file.locked():
                 self._check_holds(self.before.content)
-                self.put(State(self.after, self.mode, self.owner))
+                self.put(State(self.after, self.mode))
         except BaseException:
             remove_empty(self.file.made_folders)
             raise

@@ -160,10 +160,9 @@ class Daemon:
         # Those of the process that is to come.
         words = _Words(None)
         if find("systemctl") and os.path.isdir("/run/systemd/system"):
-            user = ["--user"] if self.rootless else []
             # What was tried too often is not tried again by systemd, and to come back must always be possible.
-            run(["systemctl", *user, "reset-failed", _UNIT])
-            command = ["systemctl", *user, "restart", _UNIT]
+            run(self._systemctl("reset-failed"))
+            command = self._systemctl("restart")
         else:
             command = [find("service") or "service", "docker", "restart"]
         status, said, error = run(command, max(self._timeout, 120))
@@ -207,13 +206,15 @@ class Daemon:
 
     def _of_unit(self):
         """(number of the process or None, state) as systemd has it, the state empty where there is no such unit."""
-        user = ["--user"] if self.rootless else []
-        command = ["systemctl", *user, "show", "--property=MainPID,ActiveState,LoadState", _UNIT]
+        command = self._systemctl("show", "--property=MainPID,ActiveState,LoadState")
         said = run(command)[1] if find("systemctl") else ""
         shown = dict(line.partition("=")[::2] for line in said.splitlines())
         pid = shown.get("MainPID", "")
         state = shown.get("ActiveState", "") if shown.get("LoadState") == "loaded" else ""
         return int(pid) if pid.isdigit() else None, state
+
+    def _systemctl(self, *arguments):
+        return ["systemctl", *(["--user"] if self.rootless else []), *arguments, _UNIT]
 
     def _read_command_line(self):
         if not self.pid:

@@ -139,13 +139,18 @@ class File:
         if _version(now) != _version(self._found):
             raise OvertakenError
 
-    def _make_folder(self):
+    @property
+    def missing_folders(self):
+        """The directories that are to be made for it, the outermost first."""
         missing = []
         folder = self._folder
         while not os.path.lexists(folder):
             missing.append(folder)
             folder = os.path.dirname(folder)
-        for path in reversed(missing):
+        return missing[::-1]
+
+    def _make_folder(self):
+        for path in self.missing_folders:
             with contextlib.suppress(FileExistsError):
                 self._make(path)
                 self.made_folders.append(path)

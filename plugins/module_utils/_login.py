@@ -48,12 +48,9 @@ class Login(Connection):
         except MissingAccountError as error:
             return self._without_account(error)
         # The parent hears nothing of what the child does but what it returns.
-        done = account.do(
-            lambda: {"result": self._run(), "warnings": self.warnings, "former": self._former, "params": self.params}
-        )
-        self.warnings, self._former = done["warnings"], done["former"]
-        self.params["config_path"] = done["params"]["config_path"]
-        return done["result"]
+        result, self.warnings, self._former = account.do(lambda: [self._run(), self.warnings, self._former])
+        self.params["config_path"] = result["config_path"]
+        return result
 
     def _without_account(self, error):
         present = self.params["state"] == "present"
@@ -209,7 +206,7 @@ def _former(path, plan):
         "content": None if content is None else base64.b64encode(content).decode("ascii"),
         "mode": change.before.mode,
         "owner": change.before.owner,
-        "folders": change.missing_folders,
+        "folders": change.file.missing_folders,
         "secrets": secrets,
     }
 

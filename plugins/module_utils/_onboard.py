@@ -27,7 +27,8 @@ class Onboarding:
         self._params = params
         self._check_mode = check_mode
         self._done = []
-        self._registries = []
+        # Their options by their names, the first of them first.
+        self._registries = {}
         self.warnings = []
         self.result = {
             "changed": False,
@@ -42,7 +43,7 @@ class Onboarding:
 
     def run(self):
         """Takes all steps. Raises RegistryError, and what was changed before is as it was then."""
-        self._registries = [(parse_registry(one["host"]).name, one) for one in self._params["registries"]]
+        self._registries = {parse_registry(one["host"]).name: one for one in self._params["registries"]}
         steps = [self._trust, *(self._login_step(login) for login in self._params["logins"]), self._check]
         if self._params["state"] == "absent":
             # Trust last: a helper may want to talk to the registry once more.
@@ -69,7 +70,7 @@ class Onboarding:
     def _trust(self):
         self.result["step"] = "trust"
         # What speaks no TLS is used without it.
-        registries = [{**one, "insecure": one["insecure"] or one["plain_http"]} for _name, one in self._registries]
+        registries = [{**one, "insecure": one["insecure"] or one["plain_http"]} for one in self._params["registries"]]
         trust = Trust({**self._params, "registries": registries}, self._check_mode)
         self._done.append(trust)
         self.result["trust"] = trust.run()
@@ -122,8 +123,8 @@ class Onboarding:
             raise InputError(
                 f"The {self.result['step'] or 'check'} names no registry", "Name one there, or in registries"
             )
-        name = parse_registry(options["registry"]).name if options["registry"] else self._registries[0][0]
-        trusted = dict(self._registries).get(name) or {}
+        name = parse_registry(options["registry"]).name if options["registry"] else next(iter(self._registries))
+        trusted = self._registries.get(name, {})
         plain = bool(trusted.get("plain_http"))
         path = os.path.join(self._params["certs_dir"] or "", name, "ca.crt")
         return {
@@ -136,7 +137,7 @@ class Onboarding:
         }
 
     def _asks_for_key(self, name):
-        return bool((dict(self._registries).get(name) or {}).get("client_key"))
+        return bool(self._registries.get(name, {}).get("client_key"))
 
     def _took(self, step, done):
         self.result["changed"] = self.result["changed"] or done["changed"]

@@ -209,8 +209,9 @@ class Docker:
     def check(self):
         """The engine was asked already."""
 
-    def give_back(self, change, state):
-        """Puts a former daemon.json back, and has the engine forget what it has taken since."""
+    def _give_back(self, change):
+        """Puts the former daemon.json back, and has the engine forget what it has taken since."""
+        state = change.before
         former = DaemonConfig(state.content, self.config_path)
         told = former
         if self.daemon.pid:
@@ -232,7 +233,7 @@ class Docker:
         """Puts back what a change found, unless somebody else has written since. Returns whether that could be done."""
         try:
             if change.file.load() == change.after:
-                self.give_back(change, change.before)
+                self._give_back(change)
         except InputError:
             return False
         return True

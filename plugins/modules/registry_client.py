@@ -30,17 +30,6 @@ options:
     type: str
     choices: [absent, present]
     default: present
-  registry:
-    description:
-      - This module connects to no registry. O(registry), O(username), O(password), O(ca_path), O(client_cert),
-        O(client_key), O(validate_certs), O(plain_http) and O(config_path) do nothing here. They are taken so that they
-        can be defaults of the action group.
-    type: str
-    required: false
-  timeout:
-    description: Seconds that the engine may take to answer, and to come to believe a change.
-    type: int
-    default: 30
 extends_documentation_fragment:
   - wharf.registry.trust
   - wharf.registry.connection

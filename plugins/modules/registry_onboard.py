@@ -114,17 +114,6 @@ options:
     type: str
     choices: [absent, present]
     default: present
-  registry:
-    description:
-      - What registries are meant is said in O(registries), O(logins) and O(check). O(registry), O(username),
-        O(password), O(ca_path), O(client_cert), O(client_key), O(validate_certs), O(plain_http) and O(config_path) do
-        nothing here. They are taken so that they can be defaults of the action group.
-    type: str
-    required: false
-  timeout:
-    description: Seconds that the engine may take to answer, and to come to believe a change.
-    type: int
-    default: 30
 extends_documentation_fragment:
   - wharf.registry.trust
   - wharf.registry.connection
