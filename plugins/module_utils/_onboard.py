@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from ansible_collections.wharf.registry.plugins.module_utils._account import Account
 from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._login import Login
@@ -44,6 +45,7 @@ class Onboarding:
     def run(self):
         """Takes all steps. Raises RegistryError, and what was changed before is as it was then."""
         self._registries = {parse_registry(one["host"]).name: one for one in self._params["registries"]}
+        self._examine()
         steps = [self._trust, *(self._login_step(login) for login in self._params["logins"]), self._check]
         if self._params["state"] == "absent":
             # Trust last: a helper may want to talk to the registry once more.
@@ -66,6 +68,18 @@ class Onboarding:
         """What each step changed, for the diff of the whole."""
         found = [self.result["trust"].get("diff"), *(login["diff"] for login in self.result["logins"])]
         return [diff for diff in found if diff and diff["before"] != diff["after"]]
+
+    def _examine(self):
+        """What is known to be wrong with later steps is said before the first one, and also where none follows it."""
+        self.result["step"] = "login"
+        for login in self._params["logins"]:
+            self._connection(login)
+            # In check mode an account may be missing that the play makes before this.
+            if login["user"] is not None and self._params["state"] == "present" and not self._check_mode:
+                Account(login["user"])
+        self.result["step"] = "check"
+        if self._params["check"]:
+            self._connection(self._params["check"])
 
     def _trust(self):
         self.result["step"] = "trust"
@@ -120,9 +134,7 @@ class Onboarding:
     def _connection(self, options):
         """What the options of the registry say of a connection to it."""
         if not options["registry"] and not self._registries:
-            raise InputError(
-                f"The {self.result['step'] or 'check'} names no registry", "Name one there, or in registries"
-            )
+            raise InputError(f"The {self.result['step']} names no registry", "Name one there, or in registries")
         name = parse_registry(options["registry"]).name if options["registry"] else next(iter(self._registries))
         trusted = self._registries.get(name, {})
         plain = bool(trusted.get("plain_http"))
@@ -148,5 +160,5 @@ class Onboarding:
         for step in reversed(self._done):
             step.take_back()
         self.result["left"] = [path for step in self._done for path in step.left]
-        self.result["returned"] = self.result["changed"]
+        self.result["returned"] = self.result["changed"] and not self._check_mode
         self.result["changed"] = False

@@ -299,6 +299,14 @@ def test_what_a_later_step_takes_back(docker: Machine, full: dict) -> None:
     assert (failed["step"], failed["returned"], failed["left"]) == ("check", True, [])
     assert "127.0.0.1:1" in failed["trust"]["engine"]["docker"]["insecure_registries"]
     assert state(docker) == before
+    # The file of a login is broken: check mode says so as well.
+    put(docker, "/root/broken/config.json", "{")
+    login = {"username": "u", "password": "p", "verify": False, "config_path": "/root/broken/config.json"}
+    for check in (True, False):
+        failed = docker.host.run_module("registry_onboard", args | {"logins": [login]}, check=check, failed=True)
+        assert (failed["step"], failed["changed"], failed["returned"]) == ("login", False, not check)
+        assert "is not valid JSON" in failed["msg"] and ("was taken back" in failed["msg"]) is not check
+        assert state(docker) == before
 
 
 def test_runtimes_of_the_file_and_of_a_flag(bookworm: Machine) -> None:
