@@ -99,4 +99,6 @@ def make_images() -> dict[str, str]:
         said = process.communicate()[0]
         assert process.returncode == 0, said
     images = {name: (ROOT / ".cache" / "lab" / f"{name}.id").read_text().split()[0] for name in ("registry", "nginx")}
-    return images | dict(zip(OF_THE_LAB, said.split()[-len(OF_THE_LAB) :], strict=True))
+    # Between them it tells what it builds.
+    built = [line for line in said.splitlines() if line.startswith("wharf-lab/")]
+    return images | dict(zip(OF_THE_LAB, built, strict=True))
