@@ -71,14 +71,15 @@ class Onboarding:
 
     def _examine(self):
         """What is known to be wrong with later steps is said before the first one, and also where none follows it."""
+        present = self._params["state"] == "present"
         self.result["step"] = "login"
         for login in self._params["logins"]:
             self._connection(login)
             # In check mode an account may be missing that the play makes before this.
-            if login["user"] is not None and self._params["state"] == "present" and not self._check_mode:
+            if login["user"] is not None and present and not self._check_mode:
                 Account(login["user"])
         self.result["step"] = "check"
-        if self._params["check"]:
+        if self._params["check"] and present:
             self._connection(self._params["check"])
 
     def _trust(self):

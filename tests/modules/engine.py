@@ -92,13 +92,11 @@ def make_images() -> dict[str, str]:
     playbook = [ansible_playbook, "-i", str(lab / "inventory"), str(lab / "images.yml")]
     # The two build different images, and one need not wait for the other.
     running = [
-        subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for arguments in (playbook, [sys.executable, str(lab / "build-image"), *OF_THE_LAB])
     ]
     for process in running:
-        said = process.communicate()[0]
-        assert process.returncode == 0, said
+        said, told = process.communicate()
+        assert process.returncode == 0, said + told
     images = {name: (ROOT / ".cache" / "lab" / f"{name}.id").read_text().split()[0] for name in ("registry", "nginx")}
-    # Between them it tells what it builds.
-    built = [line for line in said.splitlines() if line.startswith("wharf-lab/")]
-    return images | dict(zip(OF_THE_LAB, built, strict=True))
+    return images | dict(zip(OF_THE_LAB, said.split(), strict=True))

@@ -34,3 +34,9 @@ def test_what_is_wrong_is_said_and_nothing_stays(options, tmp_path, change, said
     assert result["failed"] and said in result["msg"]
     assert set(result) >= KEYS and not result["changed"] and result["left"] == []
     assert not list(tmp_path.iterdir())
+
+
+def test_a_check_that_is_passed_over_need_not_be_meant(options):
+    change = {"registries": [], "check": {"access": "none"}, "state": "absent"}
+    result = run_module("registry_onboard", options | change)
+    assert not result.get("failed") and not result["changed"]
