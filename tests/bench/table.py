@@ -17,6 +17,7 @@ class Row:
     faster: bool = False
     at_least: float | None = None
     at_most: float | None = None
+    unit: str = "s"
 
     @property
     def ratio(self) -> float:
@@ -30,7 +31,7 @@ class Row:
         return enough and (self.at_most is None or self.ratio <= self.at_most)
 
     def cells(self) -> tuple[str, ...]:
-        times = (f"{statistics.median(seconds):.3f} s" for seconds in (self.ours, self.theirs))
+        times = (f"{statistics.median(values):.4g} {self.unit}" for values in (self.ours, self.theirs))
         shown = f"{'theirs/ours' if self.faster else 'ours/theirs'} {self.ratio:.2f}"
         if self.at_least is None and self.at_most is None:
             return (self.what, *times, shown, "-", "-")
@@ -48,4 +49,4 @@ def report(rows: list[Row]) -> None:
     print()
     for cells in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
-    print("\nTimes are medians of the rounds, and so are ratios.\n")
+    print("\nFigures are medians of the rounds, and so are ratios.\n")
