@@ -172,7 +172,10 @@ def _rights(values, groups, users):
     """Logins that may not do what the host is for, or more than that."""
     own = [login for login in values.get("client_logins") or [] if login.get("username") and not login.get("registry")]
     access = values.get("client_access") or ("push" if "builders" in groups else "pull")
-    rights = {user.get("name"): user.get("access") for user in users if isinstance(user, dict)}
+    # What a user may do in some repositories, nobody can judge who does not know which the host needs.
+    rights = {
+        user.get("name"): user.get("access") for user in users if isinstance(user, dict) and not user.get("rules")
+    }
     known = [login["username"] for login in own if login["username"] in rights]
     # The registry host has all users at hand.
     if (

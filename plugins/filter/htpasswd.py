@@ -25,13 +25,13 @@ options:
   cost:
     description: Cost of bcrypt, 4 to 31; one more doubles the time that a check takes.
     type: int
-    default: 10
+    default: 12
 """
 
 EXAMPLES = r"""
 - name: Write the users of a proxy
   ansible.builtin.copy:
-    content: "{{ users | wharf.registry.htpasswd(current=current.content | b64decode, cost=10) }}"
+    content: "{{ users | wharf.registry.htpasswd(current=current.content | b64decode, cost=12) }}"
     dest: /etc/nginx/htpasswd
     mode: "0600"
   no_log: true
@@ -56,6 +56,9 @@ except ImportError:
 # What a password file, an nginx map and a URL can all hold without quoting.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_NO_BCRYPT = (
+    "the filter wharf.registry.htpasswd needs the Python library bcrypt on the control node: pip install bcrypt"
+)
 _LONGEST_PASSWORD = 72  # bytes; bcrypt ignores the rest, which would make two passwords one
 
 
@@ -88,19 +91,39 @@ def _check(users):
             )
 
 
-def htpasswd(users, current="", cost=10):
+def htpasswd(users, current="", cost=12):
     if bcrypt is None:
-        raise AnsibleFilterError(
-            "the filter wharf.registry.htpasswd needs the Python library bcrypt on the control node: pip install bcrypt"
-        )
+        raise AnsibleFilterError(_NO_BCRYPT)
     users = list(users)
     _check(users)
-    known = dict(line.split(":", 1) for line in current.splitlines() if ":" in line)
+    known = _lines(current)
     # bcrypt lets go of the interpreter while it computes, and a fleet can have hundreds of users.
     with ThreadPoolExecutor() as pool:
         return "".join(pool.map(lambda user: _line(user, known, cost), users))
 
 
+def htpasswd_former(users, current="", former=""):
+    """The lines that another password replaces, and those of `former` whose users have not got a newer one."""
+    if bcrypt is None:
+        raise AnsibleFilterError(_NO_BCRYPT)
+    users = list(users)
+    _check(users)
+    now, before = _lines(current), _lines(former)
+
+    def kept(user):
+        name, line = user["name"], now.get(user["name"], "")
+        if _HASH.fullmatch(line) and not bcrypt.checkpw(str(user["password"]).encode("utf-8"), line.encode("ascii")):
+            return f"{name}:{line}\n"
+        return f"{name}:{before[name]}\n" if name in before else ""
+
+    with ThreadPoolExecutor() as pool:
+        return "".join(pool.map(kept, users))
+
+
+def _lines(text):
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
 class FilterModule:
     def filters(self):
-        return {"htpasswd": htpasswd}
+        return {"htpasswd": htpasswd, "htpasswd_former": htpasswd_former}

@@ -82,3 +82,22 @@ def test_any_password_is_kept_on_a_second_run(plugin, password):
     htpasswd = plugin("filter", "htpasswd").htpasswd
     first = htpasswd([{"name": "a", "password": password}], cost=COST)
     assert htpasswd([{"name": "a", "password": password}], current=first, cost=COST) == first
+
+
+def test_what_new_passwords_replace_is_kept(plugin, htpasswd):
+    htpasswd_former = plugin("filter", "htpasswd").htpasswd_former
+
+    def user(name, password):
+        return {"name": name, "password": password}
+
+    current = htpasswd([user("a", "1"), user("b", "2"), user("gone", "3")], cost=COST)
+    now = entries(current)
+    former = htpasswd_former([user("a", "1"), user("b", "new"), user("c", "4")], current=current)
+    assert entries(former) == {"b": now["b"]}
+    # Run again, once the file has the new ones.
+    after = htpasswd([user("a", "1"), user("b", "new"), user("c", "4")], current=current, cost=COST)
+    assert htpasswd_former([user("a", "1"), user("b", "new")], current=after, former=former) == former
+    # The last one counts, and who is gone has none.
+    newest = htpasswd_former([user("b", "newest")], current=after, former=former)
+    assert entries(newest) == {"b": entries(after)["b"]}
+    assert htpasswd_former([user("a", "1")], current=after, former=former) == ""

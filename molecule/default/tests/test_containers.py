@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from labtest import LabHost
     from testinfra.host import Host
 
-ACCOUNTS = {"wharf-registry-1": "wharf-registry", "wharf-registry-2": "wharf-registry", "wharf-proxy": "wharf-proxy"}
+ACCOUNTS = {
+    "wharf-registry-1": "wharf-registry",
+    "wharf-registry-2": "wharf-registry",
+    "wharf-proxy": "wharf-proxy",
+    "wharf-proxy-auth": "wharf-proxy",
+}
 CONTAINERS = list(ACCOUNTS)
 
 
@@ -75,8 +80,24 @@ def test_mounts(lab: LabHost, container: str) -> None:
     assert all(not mount["RW"] for mount in mounts.values() if mount["Source"].startswith("/etc/"))
 
 
-@pytest.mark.parametrize("container", ["wharf-registry-1", "wharf-registry-2"])
-def test_replicas_are_off_the_network(lab: LabHost, container: str) -> None:
+def test_the_proxy_writes_to_no_mount(lab: LabHost) -> None:
+    """It reads the registry's files, and where the password is checked it only connects."""
+    assert not [mount for mount in lab.inspect("wharf-proxy")["Mounts"] if mount["RW"]]
+
+
+def test_what_is_remembered_of_passwords_is_never_swapped(lab: LabHost) -> None:
+    settings = lab.inspect("wharf-proxy")["HostConfig"]
+    assert settings["MemorySwap"] == settings["Memory"]
+    group = lab.output("docker inspect --format '{{.Id}}' wharf-proxy")
+    swap = lab.output(
+        f"cat /sys/fs/cgroup/memory/docker/{group}/memory.swappiness 2>/dev/null"
+        f" || find /sys/fs/cgroup -path '*{group}*' -name memory.swap.max -exec cat {{}} +"
+    )
+    assert swap == "0"
+
+
+@pytest.mark.parametrize("container", ["wharf-registry-1", "wharf-registry-2", "wharf-proxy-auth"])
+def test_they_are_off_the_network(lab: LabHost, container: str) -> None:
     inspected = lab.inspect(container)
     assert inspected["HostConfig"]["NetworkMode"] == "none"
     assert not inspected["HostConfig"]["PortBindings"]

@@ -53,6 +53,24 @@ def test_old_versions_are_refused(registry: Registry, version: ssl.TLSVersion) -
     assert refused.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
+@pytest.mark.parametrize(("offered", "chosen"), [(["h2", "http/1.1"], "h2"), (["http/1.1"], "http/1.1"), ([], None)])
+def test_protocols(registry: Registry, offered: list[str], chosen: str | None) -> None:
+    context = registry.tls_context()
+    if offered:
+        context.set_alpn_protocols(offered)
+    with registry.connect(context) as connection:
+        assert connection.selected_alpn_protocol() == chosen
+
+
+def test_no_tickets_and_no_version(registry: Registry) -> None:
+    """A ticket's key that lives as long as nginx would undo the secrecy of all that it opened."""
+    answer = registry.request("GET", "/v2/", "runtime")
+    assert answer.headers["Server"] == "nginx"
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+    with registry.connect(only(registry.tls_context(), ssl.TLSVersion.TLSv1_2)) as connection:
+        assert not connection.session.has_ticket
+
+
 def test_weak_suites_are_refused(registry: Registry) -> None:
     context = only(registry.tls_context(), ssl.TLSVersion.TLSv1_2)
     context.set_ciphers(":".join(WEAK_SUITES))

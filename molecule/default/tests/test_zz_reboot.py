@@ -17,7 +17,7 @@ def test_reboot(lab: LabHost, registry: Registry, clients: dict[str, DockerClien
     digest = clients["ci"].push(reference)
 
     print(f"rebooted in {lab.reboot():.1f} s")
-    for container in (*replicas, "wharf-proxy"):
+    for container in (*replicas, "wharf-proxy", "wharf-proxy-auth"):
         took = wait_for(f"{container} is healthy", lambda container=container: lab.healthy(container))
         print(f"{container} healthy after another {took:.1f} s")
 
