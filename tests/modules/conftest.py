@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import secrets
 from typing import TYPE_CHECKING
 
 import clients
 import engine
+import front
 import hosts
 import managed
 import peers as peers_module
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from front import Front
     from hosts import Machine
     from peers import Peers
 
@@ -194,3 +197,15 @@ def run_at_registry(host: managed.Host, peers: Peers, module: str, **options: ob
         **options,
     }
     return host.run_module(module, {key: value for key, value in args.items() if value is not None}, **of_run)
+
+
+@pytest.fixture(scope="module")
+def fronts(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Front]]:
+    """Starts the proxy before registries of its own, with users and options of the role; all stop after the module."""
+    with contextlib.ExitStack() as stack:
+
+        def start(users: list[dict], **options: object) -> Front:
+            directory = tmp_path_factory.mktemp("front")
+            return stack.enter_context(front.running(directory, images, users, **options))
+
+        yield start

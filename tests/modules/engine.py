@@ -73,9 +73,9 @@ def remove_containers() -> None:
         command("docker", "rm", "--force", "--volumes", *left)
 
 
-def run_container(image: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
-    """Start a container on this machine's own network; return its id."""
-    fixed = ("--detach", "--network=host", "--pull=never", f"--label={LABEL}")
+def run_container(image: str, *arguments: str, options: tuple[str, ...] = (), network: str = "host") -> str:
+    """Start a container, on this machine's own network where none is given; return its id."""
+    fixed = ("--detach", f"--network={network}", "--pull=never", f"--label={LABEL}")
     return command("docker", "run", *fixed, *options, image, *arguments).stdout.strip()
 
 

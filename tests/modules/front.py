@@ -1,0 +1,415 @@
+"""The proxy of the role reverse_proxy before two registries, as the role runs them, by the templates of the role.
+
+What the tests ask goes through the proxy; what really happened is asked of a registry, by its socket.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from certificates import Authority
+from content import ACCEPT, OCI, digest_of
+from engine import command, free_ports, last_words, run_container, wait_for
+from managed import ROOT, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROLES = ROOT / "roles"
+# The containers' account: root's nginx would make its workers nobody, for which it has no capability here.
+ACCOUNT = os.getuid() or 64321
+REPLICAS = (1, 2)
+# Where the containers see them; the role's own values.
+INSIDE = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())["__reverse_proxy_inside"]
+
+# Renders what tasks/configure.yml of the roles writes, without a host to write it to.
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
+  vars:
+    __reverse_proxy_there: {{results: [{{stat: {{exists: false}}}}, {{stat: {{exists: true}}}}]}}
+    __reverse_proxy_nginx: {{stderr: "{version}"}}
+  tasks:
+    - ansible.builtin.slurp: {{src: "{{{{ item }}}}"}}
+      loop: "{{{{ __reverse_proxy_password_files }}}}"
+      register: __reverse_proxy_found
+      failed_when: false
+    - ansible.builtin.copy:
+        content: "{{{{ __reverse_proxy_passwords[item] }}}}"
+        dest: "{{{{ __reverse_proxy_password_files[item] }}}}"
+        mode: "0644"
+      # The former passwords first: they are those that are about to be replaced.
+      loop: [1, 0]
+    - ansible.builtin.slurp: {{src: "{{{{ item }}}}"}}
+      loop: "{{{{ __reverse_proxy_password_files }}}}"
+      register: __reverse_proxy_written
+    - ansible.builtin.template:
+        src: "{roles}/reverse_proxy/templates/{{{{ item }}}}.j2"
+        dest: "{directory}/config/{{{{ item }}}}"
+        mode: "0644"
+      loop: [auth.conf, nginx.conf]
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def code(self) -> str | None:
+        """The code of the error, in the words of the protocol."""
+        try:
+            return json.loads(self.body)["errors"][0]["code"]
+        except (ValueError, LookupError, TypeError):
+            return None
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("registry", timeout=30)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+class Client:
+    """One kept connection, and the user that speaks on it; `authorization` is the header as it is sent, if any."""
+
+    def __init__(self, connection: http.client.HTTPConnection, authorization: str | None = None) -> None:
+        self.connection = connection
+        self.authorization = authorization
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.authorization is not None:
+            named.setdefault("Authorization", self.authorization)
+        try:
+            self.connection.request(method, path, body=body, headers=named)
+            answer = self.connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        except (http.client.HTTPException, OSError):
+            # The next request gets a connection of its own.
+            self.connection.close()
+            raise
+
+    def begin(self, repository: str) -> str:
+        """Begin an upload; its address, with the registry's state."""
+        answer = self.ask("POST", f"/v2/{repository}/blobs/uploads/", b"")
+        assert answer.status == 202, (repository, answer)
+        return answer.headers["Location"]
+
+    def put_blob(self, repository: str, content: bytes) -> str:
+        """Upload a blob; its digest."""
+        digest = digest_of(content)
+        location = self.begin(repository)
+        answer = self.ask("PUT", with_digest(location, digest), content, Content_Type="application/octet-stream")
+        assert answer.status == 201, (repository, answer)
+        return digest
+
+    def put_image(self, repository: str, tag: str, layer: bytes) -> tuple[str, str]:
+        """Push an image of one layer; the digests of its manifest and of the layer."""
+        blob = self.put_blob(repository, layer)
+        self.put_blob(repository, b"{}")
+        content = manifest(layer)
+        answer = self.ask("PUT", f"/v2/{repository}/manifests/{tag}", content, Content_Type=OCI)
+        assert answer.status == 201, (repository, answer)
+        return digest_of(content), blob
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """What a tag points to, or None."""
+        answer = self.ask("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPT)
+        return answer.headers["Docker-Content-Digest"] if answer.status == 200 else None
+
+    def holds(self, repository: str, digest: str) -> bool:
+        """Whether the blob can be read from the repository."""
+        return self.ask("HEAD", f"/v2/{repository}/blobs/{digest}").status == 200
+
+
+def with_digest(location: str, digest: str) -> str:
+    return f"{location}{'&' if '?' in location else '?'}digest={digest}"
+
+
+def manifest(layer: bytes, **more: object) -> bytes:
+    """The manifest of an image of an empty configuration and one layer."""
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(b"{}"), "size": 2},
+            "layers": [
+                {
+                    "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                    "digest": digest_of(layer),
+                    "size": len(layer),
+                }
+            ],
+            **more,
+        }
+    ).encode()
+
+
+class Front:
+    """The proxy, its check of passwords and the registries behind it, in a directory of their own."""
+
+    def __init__(self, directory: Path, images: dict[str, str]) -> None:
+        self.directory = directory
+        self.images = images
+        self.port = free_ports(1)[0]
+        self.containers: dict[str, str] = {}
+        self.passwords: dict[str, str] = {}
+        self.options: dict[str, object] = {}
+        for name in ("config/tls", "sockets", "auth", "storage", "registry"):
+            (directory / name).mkdir(parents=True)
+        authority = Authority(directory / "ca", "ca")
+        self.ca = authority.certificate
+        self.authority = authority
+        pair = authority.issue("server")
+        shutil.copy(pair.certificate, directory / "config" / "tls" / "server.crt")
+        shutil.copy(pair.key, directory / "config" / "tls" / "server.key")
+        self.context = ssl.create_default_context(cafile=self.ca)
+
+    # ---- start and stop ----------------------------------------------------------------------------------------------
+
+    def configure(self, users: list[dict], **options: object) -> None:
+        """Render the configuration; users get a password each, which they keep, where they bring none."""
+        for user in users:
+            user.setdefault("password", self.passwords.get(user["name"]) or secrets.token_urlsafe(12))
+        self.passwords = {user["name"]: user["password"] for user in users}
+        self.options = {name: value for name, value in options.items() if name != "registry"}
+        variables = {
+            "registry_hostname": "localhost",
+            "registry_port": self.port,
+            "reverse_proxy_users": users,
+            "reverse_proxy_config_directory": str(self.directory / "config"),
+            "reverse_proxy_socket_directory": str(self.directory / "sockets"),
+            "reverse_proxy_storage_directory": str(self.directory / "storage"),
+            "reverse_proxy_replicas": len(REPLICAS),
+            **options,
+        }
+        (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
+        (self.directory / "play.yml").write_text(
+            PLAY.format(roles=ROLES, directory=self.directory, version=self.version())
+        )
+        command(
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "--inventory=localhost,",
+            f"--extra-vars=@{self.directory / 'vars.yml'}",
+            f"--extra-vars=ansible_python_interpreter={sys.executable}",
+            str(self.directory / "play.yml"),
+        )
+        self.give_away()
+
+    def version(self) -> str:
+        """What nginx says of itself; asked of the image once."""
+        kept = self.directory / "version"
+        if not kept.exists():
+            done = command("docker", "run", "--rm", "--network=none", "--entrypoint=nginx", self.images["nginx"], "-v")
+            kept.write_text(done.stderr.strip())
+        return kept.read_text()
+
+    def give_away(self) -> None:
+        """Let the containers' account have all that it writes or reads."""
+        if os.getuid() != ACCOUNT:
+            for path in (self.directory, *self.directory.rglob("*")):
+                with contextlib.suppress(FileNotFoundError):
+                    os.chown(path, ACCOUNT, ACCOUNT, follow_symlinks=False)
+
+    def start(self) -> None:
+        """Start all of it and wait until it answers."""
+        secret = secrets.token_hex(16)
+        for replica in REPLICAS:
+            settings = {
+                "version": 0.1,
+                "log": {"level": "warn", "accesslog": {"disabled": True}},
+                "storage": {
+                    "filesystem": {"rootdirectory": INSIDE["storage"]},
+                    "delete": {"enabled": True},
+                    "maintenance": {"uploadpurging": {"enabled": False}},
+                },
+                "http": {
+                    "net": "unix",
+                    "addr": f"{INSIDE['sockets']}/registry-{replica}.sock",
+                    "secret": secret,
+                    "relativeurls": True,
+                },
+            }
+            (self.directory / "registry" / f"config-{replica}.yml").write_text(yaml.safe_dump(settings))
+        self.give_away()
+        for replica in REPLICAS:
+            self.containers[f"registry-{replica}"] = run_container(
+                self.images["registry"],
+                "-c",
+                f"umask 0007 && exec registry serve /etc/wharf-registry/config-{replica}.yml",
+                options=(
+                    "--entrypoint=/bin/sh",
+                    *self.shut_in({"registry": "/etc/wharf-registry:ro"}),
+                    *self.mounts({"storage": INSIDE["storage"], "sockets": INSIDE["sockets"]}),
+                ),
+                network="none",
+            )
+        self.containers["auth"] = run_container(
+            self.images["nginx"],
+            "-c",
+            f"{INSIDE['config']}/auth.conf",
+            options=(
+                "--entrypoint=nginx",
+                "--cpu-shares=64",
+                *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
+                *self.mounts({"auth": INSIDE["auth"]}),
+            ),
+            network="none",
+        )
+        self.containers["proxy"] = run_container(
+            self.images["nginx"],
+            "-c",
+            f"{INSIDE['config']}/nginx.conf",
+            options=(
+                "--entrypoint=nginx",
+                f"--publish=127.0.0.1:{self.port}:{INSIDE['https']}",
+                "--ulimit=nofile=16384:16384",
+                *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
+                *self.mounts(
+                    {"sockets": INSIDE["sockets"], "auth": INSIDE["auth"], "storage": f"{INSIDE['storage']}:ro"}
+                ),
+            ),
+            network="bridge",
+        )
+        try:
+            wait_for("the proxy answers", self.healthy)
+            for replica in REPLICAS:
+                wait_for("a replica listens", lambda replica=replica: self.socket(replica).exists())
+        except AssertionError as error:
+            said = "\n".join(f"{name}:\n{last_words(container)}" for name, container in self.containers.items())
+            raise AssertionError(f"{error}\n{said}") from None
+
+    def shut_in(self, mounts: dict[str, str]) -> tuple[str, ...]:
+        return (
+            f"--user={ACCOUNT}:{ACCOUNT}",
+            "--read-only",
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges:true",
+            "--tmpfs=/tmp:rw,noexec,nosuid,nodev,size=64m,mode=1777",
+            *self.mounts(mounts),
+        )
+
+    def mounts(self, mounts: dict[str, str]) -> tuple[str, ...]:
+        return tuple(f"--volume={self.directory / name}:{target}" for name, target in mounts.items())
+
+    def stop(self) -> None:
+        """Remove what was started."""
+        if self.containers:
+            command("docker", "rm", "--force", "--volumes", *self.containers.values())
+            self.containers = {}
+
+    def reload(self) -> None:
+        """Load the configuration as the handlers of the role do, and wait until it is served."""
+        for name, config in (("auth", "auth.conf"), ("proxy", "nginx.conf")):
+            nginx = ("docker", "exec", self.containers[name], "nginx", "-c", f"{INSIDE['config']}/{config}")
+            command(*nginx, "-t", "-q")
+            before = self.workers(name)
+            command(*nginx, "-s", "reload")
+            # Those that serve what was before are told to go once those for what is now are there.
+            wait_for("workers of another generation", lambda name=name, before=before: self.workers(name) - before)
+        wait_for("the proxy answers", self.healthy)
+
+    def workers(self, name: str) -> set[str]:
+        """The processes that take new connections."""
+        listed = command("docker", "top", self.containers[name], "-o", "pid,args").stdout.splitlines()[1:]
+        return {line.split()[0] for line in listed if "worker process" in line and "shutting down" not in line}
+
+    def change(self, users: list[dict], **options: object) -> None:
+        """Another configuration, loaded."""
+        self.configure(users, **options)
+        self.reload()
+
+    def healthy(self) -> bool:
+        try:
+            return self.client().ask("GET", "/healthz").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    # ---- ask ---------------------------------------------------------------------------------------------------------
+
+    def basic(self, user: str, password: str | None = None) -> str:
+        """The header of a user, with the right password where none is given."""
+        return f"Basic {encoded(f'{user}:{self.passwords[user] if password is None else password}')}"
+
+    def client(self, user: str | None = None, password: str | None = None, **options: object) -> Client:
+        """A connection to the proxy; nobody's without a user."""
+        connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.context, **options)
+        return Client(connection, None if user is None else self.basic(user, password))
+
+    def socket(self, replica: int = 1) -> Path:
+        return self.directory / "sockets" / f"registry-{replica}.sock"
+
+    def registry(self, replica: int = 1) -> Client:
+        """A connection to a replica, past the proxy."""
+        return Client(SocketConnection(self.socket(replica)))
+
+    def raw(self, text: bytes, seconds: float = 3) -> bytes:
+        """Send bytes as they are by TLS, and read until the server ends or says nothing more."""
+        said = b""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as plain,
+            self.context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(text)
+            end = time.monotonic() + seconds
+            with contextlib.suppress(TimeoutError, ConnectionError, ssl.SSLError):
+                while time.monotonic() < end and (piece := connection.recv(65536)):
+                    said += piece
+        return said
+
+    def log(self) -> str:
+        """What the proxy has logged."""
+        done = command("docker", "logs", self.containers["proxy"])
+        return done.stdout + done.stderr
+
+    def seen_as(self) -> str:
+        """The address by which the proxy knows these tests."""
+        path = f"/{secrets.token_hex(8)}"
+        self.client().ask("GET", path)
+        wait_for("a line of the log", lambda: path in self.log())
+        line = next(line for line in self.log().splitlines() if path in line)
+        return json.loads(line)["address"]
+
+
+@contextlib.contextmanager
+def running(directory: Path, images: dict[str, str], users: list[dict], **options: object) -> Iterator[Front]:
+    """A front with these users and these options of the role, stopped in the end."""
+    front = Front(directory, images)
+    try:
+        front.configure(users, **options)
+        front.start()
+        yield front
+    finally:
+        front.stop()
+
+
+def at_once(tasks: list) -> list:
+    """What each of the tasks returns, all of which begin together."""
+    with concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool:
+        return [future.result() for future in [pool.submit(task) for task in tasks]]
