@@ -1,0 +1,519 @@
+"""Ways round the rules, each of which has to fail: what the registry did counts, and not what the proxy said."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+import urllib.parse
+from typing import TYPE_CHECKING
+
+import pytest
+from content import ACCEPT, OCI, digest_of
+from engine import command
+from front import at_once, manifest, with_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from front import Client, Front
+
+USERS = [
+    {"name": "admin", "access": "admin"},
+    {"name": "ci", "access": "push"},
+    {"name": "ci2", "access": "push"},
+    {"name": "team", "rules": [{"repositories": ["team/*"], "actions": ["pull", "push"]}]},
+    {"name": "guest"},
+]
+SECRET = b"a layer that the team may not have"
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture(scope="module")
+def proxy(fronts: Callable[..., Front]) -> Front:
+    return fronts(USERS, reverse_proxy_immutable_tags=["v*"], reverse_proxy_max_upload_size="1m")
+
+
+@pytest.fixture(scope="module")
+def registry(proxy: Front) -> Client:
+    """Past the proxy."""
+    return proxy.registry()
+
+
+@pytest.fixture(scope="module")
+def secret(registry: Client) -> str:
+    """The digest of a blob in a repository that the team may not read."""
+    registry.put_image("team/app", "one", b"the team's own")
+    return registry.put_image("secret/app", "one", SECRET)[1]
+
+
+def told(proxy: Front, method: str, target: str, *headers: str, body: str = "") -> bytes:
+    """What a request is answered that no library would send."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
+    return proxy.raw("\r\n".join([*lines, "", body]).encode("latin-1"), seconds=1.5)
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+
+def test_no_path_leads_to_what_may_not_be_read(proxy: Front, secret: str) -> None:
+    team = f"Authorization: {proxy.basic('team')}"
+    blob, tag = f"secret/app/blobs/{secret}", "secret/app/manifests/one"
+    for target in (blob, tag, "secret/app/tags/list"):
+        paths = [
+            f"/v2/{target}",
+            f"/v2//{target}",
+            f"//v2/{target}",
+            f"/v2/./{target}",
+            f"/./v2/{target}",
+            f"/v2/team/../{target}",
+            f"/v2/team/app/../../{target}",
+            f"/v2/team/%2e%2e/{target}",
+            f"/v2/team/..%2f{target}",
+            f"/v2/team%2f..%2f{target}",
+            f"/v2/team/%252e%252e/{target}",
+            f"/v2/team/..;/{target}",
+            f"/v2/team/..\\{target}",
+            f"/v2/{target.replace('secret', 's%65cret')}",
+            f"/v2/{target.replace('/', '%2F')}",
+            f"/v2/{target.replace('/', '%2F', 1)}",
+            f"/v2/{target.upper()}",
+            f"/V2/{target}",
+            f"/%762/{target}",
+            f"/v2/{target}/",
+            f"/v2/{target}.",
+            f"/v2/{target}%00",
+            f"/v2/{target}%20",
+            f"/v2/{target}#/v2/team/app/tags/list",
+            f"/v2/{target}?/v2/team/app/tags/list",
+            f"/v2/{target};/v2/team/app/tags/list",
+            f"/healthz/../v2/{target}",
+            f"/healthz/%2e%2e/v2/{target}",
+            f"https://localhost/v2/{target}",
+            f"http://127.0.0.1:5001/v2/{target}",
+            f"/v2/team/app/tags/list/../../../../{target}",
+            f"/v2/te\xe4m/../{target}",
+            f"/v2/team/app/blobs/uploads/../../../../{target}",
+            f"/.call/v2/{target}",
+            "/.blob",
+            "/.call",
+            f"/v2/team/app/manifests/..%2f..%2f..%2f{target}",
+        ]
+        for path in paths:
+            for method in ("GET", "HEAD", "get", "OPTIONS", "TRACE"):
+                answer = told(proxy, method, path, team)
+                assert status(answer) >= 400 or status(answer) == 0, (method, path, answer[:300])
+                assert SECRET not in answer and b"schemaVersion" not in answer, (method, path)
+                if status(answer) == 0:
+                    assert answer == b"", (method, path)
+
+
+def test_no_path_writes_where_that_may_not_be(proxy: Front, registry: Client, secret: str) -> None:
+    team = f"Authorization: {proxy.basic('team')}"
+    content = manifest(SECRET, annotations={"by": "team"}).decode()
+    length = f"Content-Length: {len(content)}"
+    for path in (
+        "secret/app/manifests/evil",
+        "team/../secret/app/manifests/evil",
+        "team/%2e%2e/secret/app/manifests/evil",
+        "/secret/app/manifests/evil",
+        "s%65cret/app/manifests/evil",
+        "secret%2fapp/manifests/evil",
+        "secret/app/manifests/evil/",
+        "team/app/manifests/..%2f..%2f..%2fsecret/app/manifests/evil",
+    ):
+        for method, headers in (
+            ("PUT", []),
+            ("GET", ["X-HTTP-Method-Override: PUT"]),
+            ("POST", ["X-HTTP-Method: PUT"]),
+            ("put", []),
+            ("POST", ["X-Method-Override: PUT", "X-HTTP-Method-Override: PUT"]),
+        ):
+            answer = told(proxy, method, f"/v2/{path}", team, f"Content-Type: {OCI}", length, *headers, body=content)
+            assert status(answer) >= 400, (method, path, answer[:300])
+    assert json.loads(registry.ask("GET", "/v2/secret/app/tags/list").body)["tags"] == ["one"]
+    assert registry.digest("secret/app", "one") is not None
+
+
+def test_the_catalogue_has_no_back_door(proxy: Front, secret: str) -> None:
+    team = f"Authorization: {proxy.basic('team')}"
+    for path in (
+        "/v2/_catalog",
+        "/v2/_catalog/",
+        "/v2//_catalog",
+        "/v2/./_catalog",
+        "/v2/_catalog%3Fn=1",
+        "/v2/%5fcatalog",
+        "/v2/_Catalog",
+        "/v2/_catalog?n=1000",
+        "/v2/team/../_catalog",
+        "/v2/team/%2e%2e/_catalog",
+        "https://localhost/v2/_catalog",
+        "/v2/_catalog/tags/list",
+        "/v2/_catalog;n=1",
+        "/v2/_catalog#",
+    ):
+        answer = told(proxy, "GET", path, team)
+        assert status(answer) >= 400, (path, answer[:300])
+        assert b"secret/app" not in answer, path
+
+
+# --- who asks ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_header_makes_somebody_else_of_a_user(proxy: Front, secret: str) -> None:
+    path = f"/v2/secret/app/blobs/{secret}"
+    team, admin = proxy.basic("team"), proxy.basic("admin")
+    wrong = proxy.basic("admin", "wrong")
+
+    def basic(text: str) -> str:
+        return "Basic " + base64.b64encode(text.encode("latin-1")).decode()
+
+    password = proxy.passwords["team"]
+    attempts = [
+        [team, wrong],
+        [wrong, team],
+        [f"{team}, {wrong}"],
+        [f"{wrong}, {team}"],
+        [basic(f"admin:{password}")],
+        [basic(f"ADMIN:{proxy.passwords['admin']}")],
+        [basic(f"admin\x00:{proxy.passwords['admin']}")],
+        [basic(f"team\x00admin:{password}")],
+        [basic(f"admin\nteam:{password}")],
+        [basic(f" admin:{proxy.passwords['admin']}")],
+        [basic("admin:")],
+        [basic("admin")],
+        [basic(":")],
+        ["Basic"],
+        ["Basic !!!!"],
+        ["Basic " + "A" * 4000],
+        [admin.replace("Basic", "Bearer")],
+        [admin.replace("Basic ", "")],
+        [""],
+    ]
+    for number, values in enumerate(attempts):
+        answer = told(proxy, "GET", path, *(f"Authorization: {value}" for value in values))
+        assert status(answer) in {400, 401, 403, 429}, (number, answer[:300])
+        assert SECRET not in answer, number
+    for header in ("X-Remote-User", "Remote-User", "X-Forwarded-User", "X-Wharf-Verified", "X-Wharf-Owner"):
+        answer = told(proxy, "GET", path, f"Authorization: {team}", f"{header}: admin")
+        assert status(answer) == 403, header
+        assert status(told(proxy, "GET", path, f"{header}: admin")) == 401, header
+
+
+# --- uploads ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_mount_reads_another_repository(proxy: Front, registry: Client, secret: str) -> None:
+    """The registry takes what a form says, too, and in place of the query."""
+    team = f"Authorization: {proxy.basic('team')}"
+    name, encoded = "secret/app", "secret%2Fapp"
+    queries = [
+        f"mount={secret}&from={name}",
+        f"from={encoded}&mount={secret}",
+        f"mount={secret}&from=team%2Fapp&from={encoded}",
+        f"mount={secret}&from={encoded}&from=team%2Fapp",
+        f"from={encoded}&from=team%2Fapp&mount={secret}",
+        f"mount={secret}&fr%6Fm={encoded}",
+        f"mount={secret}&from=team%2Fapp&fr%6Fm={encoded}",
+        f"m%6Funt={secret}&from={encoded}",
+        f"mount={secret};from={encoded}",
+        f"x=1;from={encoded}&mount={secret}&from=team%2Fapp",
+        f"mount={secret}&from=team%2F..%2Fsecret%2Fapp",
+        f"mount={secret}&from=%73ecret%2Fapp",
+        f"mount={secret}&from=team%252Fapp%2F..%2F{encoded}",
+        f"mount={secret}&from=team%2Fapp%00{encoded}",
+        f"digest={secret}&mount={secret}&from={encoded}",
+        f"mount={secret}&from={encoded}#&from=team%2Fapp",
+        f"mount={secret}&from",
+        "",
+    ]
+    form = f"mount={urllib.parse.quote(secret)}&from={encoded}"
+    parts = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in (("mount", secret), ("from", name))
+    )
+    bodies = [
+        ([], ""),
+        ([f"Content-Type: {FORM}"], form),
+        ([f"content-type: {FORM}", "Content-Type: text/plain"], form),
+        (["Content-Type: multipart/form-data; boundary=x"], f"{parts}--x--\r\n"),
+    ]
+    for query in queries:
+        for headers, body in bodies:
+            target = f"/v2/team/app/blobs/uploads/{'?' if query else ''}{query}"
+            answer = told(proxy, "POST", target, team, *headers, f"Content-Length: {len(body)}", body=body)
+            assert status(answer) in {202, 400, 401, 403, 404}, (query, headers, answer[:300])
+            assert not registry.holds("team/app", secret), (query, headers)
+
+
+def test_an_upload_is_its_users(proxy: Front, registry: Client) -> None:
+    owner, other, team = (proxy.client(name) for name in ("ci", "ci2", "team"))
+    location = owner.begin("team/app")
+    elsewhere = location.replace("team/app", "team/other")
+    for client in (other, team):
+        for place in (location, elsewhere, f"{location}&x=1"):
+            for method in ("PATCH", "PUT", "GET", "DELETE"):
+                target = with_digest(place, digest_of(b"evil")) if method == "PUT" else place
+                answer = client.ask(method, target, b"evil" if method in {"PATCH", "PUT"} else None)
+                assert answer.status >= 400, (method, place, answer)
+    ended = owner.ask("PUT", with_digest(location, digest_of(b"good")), b"good")
+    assert ended.status == 201
+    assert registry.holds("team/app", digest_of(b"good"))
+    assert not registry.holds("team/app", digest_of(b"evil"))
+    assert not registry.holds("team/other", digest_of(b"evil"))
+
+
+def test_a_layer_that_is_too_large_is_refused(proxy: Front) -> None:
+    client = proxy.client("ci")
+    answer = client.ask("PATCH", client.begin("team/app"), b"x" * (1 << 20) + b"x")
+    assert (answer.status, answer.code) == (413, "SIZE_INVALID")
+
+
+# --- requests within requests -----------------------------------------------------------------------------------------
+
+
+def test_no_request_is_smuggled(proxy: Front, registry: Client, secret: str) -> None:
+    team = proxy.basic("team")
+    inner = f"DELETE /v2/secret/app/blobs/{secret} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    hidden = f"0\r\n\r\n{inner}"
+    start = f"POST /v2/team/app/blobs/uploads/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: {team}\r\n"
+    head = f"GET /v2/team/app/tags/list HTTP/1.1\r\nHost: localhost\r\nAuthorization: {team}\r\n"
+    for first in (start, head):
+        for text in (
+            f"Content-Length: {len(hidden)}\r\nTransfer-Encoding: chunked\r\n\r\n{hidden}",
+            f"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n{hidden}",
+            f"Transfer-Encoding: xchunked\r\n\r\n{hidden}",
+            f"Transfer-Encoding : chunked\r\nContent-Length: {len(hidden)}\r\n\r\n{hidden}",
+            f"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n{hidden}",
+            f"Transfer-Encoding:\x0bchunked\r\nContent-Length: {len(hidden)}\r\n\r\n{hidden}",
+            f"Content-Length: 0\r\nContent-Length: {len(inner)}\r\n\r\n{inner}",
+            f"Content-Length: +0\r\n\r\n{inner}",
+            f"Content-Length: {len(inner)}\r\n\r\n{inner}",
+            f"Transfer-Encoding: chunked\r\n\r\nx\r\n{inner}",
+            f"Transfer-Encoding: chunked\r\n\r\n{len(inner):x};a=\n{inner}\r\n0\r\n\r\n",
+            f"X: y\n\n{inner}",
+            f"X: y\r\r\n{inner}",
+            f"\r\n{inner}",
+            f"Expect: 100-continue\r\nContent-Length: {len(inner)}\r\n\r\n{inner}",
+            f"Connection: Authorization, Content-Length\r\nContent-Length: {len(inner)}\r\n\r\n{inner}",
+        ):
+            proxy.raw((first + text).encode("latin-1"), seconds=0.6)
+    for target in (
+        f"/v2/team/app/tags/list HTTP/1.1\r\nX: {inner}",
+        f"/v2/team/app/tags/list%20HTTP/1.1%0d%0a%0d%0a{urllib.parse.quote(inner)}",
+        f"/v2/team/app/tags/list?last=%0d%0a%0d%0a{urllib.parse.quote(inner)}",
+    ):
+        told(proxy, "GET", target, f"Authorization: {team}")
+    assert registry.holds("secret/app", secret)
+
+
+# --- blobs from the disk ----------------------------------------------------------------------------------------------
+
+
+def test_blobs_are_what_the_registry_would_send(proxy: Front, registry: Client) -> None:
+    content = secrets.token_bytes(300_000)
+    digest = registry.put_blob("team/app", content)
+    client = proxy.client("team")
+    path = f"/v2/team/app/blobs/{digest}"
+    kept = ("Content-Length", "Content-Type", "Content-Range", "Docker-Content-Digest", "Etag", "Accept-Ranges")
+    for method in ("GET", "HEAD"):
+        # Not If-Match: where it does not, the registry announces bytes that it does not send.
+        for headers in (
+            {},
+            {"Range": "bytes=0-9"},
+            {"Range": "bytes=100000-"},
+            {"Range": "bytes=-5"},
+            {"Range": "bytes=0-0"},
+            {"If_None_Match": f'"{digest}"'},
+            {"Range": "bytes=5-9", "If_Range": f'"{digest}"'},
+            {"Range": "bytes=5-9", "If_Range": '"other"'},
+        ):
+            ours = client.ask(method, path, **headers)
+            theirs = registry.ask(method, path, **headers)
+            assert (ours.status, ours.body) == (theirs.status, theirs.body), (method, headers)
+            # nginx does not tell in a part that there are others.
+            of_part = kept[:-1] if ours.status != 200 else kept
+            assert [ours.headers[name] for name in of_part] == [theirs.headers[name] for name in of_part], headers
+    assert client.ask("GET", path, Range="bytes=900000-").status == 416
+    served = [json.loads(line)["served"] for line in proxy.log().splitlines() if digest in line]
+    assert "disk" in served and "registry" in served
+
+
+def test_a_blob_is_read_through_a_repository_that_has_it(proxy: Front, registry: Client, secret: str) -> None:
+    assert proxy.client("team").ask("GET", f"/v2/team/app/blobs/{secret}").status == 404
+    assert proxy.client("admin").ask("GET", f"/v2/team/app/blobs/{secret}").code == "BLOB_UNKNOWN"
+    digest = registry.put_blob("team/app", b"to be deleted")
+    assert proxy.client("team").ask("GET", f"/v2/team/app/blobs/{digest}").body == b"to be deleted"
+    assert registry.ask("DELETE", f"/v2/team/app/blobs/{digest}").status == 202
+    assert proxy.client("team").ask("GET", f"/v2/team/app/blobs/{digest}").status == 404
+
+
+# --- tags that stay ---------------------------------------------------------------------------------------------------
+
+
+def test_of_many_pushes_to_a_tag_that_stays_one_wins(proxy: Front, registry: Client) -> None:
+    registry.put_image("team/app", "base", b"a layer")
+    pushed = [manifest(b"a layer", annotations={"of": str(number)}) for number in range(20)]
+    clients = [proxy.client("ci") for _each in pushed]
+    for client in clients:
+        assert client.ask("GET", "/v2/").status == 200
+
+    def put(client: Client, content: bytes) -> Callable:
+        return lambda: client.ask("PUT", "/v2/team/app/manifests/v1", content, Content_Type=OCI)
+
+    answers = at_once([put(client, content) for client, content in zip(clients, pushed, strict=True)])
+    won = [digest_of(content) for content, answer in zip(pushed, answers, strict=True) if answer.status == 201]
+    assert len(won) == 1
+    assert {answer.status for answer in answers} <= {201, 403, 503}
+    assert registry.digest("team/app", "v1") == won[0]
+    again = put(clients[0], pushed[0])()
+    assert (again.status, again.code) == (403, "DENIED")
+    assert b"the tag v1 of team/app" in again.body
+    # Who may delete may replace.
+    assert put(proxy.client("admin"), pushed[1])().status == 201
+    for path in ("/v2/team/app/manifests/other", "/v2/wharf-verify/manifests/v1"):
+        for content in pushed[:2]:
+            registry.put_image("wharf-verify", "base", b"a layer")
+            assert proxy.client("ci").ask("PUT", path, content, Content_Type=OCI).status == 201
+
+
+# --- passwords --------------------------------------------------------------------------------------------------------
+
+
+def seconds_of(client: Client) -> float:
+    began = time.monotonic()
+    assert client.ask("GET", "/v2/").status == 200
+    return time.monotonic() - began
+
+
+def test_passwords_are_computed_once_and_guesses_counted(proxy: Front) -> None:
+    right = proxy.client("ci2")
+    seconds_of(right)
+    # bcrypt at cost 12 takes some 200 ms.
+    assert min(seconds_of(right) for _each in range(5)) < 0.02
+    answers = [proxy.client("ci2", f"guess {number}").ask("GET", "/v2/") for number in range(30)]
+    assert {answer.status for answer in answers} == {401, 429}
+    late = answers[-1]
+    assert (late.status, late.code) == (429, "TOOMANYREQUESTS")
+    assert int(late.headers["Retry-After"]) > 0
+    # Who is right is served on, and so is everybody else.
+    assert seconds_of(right) < 0.2
+    assert proxy.client("admin").ask("GET", "/v2/").status == 200
+
+
+def test_another_password_and_the_end_of_a_user_count_at_once(proxy: Front) -> None:
+    kept = {name: proxy.client(name) for name in ("ci", "team")}
+    for client in kept.values():
+        assert client.ask("GET", "/v2/").status == 200
+    former = proxy.passwords["ci"]
+    remaining = [
+        dict(user) | ({"password": secrets.token_urlsafe(12)} if user["name"] == "ci" else {})
+        for user in USERS
+        if user["name"] != "team"
+    ]
+    proxy.change(remaining, **proxy.options)
+    # nginx gives the new workers a tenth of a second before it tells the others.
+    time.sleep(0.5)
+    for name, client in kept.items():
+        try:
+            answer = client.ask("GET", "/v2/")
+        except OSError:
+            # nginx ended the connection; the next one is new.
+            client.connection.close()
+            answer = client.ask("GET", "/v2/")
+        assert answer.status == 401, name
+    assert proxy.client("ci", former).ask("GET", "/v2/").status == 401
+    assert proxy.client("ci").ask("GET", "/v2/").status == 200
+
+
+def test_what_is_remembered_lies_in_memory_that_nobody_else_reads(proxy: Front, inside: Callable[[str], str]) -> None:
+    assert inside("stat -f -c %T /tmp") == "tmpfs"
+    assert inside("stat -c %a /tmp/auth /tmp/uploads") == "700\n700"
+    assert set(inside("find /tmp/auth -type f -exec stat -c %a {} +").split()) == {"600"}
+
+
+def test_the_log_has_no_secret(proxy: Front) -> None:
+    log = proxy.log()
+    # A message about an error shows the request; whoever reads the state of an upload there is not its user.
+    assert not [line for line in log.splitlines() if line.startswith("{") and "_state" in line]
+    for name, password in proxy.passwords.items():
+        assert password not in log, name
+        assert base64.b64encode(f"{name}:{password}".encode()).decode() not in log, name
+
+
+@pytest.fixture(scope="module")
+def inside(proxy: Front) -> Callable[[str], str]:
+    """What a command says within the container of the proxy."""
+
+    def say(script: str) -> str:
+        return command("docker", "exec", proxy.containers["proxy"], "sh", "-c", script).stdout.strip()
+
+    return say
+
+
+# --- where from, and how much -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def strict(fronts: Callable[..., Front]) -> Front:
+    """One that serves nobody from here but those whom a proxy before it speaks for."""
+    return fronts(
+        [{"name": "ci", "access": "push"}, {"name": "far", "access": "push", "allowed_networks": ["198.51.100.0/24"]}],
+        reverse_proxy_allowed_networks=["192.0.2.0/24", "198.51.100.0/24"],
+        reverse_proxy_trusted_proxies=["127.0.0.0/8", "172.16.0.0/12"],
+        reverse_proxy_connections_per_replica=1,
+        reverse_proxy_connections_per_user=4,
+    )
+
+
+def test_networks_count_by_the_address_that_a_trusted_proxy_tells(strict: Front) -> None:
+    for user, address, expected in (
+        ("ci", "192.0.2.7", 200),
+        ("ci", "198.51.100.7", 200),
+        ("ci", "203.0.113.7", 403),
+        ("ci", "192.0.2.7, 203.0.113.7", 403),
+        ("far", "198.51.100.7", 200),
+        ("far", "192.0.2.7", 403),
+    ):
+        answer = strict.client(user).ask("GET", "/v2/", X_Forwarded_For=address)
+        assert answer.status == expected, (user, address, answer)
+    # Before any password is looked at, and after it for a network that is one user's.
+    assert strict.client("ci", "wrong").ask("GET", "/v2/", X_Forwarded_For="203.0.113.7").code == "DENIED"
+    assert strict.client("far", "wrong").ask("GET", "/v2/", X_Forwarded_For="192.0.2.7").status == 401
+    assert strict.client("ci").ask("GET", "/v2/").code == "DENIED"
+
+
+def test_too_much_is_said_and_nobody_hangs(strict: Front) -> None:
+    def push(number: int) -> Callable:
+        address = f"192.0.2.{number}"
+        client = strict.client("ci")
+
+        def slow() -> object:
+            for _each in range(8):
+                time.sleep(0.2)
+                yield b"x" * 1000
+
+        def run() -> tuple[int, str | None, float]:
+            began = time.monotonic()
+            answer = client.ask("POST", "/v2/a/blobs/uploads/", b"", X_Forwarded_For=address)
+            if answer.status == 202:
+                answer = client.ask("PATCH", answer.headers["Location"], slow(), X_Forwarded_For=address)
+            return answer.status, answer.headers["Retry-After"], time.monotonic() - began
+
+        return run
+
+    strict.client("ci").ask("GET", "/v2/", X_Forwarded_For="192.0.2.1")
+    answers = at_once([push(number) for number in range(8)])
+    statuses = [status for status, _again, _seconds in answers]
+    assert {202, 503} == set(statuses), statuses
+    assert all(again and seconds < 3 for status, again, seconds in answers if status == 503), answers
+    # The same from one address is one user's, who may have four.
+    statuses = [status for status, _again, _seconds in at_once([push(9) for _each in range(12)])]
+    assert 429 in statuses, statuses
+    assert strict.client("ci").ask("GET", "/v2/", X_Forwarded_For="192.0.2.1", Accept=ACCEPT).status == 200
