@@ -432,6 +432,26 @@ def test_another_password_and_the_end_of_a_user_count_at_once(proxy: Front) -> N
     assert proxy.client("ci").ask("GET", "/v2/").status == 200
 
 
+def test_a_former_password_is_valid_until_it_is_dropped(proxy: Front) -> None:
+    former, names = proxy.passwords["admin"], list(proxy.passwords)
+    users = [user for user in USERS if user["name"] in names]
+    changed = [
+        dict(user)
+        | {"password": secrets.token_urlsafe(12) if user["name"] == "admin" else proxy.passwords[user["name"]]}
+        for user in users
+    ]
+    keep = {"reverse_proxy_keep_former_passwords": True}
+    # Twice, as a run that failed in between is run again.
+    for _turn in range(2):
+        proxy.change(changed, **proxy.options | keep)
+        for password in (former, None):
+            assert proxy.client("admin", password).ask("GET", "/v2/").status == 200
+    proxy.change(changed, **proxy.options | {"reverse_proxy_keep_former_passwords": False})
+    time.sleep(0.5)
+    assert proxy.client("admin", former).ask("GET", "/v2/").status == 401
+    assert proxy.client("admin").ask("GET", "/v2/").status == 200
+
+
 def test_what_is_remembered_lies_in_memory_that_nobody_else_reads(proxy: Front, inside: Callable[[str], str]) -> None:
     assert inside("stat -f -c %T /tmp") == "tmpfs"
     assert inside("stat -c %a /tmp/auth /tmp/uploads") == "700\n700"
