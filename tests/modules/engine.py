@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
 import os
 import socket
 import subprocess
@@ -82,6 +83,13 @@ def run_container(image: str, *arguments: str, options: tuple[str, ...] = (), ne
 def last_words(container: str) -> str:
     done = command("docker", "logs", "--tail=40", container, check=False)
     return done.stdout + done.stderr
+
+
+def bridge_address() -> str:
+    """This machine's end of Docker's own bridge, where containers reach it."""
+    subnet = "{{(index .IPAM.Config 0).Subnet}}"
+    inspected = command("docker", "network", "inspect", "bridge", f"--format={subnet}").stdout.strip()
+    return str(ipaddress.ip_network(inspected)[1])
 
 
 def make_images() -> dict[str, str]:

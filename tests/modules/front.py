@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from certificates import Authority
+from certificates import NAMES, Authority
 from content import ACCEPT, OCI, digest_of
-from engine import command, free_ports, last_words, run_container, wait_for
+from engine import bridge_address, command, free_ports, last_words, run_container, wait_for
 from managed import ROOT, encoded
 
 if TYPE_CHECKING:
@@ -186,7 +186,9 @@ class Front:
         authority = Authority(directory / "ca", "ca")
         self.ca = authority.certificate
         self.authority = authority
-        pair = authority.issue("server")
+        # Where hosts of the lab reach it.
+        self.outside = f"{bridge_address()}:{self.port}"
+        pair = authority.issue("server", (*NAMES, bridge_address()))
         shutil.copy(pair.certificate, directory / "config" / "tls" / "server.crt")
         shutil.copy(pair.key, directory / "config" / "tls" / "server.key")
         self.context = ssl.create_default_context(cafile=self.ca)
@@ -289,6 +291,7 @@ class Front:
             options=(
                 "--entrypoint=nginx",
                 f"--publish=127.0.0.1:{self.port}:{INSIDE['https']}",
+                f"--publish={self.outside}:{INSIDE['https']}",
                 "--ulimit=nofile=16384:16384",
                 *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
                 *self.mounts(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import io
-import ipaddress
 import json
 import os
 import secrets
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import yaml
 from certificates import DAY, Authority, Pair
 from certificates import NAMES as OWN_NAMES
-from engine import command, free_ports, last_words, listening, run_container, wait_for
+from engine import bridge_address, command, free_ports, last_words, listening, run_container, wait_for
 from managed import ROOT, encoded
 from tokens import ISSUER, SERVICE, TokenServer
 
@@ -112,10 +111,7 @@ def start(directory: Path, images: dict[str, str]) -> Iterator[Peers]:
     ports = dict(zip(NAMES, numbers, strict=False))
     many = numbers[len(NAMES) :]
     authority = Authority(directory / "tls", "ca")
-    subnet = "{{(index .IPAM.Config 0).Subnet}}"
-    inspected = command("docker", "network", "inspect", "bridge", f"--format={subnet}").stdout.strip()
-    # This machine's end of Docker's own bridge.
-    bridge = str(ipaddress.ip_network(inspected)[1])
+    bridge = bridge_address()
     other = Authority(directory / "other", "other-ca")
     pairs = {
         "server": authority.issue("server", (*OWN_NAMES, bridge)),
