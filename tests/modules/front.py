@@ -106,12 +106,23 @@ class Client:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.authorization is not None:
             named.setdefault("Authorization", self.authorization)
+        kept = self.connection.sock is not None
         try:
-            self.connection.request(method, path, body=body, headers=named)
+            return self._ask(method, path, body, named)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            # The next request gets a connection of its own.
+            self.connection.close()
+            # nginx ends one, unannounced, when it has answered before all of the body had come.
+            if not kept or not isinstance(body, (bytes, type(None))):
+                raise
+        return self._ask(method, path, body, named)
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        try:
+            self.connection.request(method, path, body=body, headers=headers)
             answer = self.connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
         except (http.client.HTTPException, OSError):
-            # The next request gets a connection of its own.
             self.connection.close()
             raise
 
