@@ -1,13 +1,13 @@
-"""A new CA takes over while all clients pull, and no pull fails."""
+"""The certificate, the CA and the passwords are replaced while clients pull and push, and nothing of that fails."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from conftest import CLIENTS, FILES, HOSTNAME
 from labtest import run_playbook, wait_for
 
@@ -16,47 +16,83 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Client
-    from labtest import Registry
+    from labtest import PlaybookRun, Registry
+
+# Where the registry's host keeps what is rotated.
+PLACES = ("/etc/wharf-registry/certificate", "/etc/wharf-registry/proxy")
+# A client that a run leaves out, as if it were away.
+AWAY = "fleet-e"
 
 
 @dataclasses.dataclass
-class Pulls:
-    """What the clients pull meanwhile, each by its own engine, over and over."""
+class Load:
+    """All clients pull an image meanwhile, each by its own engine, and one of them pushes others, over and over."""
 
     image: str
+    pusher: Client
+    running: bool = False
+
+    def _start(self, client: Client, what: str, argument: str, log: str) -> None:
+        client.run(f"cat > /run/{what}; rm -f {log}", stdin=(FILES / what).read_text())
+        client.run(f"systemd-run --quiet --collect --unit={what} --setenv=HOME=/root sh /run/{what} {argument}")
 
     def begin(self) -> None:
         for client in CLIENTS:
-            client.run("cat > /run/pull-on; rm -f /run/pulls", stdin=(FILES / "pull-on").read_text())
-            client.run(f"systemd-run --quiet --collect --unit=pull-on --setenv=HOME=/root sh /run/pull-on {self.image}")
+            self._start(client, "pull-on", self.image, "/run/pulls")
+        self._start(self.pusher, "push-on", f"{HOSTNAME}/lab/pushed", "/run/pushes")
+        self.running = True
 
     def end(self) -> None:
+        if not self.running:
+            return
         for client in CLIENTS:
-            client.run("systemctl stop pull-on", check=False)
+            client.run("systemctl stop pull-on push-on", check=False)
             client.type(f"{client.engine} image rm --force {self.image}", check=False)
-
-    def lines(self, client: Client) -> list[str]:
-        return client.output("cat /run/pulls 2> /dev/null || true").splitlines()
+        self.running = False
+        print("meanwhile: " + ", ".join(f"{name} {count}" for name, count in self.counts().items()))
 
     def counts(self) -> dict[str, int]:
         """How many have gone well on each client. None has failed."""
-        found = {client.name: self.lines(client) for client in CLIENTS}
-        failed = {name: [line for line in lines if line != "ok"] for name, lines in found.items()}
+        found = {f"pulls of {client.name}": client.output("cat /run/pulls || true") for client in CLIENTS}
+        found[f"pushes of {self.pusher.name}"] = self.pusher.output("cat /run/pushes || true")
+        lines = {name: said.splitlines() for name, said in found.items()}
+        failed = {name: [line for line in of_one if line != "ok"] for name, of_one in lines.items()}
         assert not any(failed.values()), failed
-        return {name: len(lines) for name, lines in found.items()}
+        return {name: len(of_one) for name, of_one in lines.items()}
 
     def go_on(self) -> None:
-        """Some more have begun and ended well on each client from now on."""
+        """Some more of each have begun and ended well from now on."""
         before = self.counts()
-        wait_for("all clients pull on", lambda: all(self.counts()[name] >= count + 3 for name, count in before.items()))
+        wait_for("all go on", lambda: all(self.counts()[name] >= count + 3 for name, count in before.items()))
 
 
 @pytest.fixture(scope="module")
-def pulls(probe: str) -> Iterator[Pulls]:
-    pulls = Pulls(probe)
-    pulls.begin()
-    yield pulls
-    pulls.end()
+def load(probe: str, clients: dict[str, Client]) -> Iterator[Load]:
+    load = Load(probe, clients["fleet-a"])
+    load.begin()
+    load.go_on()
+    yield load
+    load.end()
+
+
+@pytest.fixture(scope="module")
+def first_ca(registry: Registry, ephemeral: pathlib.Path) -> pathlib.Path:
+    """The CA of the first day. Where the play puts it, there is another one in the end."""
+    kept = ephemeral / "first.crt"
+    kept.write_text(registry.ca_file.read_text())
+    return kept
+
+
+def rotate(what: str, *arguments: str, check: bool = True) -> PlaybookRun:
+    return run_playbook("wharf.registry.rotate", f"--extra-vars=rotate={what}", *arguments, check=check)
+
+
+def served(registry: Registry) -> bytes:
+    """The certificate that new connections meet."""
+    unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+    with registry.connect(unchecked) as connection:
+        return connection.getpeercert(binary_form=True)
 
 
 def trusted_by(ca_file: pathlib.Path, registry: Registry) -> bool:
@@ -68,45 +104,110 @@ def trusted_by(ca_file: pathlib.Path, registry: Registry) -> bool:
         return False
 
 
-def test_the_ca_is_replaced_while_all_pull(
-    pulls: Pulls, registry: Registry, ephemeral: pathlib.Path, change: tuple[str, ...]
+def of_client(client: Client) -> str:
+    """The CAs that the client's engine trusts for the registry."""
+    return client.output(f"cat {client.certificates}/{HOSTNAME}/ca.crt")
+
+
+@pytest.mark.parametrize("what", ["certificate", "ca", "passwords"])
+def test_a_check_tells_and_does_nothing(what: str, load: Load, registry: Registry, change: tuple[str, ...]) -> None:
+    before = registry.host.snapshot(*PLACES), [of_client(client) for client in CLIENTS]
+    run = rotate(what, *change, "--check", "--diff")
+    assert (registry.host.snapshot(*PLACES), [of_client(client) for client in CLIENTS]) == before, run.output
+    load.go_on()
+
+
+@pytest.mark.parametrize("what", ["", "certificates"])
+def test_what_is_not_known_is_refused(what: str) -> None:
+    run = rotate(what, check=False)
+    assert run.code != 0
+    assert "-e rotate=certificate, -e rotate=ca or -e rotate=passwords" in " ".join(run.output.split()), run.output
+    assert set(run.changed("fleet-registry").values()) == {0}
+
+
+def test_the_certificate_is_renewed(load: Load, registry: Registry, first_ca: pathlib.Path) -> None:
+    before = served(registry)
+    rotate("certificate")
+    assert served(registry) != before
+    assert trusted_by(first_ca, registry)
+    load.go_on()
+
+
+def test_the_former_ca_stays_while_one_client_does_not_know_the_next(
+    load: Load, registry: Registry, first_ca: pathlib.Path, change: tuple[str, ...]
 ) -> None:
-    old, new, both = registry.ca_file, ephemeral / "next.crt", ephemeral / "both.json"
-    # The second lies beside the first; `certificate_directory` says which is served, and whose CA clients get.
-    successor = f"--extra-vars=certificate_directory=/etc/wharf-registry/next certificate_ca_fetch_to={new}"
-    pulls.go_on()
-
-    run_playbook("certificate.yml", successor)
-    assert trusted_by(old, registry)
-    assert not trusted_by(new, registry)
-
-    both.write_text(json.dumps({"client_registries": [{"host": HOSTNAME, "ca": old.read_text() + new.read_text()}]}))
-    run_playbook("wharf.registry.rollout", *change, f"--extra-vars=@{both}")
+    before = served(registry)
+    run = rotate("ca", *change, f"--limit=all:!{AWAY}", check=False)
+    assert run.code != 0
+    assert f"-e rotate_despite={AWAY}" in " ".join(run.output.split()), run.output
+    assert served(registry) == before
     for client in CLIENTS:
-        assert client.output(f"grep -c BEGIN {client.certificates}/{HOSTNAME}/ca.crt") == "2"
-    pulls.go_on()
-
-    run_playbook("serve.yml", successor)
-    assert trusted_by(new, registry)
-    assert not trusted_by(old, registry)
-    pulls.go_on()
-
-    run_playbook("wharf.registry.rollout", *change, successor)
-    for client in CLIENTS:
-        assert client.output(f"cat {client.certificates}/{HOSTNAME}/ca.crt") == new.read_text().strip()
-    pulls.go_on()
-    print("pulls meanwhile: " + ", ".join(f"{name} {count}" for name, count in pulls.counts().items()))
+        assert of_client(client).count("BEGIN CERTIFICATE") == (1 if client.name == AWAY else 2)
+        assert of_client(client).startswith(first_ca.read_text().strip())
+    load.go_on()
 
 
-def test_a_client_of_the_old_ca_alone_could_not_have(
-    pulls: Pulls, clients: dict[str, Client], registry: Registry
+def test_the_same_command_goes_on_and_replaces_the_ca(
+    load: Load, registry: Registry, first_ca: pathlib.Path, change: tuple[str, ...]
 ) -> None:
-    """So that the pulls before show something: with the old CA back on one host, its engine refuses."""
-    pulls.end()
+    next_ca = of_client(CLIENTS[0]).removeprefix(first_ca.read_text().strip()).strip()
+    rotate("ca", *change)
+    assert registry.ca_file.read_text().strip() == next_ca, "another CA than the one that clients were told of"
+    assert trusted_by(registry.ca_file, registry)
+    assert not trusted_by(first_ca, registry)
+    assert {of_client(client) for client in CLIENTS} == {next_ca}
+    kept = registry.host.output("cd /etc/wharf-registry/certificate; ls; stat -c %a former former/ca.key").split()
+    assert kept == ["ca.crt", "ca.key", "former", "server.crt", "server.key", "700", "600"]
+    load.go_on()
+
+
+@pytest.fixture(scope="module")
+def former(registry: Registry) -> dict[str, str]:
+    """The passwords of the first day. The file that makes new ones has forgotten them."""
+    kept = yaml.safe_load(registry.credentials_file.read_text())
+    former = {name: kept["users"].pop(name)["password"] for name in ("ci", "runtime", "successor")}
+    registry.credentials_file.write_text(yaml.safe_dump(kept))
+    return former
+
+
+def test_former_passwords_stay_valid_while_one_client_has_no_new_one(
+    load: Load, registry: Registry, former: dict[str, str], change: tuple[str, ...]
+) -> None:
+    run = rotate("passwords", *change, f"--limit=all:!{AWAY}", "--diff", check=False)
+    assert run.code != 0
+    assert f"-e rotate_despite={AWAY}" in " ".join(run.output.split()), run.output
+    for name, password in former.items():
+        assert registry.password(name) != password
+        assert registry.request("GET", "/v2/", name).status == 200, name
+        assert registry.request("GET", "/v2/", name, password=password).status == 200, name
+        assert password not in run.output
+        assert registry.password(name) not in run.output
+    load.go_on()
+
+
+def test_former_passwords_end_when_all_clients_have_new_ones(
+    load: Load, registry: Registry, former: dict[str, str], change: tuple[str, ...]
+) -> None:
+    rotate("passwords", *change)
+    for name, password in former.items():
+        assert registry.request("GET", "/v2/", name).status == 200, name
+        assert registry.request("GET", "/v2/", name, password=password).status == 401, name
+    load.go_on()
+
+
+def test_a_rotation_of_what_has_not_changed_changes_no_client(change: tuple[str, ...]) -> None:
+    run = rotate("passwords", *change)
+    assert set(run.changed(*(client.name for client in CLIENTS)).values()) == {0}, run.output
+
+
+def test_a_client_of_the_former_ca_alone_could_not_have(
+    load: Load, clients: dict[str, Client], registry: Registry, first_ca: pathlib.Path
+) -> None:
+    """So that the pulls before show something: with the former CA back on one host, its engine refuses."""
+    load.end()
     client = clients["fleet-b"]
     path = f"{client.certificates}/{HOSTNAME}/ca.crt"
-    kept = client.output(f"cat {path}")
+    client.run(f"cat > {path}", stdin=first_ca.read_text())
+    said = client.type(f"docker pull {load.image}", check=False)
     client.run(f"cat > {path}", stdin=registry.ca_file.read_text())
-    said = client.type(f"docker pull {pulls.image}", check=False)
-    client.run(f"cat > {path}", stdin=kept + "\n")
     assert "certificate signed by unknown authority" in said
