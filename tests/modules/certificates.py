@@ -37,12 +37,21 @@ class Authority:
         self.certificate.write_bytes(self.own.public_bytes(serialization.Encoding.PEM))
 
     def issue(
-        self, name: str, names: tuple[str, ...] = NAMES, *, begin: dt.timedelta = -DAY, end: dt.timedelta = 30 * DAY
+        self,
+        name: str,
+        names: tuple[str, ...] = NAMES,
+        *,
+        begin: dt.timedelta = -DAY,
+        end: dt.timedelta = 30 * DAY,
+        ocsp: str = "",
     ) -> Pair:
-        """A certificate for the names, with its key; `begin` and `end` are counted from now."""
+        """A certificate for the names, with its key; `begin` and `end` are counted from now.
+
+        `ocsp` is where its status can be asked for.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
-        certificate = self._sign(subject(name), key, begin, end, names=names)
+        certificate = self._sign(subject(name), key, begin, end, names=names, ocsp=ocsp)
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         pair.key.touch(mode=0o600)
         pair.key.write_bytes(
@@ -61,6 +70,7 @@ class Authority:
         *,
         names: tuple[str, ...] = (),
         ca: bool = False,
+        ocsp: str = "",
     ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         builder = (
@@ -93,6 +103,11 @@ class Authority:
         if names:
             alternatives = x509.SubjectAlternativeName([general_name(text) for text in names])
             builder = builder.add_extension(alternatives, critical=False)
+        if ocsp:
+            where = x509.AccessDescription(
+                x509.AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(ocsp)
+            )
+            builder = builder.add_extension(x509.AuthorityInformationAccess([where]), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
 

@@ -222,6 +222,8 @@ class Front:
             "reverse_proxy_replicas": len(REPLICAS),
             **options,
         }
+        if "reverse_proxy_client_ca" in options:
+            (self.directory / "config" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
         (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
         (self.directory / "play.yml").write_text(
             PLAY.format(roles=ROLES, directory=self.directory, version=self.version())
@@ -371,9 +373,12 @@ class Front:
         """The header of a user, with the right password where none is given."""
         return f"Basic {encoded(f'{user}:{self.passwords[user] if password is None else password}')}"
 
-    def client(self, user: str | None = None, password: str | None = None, **options: object) -> Client:
+    def client(
+        self, user: str | None = None, password: str | None = None, context: ssl.SSLContext | None = None
+    ) -> Client:
         """A connection to the proxy; nobody's without a user."""
-        connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.context, **options)
+        context = context or self.context
+        connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=context)
         return Client(connection, None if user is None else self.basic(user, password))
 
     def socket(self, replica: int = 1) -> Path:
