@@ -52,6 +52,7 @@ _value:
       description:
         - What policies allow, each with C(policies), an expression for their numbers, C(action), and C(repositories),
           one for names of repositories. C(encoded) is the same for a name in a query, where slashes may be C(%2F).
+          What is too long for one expression is in several.
       type: list
       elements: dict
     catalog:
@@ -82,6 +83,8 @@ _ACCESS = {"pull": ("pull",), "push": ("pull", "push"), "admin": ACTIONS}
 _ANYBODY = "[a-z0-9]+"
 _TAG = re.compile(r"(?:[A-Za-z0-9._*?-]|\[!?[A-Za-z0-9._-]+\])+")
 _GLOB = re.compile(r"(?:[a-z0-9._/*?-]|\[!?[a-z0-9._/-]+\])+")
+# Bytes of the names in one expression, which has those of policies besides.
+_LONGEST = 1500
 _PARTS = re.compile(r"\*+|\?|\[[^\]]+\]|[^*?\[]+")
 
 
@@ -92,20 +95,22 @@ def _fail(message):
 def expression(glob, encoded=False):
     """A regular expression for what a glob means, as fnmatch understands it. encoded: a slash may be %2F."""
     slash = "(?:/|%2[Ff])" if encoded else "/"
+    # What is encoded is one character, of which no part is taken for another one.
+    any_one = "(?:%2[Ff]|[^%])" if encoded else "."
 
     def translated(part):
         if part.startswith("*"):
-            return ".*"
+            return f"{any_one}*"
         if part == "?":
-            return "(?:%2[Ff]|.)" if encoded else "."
+            return any_one
         if not part.startswith("["):
             return slash.join(re.escape(piece) for piece in part.split("/"))
-        # In a class, a minus is a range as in the glob. What is encoded is three characters.
+        # In a class, a minus is a range as in the glob.
         negated, members = part[1] == "!", part[1:-1].lstrip("!")
         if not encoded:
             return f"[{'^' if negated else ''}{members}]"
         if negated:
-            return f"[^{members}%]" if _holds_slash(members) else f"(?:%2[Ff]|[^{members}%])"
+            return f"[^%{members}]" if _holds_slash(members) else f"(?:%2[Ff]|[^%{members}])"
         return f"(?:%2[Ff]|[{members}])" if _holds_slash(members) else f"[{members}]"
 
     return "".join(translated(part) for part in _PARTS.findall(glob))
@@ -124,16 +129,21 @@ def _globs(globs, whose):
                 f"{whose} has the repository {glob!r}: use names of repositories, in lower case, with * ? and [abc], "
                 "and without the registry's own name"
             )
-        try:
-            re.compile(expression(glob))
-        except re.error:
+        if not _compiles(glob):
             _fail(f"{whose} has the repository {glob!r}, whose range goes backwards")
     return sorted(set(globs))
 
 
+def _compiles(glob):
+    try:
+        return bool(re.compile(expression(glob)) and re.compile(expression(glob, encoded=True)))
+    except re.error:
+        return False
+
+
 def _immutable(pattern):
     repository, separator, tag = pattern.rpartition(":")
-    if not _TAG.fullmatch(tag) or (separator and not _GLOB.fullmatch(repository)):
+    if not (_TAG.fullmatch(tag) and (not separator or _GLOB.fullmatch(repository)) and _compiles(pattern)):
         raise AnsibleFilterError(
             f"reverse_proxy_immutable_tags has {pattern!r}; write a glob of tags such as v*, or one of repositories "
             "and tags such as apps/*:v*"
@@ -170,6 +180,18 @@ def _policy(user):
     return tuple(sorted(allowed.items())), access == "admin" if catalog is None else bool(catalog)
 
 
+def _pieces(texts):
+    """The same in lists that are short enough: nginx takes no expression of more than 4096 bytes."""
+    pieces, size = [], 0
+    for text in texts:
+        size += len(expression(text, encoded=True)) + 1
+        if not pieces or size > _LONGEST:
+            pieces.append([])
+            size = len(expression(text, encoded=True)) + 1
+        pieces[-1].append(text)
+    return pieces
+
+
 def access_rules(users, anonymous=(), immutable=()):
     users = list(users)
     folded = {}
@@ -190,7 +212,9 @@ def access_rules(users, anonymous=(), immutable=()):
     for (allowed, _catalog), number in numbers.items():
         for action, globs in allowed:
             wanted.setdefault((action, globs), []).append(str(number))
-    rules = [(f"(?:{'|'.join(who)})", action, globs) for (action, globs), who in wanted.items()]
+    rules = [
+        (f"(?:{'|'.join(some)})", action, globs) for (action, globs), who in wanted.items() for some in _pieces(who)
+    ]
     if anonymous:
         rules.append((_ANYBODY, "pull", _globs(anonymous, "reverse_proxy_anonymous_pull")))
     return {
@@ -199,10 +223,11 @@ def access_rules(users, anonymous=(), immutable=()):
             {
                 "policies": who,
                 "action": action,
-                "repositories": f"(?:{'|'.join(expression(glob) for glob in globs)})",
-                "encoded": f"(?:{'|'.join(expression(glob, encoded=True) for glob in globs)})",
+                "repositories": f"(?:{'|'.join(expression(glob) for glob in some)})",
+                "encoded": f"(?:{'|'.join(expression(glob, encoded=True) for glob in some)})",
             }
             for who, action, globs in rules
+            for some in _pieces(globs)
         ],
         "catalog": [number for (_allowed, catalog), number in numbers.items() if catalog],
         "immutable": [_immutable(pattern) for pattern in immutable],

@@ -110,11 +110,21 @@ def htpasswd_former(users, current="", former=""):
     _check(users)
     now, before = _lines(current), _lines(former)
 
+    def fits(user, line):
+        return bool(_HASH.fullmatch(line)) and bcrypt.checkpw(
+            str(user["password"]).encode("utf-8"), line.encode("ascii")
+        )
+
     def kept(user):
-        name, line = user["name"], now.get(user["name"], "")
-        if _HASH.fullmatch(line) and not bcrypt.checkpw(str(user["password"]).encode("utf-8"), line.encode("ascii")):
-            return f"{name}:{line}\n"
-        return f"{name}:{before[name]}\n" if name in before else ""
+        name, line, other = user["name"], now.get(user["name"], ""), before.get(user["name"], "")
+        if not _HASH.fullmatch(line) or fits(user, line):
+            return f"{name}:{other}\n" if other else ""
+        if other and not fits(user, other):
+            raise AnsibleFilterError(
+                f"the password of user {name!r} is changed again while the one before the last change is valid: put "
+                "back the last one and end that rotation first, or let all former ones end by the playbook site.yml"
+            )
+        return f"{name}:{line}\n"
 
     with ThreadPoolExecutor() as pool:
         return "".join(pool.map(kept, users))

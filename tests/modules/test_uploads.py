@@ -1,4 +1,4 @@
-"""Uploads whose replica stops between two of their parts."""
+"""Replicas that stop between two parts of an upload, and while the proxy asks them before it decides."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from content import digest_of
+from content import OCI, digest_of
 from engine import command, wait_for
-from front import REPLICAS, with_digest
+from front import REPLICAS, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,9 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
-    return fronts([{"name": "ci", "access": "push"}])
+    # nginx has words of its own where it looks up users.
+    users = [{"name": name, "access": "push"} for name in ("ci", "ci2", "default", "include", "volatile", "hostnames")]
+    return fronts(users, reverse_proxy_immutable_tags=["v*"])
 
 
 def answers(proxy: Front, replica: int) -> bool:
@@ -58,3 +60,35 @@ def test_an_upload_goes_on_with_another_replica(proxy: Front) -> None:
     assert client.ask("PUT", with_digest(location, digest), b"").status == 201
     answer = client.ask("GET", f"/v2/big/app/blobs/{digest}")
     assert digest_of(answer.body) == digest
+
+
+def test_a_replica_that_is_gone_changes_no_answer(proxy: Front) -> None:
+    """The first that is asked may be the one that is gone: what the other says counts."""
+    ci, other, registry = proxy.client("ci"), proxy.client("ci2"), proxy.registry(2)
+    ci.put_image("app", "v1", b"the first")
+    digest = registry.digest("app", "v1")
+    ci.put_blob("app", b"the second")
+    container = proxy.containers["registry-1"]
+    command("docker", "kill", "--signal=KILL", container)
+    try:
+        # Once it is known to be gone, it is asked again every five seconds.
+        end = time.monotonic() + 12
+        while time.monotonic() < end:
+            answer = ci.ask("PUT", "/v2/app/manifests/v1", manifest(b"the second"), Content_Type=OCI)
+            assert (answer.status, answer.code) == (403, "DENIED"), answer
+            location = ci.begin("app")
+            answer = other.ask("PUT", with_digest(location, digest_of(b"x")), b"x")
+            assert (answer.status, answer.code) == (403, "DENIED"), answer
+    finally:
+        command("docker", "start", container)
+    assert registry.digest("app", "v1") == digest
+    wait_for("the replica is back", lambda: answers(proxy, 1))
+
+
+@pytest.mark.parametrize("name", ["default", "include", "volatile", "hostnames"])
+def test_names_that_mean_something_to_nginx_are_names(proxy: Front, name: str) -> None:
+    client = proxy.client(name)
+    assert client.ask("GET", "/v2/").status == 200
+    client.put_image("app", name, name.encode())
+    assert proxy.client("ci").digest("app", name)
+    assert proxy.client(name, "wrong").ask("GET", "/v2/").status == 401

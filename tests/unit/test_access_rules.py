@@ -12,13 +12,14 @@ from ansible_collections.wharf.registry.plugins.filter.access_rules import acces
 from hypothesis import given
 from hypothesis import strategies as st
 
-NAMES = st.text("abz09._/-", min_size=1, max_size=8)
-CLASSES = st.tuples(st.booleans(), st.text("abz09._/", min_size=1, max_size=3))
+# With the letters and digits of an encoded slash.
+NAMES = st.text("abf29._/-", min_size=1, max_size=8)
+CLASSES = st.tuples(st.booleans(), st.text("abf29._/", min_size=1, max_size=3), st.sampled_from(["", "-"]))
 GLOBS = st.lists(
     st.one_of(
         st.sampled_from(["*", "?", "**"]),
         NAMES,
-        CLASSES.map(lambda made: f"[{'!' if made[0] else ''}{made[1]}]"),
+        CLASSES.map(lambda made: f"[{'!' if made[0] else ''}{made[1]}{made[2]}]"),
         st.sampled_from(["[a-z]", "[!a-b]", "[0-9]", "[.-0]", "[!.-0]"]),
     ),
     min_size=1,
@@ -36,6 +37,12 @@ def test_globs_mean_what_fnmatch_says(name, glob):
         ways = [*slashes, *["/"] * (len(pieces) - 1 - len(slashes)), ""]
         written = "".join(piece + slash for piece, slash in zip(pieces, ways, strict=True))
         assert bool(re.fullmatch(expression(glob, encoded=True), written)) == meant, written
+
+
+@pytest.mark.parametrize(("glob", "repository"), [("te???m", "te/m"), ("a*fb", "a/b"), ("a[!x]fb", "a/b")])
+def test_no_part_of_an_encoded_slash_is_a_character(glob, repository):
+    assert not re.fullmatch(expression(glob, encoded=True), repository.replace("/", "%2F"))
+    assert not re.fullmatch(expression(glob, encoded=True), repository.replace("/", "%2f"))
 
 
 def user(name="ci", **changes):
@@ -62,6 +69,20 @@ def test_who_may_list_all_repositories():
     ]
     found = access_rules(users)
     assert sorted(found["catalog"]) == sorted([found["policies"]["admin"], found["policies"]["lister"]])
+
+
+def test_no_expression_is_longer_than_nginx_takes():
+    names = [f"team-alpha/service-frontend-{number:03}" for number in range(300)]
+    many = [user(f"u{number}", access="pull", catalog=number % 2 == 0) for number in range(3)]
+    some = [user(f"r{number}", rules=[{"repositories": ["base/*"], "actions": ["pull"]}]) for number in range(3)]
+    rules = [{"repositories": names, "actions": ["pull"]}]
+    found = access_rules([*many, *some, user("ci", rules=rules)], names)["rules"]
+    for rule in found:
+        assert max(len(rule["repositories"]), len(rule["encoded"])) < 2000
+    number = str(access_rules([user("ci", rules=rules)])["policies"]["ci"])
+    mine = [rule["repositories"] for rule in access_rules([user("ci", rules=rules)])["rules"]]
+    assert number == "1"
+    assert all(any(re.fullmatch(one, name) for one in mine) for name in names)
 
 
 def test_networks_are_shared_and_written_in_one_way():
@@ -110,7 +131,7 @@ def test_mistakes_are_named(users, said):
     assert said in str(raised.value)
 
 
-@pytest.mark.parametrize("pattern", ["", "v*;", "Apps/*:v*", "a:b:"])
+@pytest.mark.parametrize("pattern", ["", "v*;", "Apps/*:v*", "a:b:", "v[9-0]"])
 def test_immutable_tags_that_are_none(pattern):
     with pytest.raises(AnsibleFilterError, match="reverse_proxy_immutable_tags"):
         access_rules([user()], (), [pattern])
