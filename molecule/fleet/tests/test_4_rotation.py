@@ -195,9 +195,18 @@ def test_former_passwords_end_when_all_clients_have_new_ones(
     load.go_on()
 
 
-def test_a_rotation_of_what_has_not_changed_changes_no_client(change: tuple[str, ...]) -> None:
+def test_what_has_not_changed_changes_no_client_and_what_was_not_loaded_is(
+    registry: Registry, change: tuple[str, ...]
+) -> None:
+    # As a run leaves it that ended before nginx was told of what it had written.
+    registry.host.run("rm /etc/wharf-registry/proxy/loaded")
+    before = registry.host.output("docker top wharf-proxy -o pid,args | grep 'worker process' | sort")
     run = rotate("passwords", *change)
     assert set(run.changed(*(client.name for client in CLIENTS)).values()) == {0}, run.output
+    assert registry.host.output("docker top wharf-proxy -o pid,args | grep 'worker process' | sort") != before
+    assert set(
+        rotate("passwords", *change).changed("fleet-registry", *(client.name for client in CLIENTS)).values()
+    ) == {0}
 
 
 def test_a_client_of_the_former_ca_alone_could_not_have(
