@@ -56,23 +56,30 @@ except ImportError:
 # What a password file, an nginx map and a URL can all hold without quoting.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_NO_BCRYPT = (
-    "the filter wharf.registry.htpasswd needs the Python library bcrypt on the control node: pip install bcrypt"
-)
 _LONGEST_PASSWORD = 72  # bytes; bcrypt ignores the rest, which would make two passwords one
 
 
+def _fits(user, line):
+    """Whether a line holds the hash of the user's password."""
+    return bool(_HASH.fullmatch(line)) and bcrypt.checkpw(str(user["password"]).encode("utf-8"), line.encode("ascii"))
+
+
 def _line(user, known, cost):
-    name = user["name"]
-    password = str(user["password"]).encode("utf-8")
-    found = _HASH.fullmatch(known.get(name, ""))
-    if found and int(found.group(1)) == cost and bcrypt.checkpw(password, known[name].encode("ascii")):
-        return f"{name}:{known[name]}\n"
-    return f"{name}:{bcrypt.hashpw(password, bcrypt.gensalt(rounds=cost)).decode('ascii')}\n"
+    name, line = user["name"], known.get(user["name"], "")
+    found = _HASH.fullmatch(line)
+    if found and int(found.group(1)) == cost and _fits(user, line):
+        return f"{name}:{line}\n"
+    made = bcrypt.hashpw(str(user["password"]).encode("utf-8"), bcrypt.gensalt(rounds=cost))
+    return f"{name}:{made.decode('ascii')}\n"
 
 
-def _check(users):
-    seen = set()
+def _checked(users):
+    """The users as a list. Raises AnsibleFilterError for one that can't be written."""
+    if bcrypt is None:
+        raise AnsibleFilterError(
+            "the filter wharf.registry.htpasswd needs the Python library bcrypt on the control node: pip install bcrypt"
+        )
+    users, seen = list(users), set()
     for user in users:
         name = str(user.get("name") or "")
         if not _NAME.fullmatch(name):
@@ -89,45 +96,37 @@ def _check(users):
             raise AnsibleFilterError(
                 f"the password of user {name!r} is longer than the {_LONGEST_PASSWORD} bytes of bcrypt"
             )
+    return users
+
+
+def _each(function, users):
+    """The lines of all users as one text."""
+    # bcrypt lets go of the interpreter while it computes, and a fleet can have hundreds of users.
+    with ThreadPoolExecutor() as pool:
+        return "".join(pool.map(function, users))
 
 
 def htpasswd(users, current="", cost=12):
-    if bcrypt is None:
-        raise AnsibleFilterError(_NO_BCRYPT)
-    users = list(users)
-    _check(users)
-    known = _lines(current)
-    # bcrypt lets go of the interpreter while it computes, and a fleet can have hundreds of users.
-    with ThreadPoolExecutor() as pool:
-        return "".join(pool.map(lambda user: _line(user, known, cost), users))
+    users, known = _checked(users), _lines(current)
+    return _each(lambda user: _line(user, known, cost), users)
 
 
 def htpasswd_former(users, current="", former=""):
     """The lines that another password replaces, and those of `former` whose users have not got a newer one."""
-    if bcrypt is None:
-        raise AnsibleFilterError(_NO_BCRYPT)
-    users = list(users)
-    _check(users)
-    now, before = _lines(current), _lines(former)
-
-    def fits(user, line):
-        return bool(_HASH.fullmatch(line)) and bcrypt.checkpw(
-            str(user["password"]).encode("utf-8"), line.encode("ascii")
-        )
+    users, now, before = _checked(users), _lines(current), _lines(former)
 
     def kept(user):
         name, line, other = user["name"], now.get(user["name"], ""), before.get(user["name"], "")
-        if not _HASH.fullmatch(line) or fits(user, line):
+        if not _HASH.fullmatch(line) or _fits(user, line):
             return f"{name}:{other}\n" if other else ""
-        if other and not fits(user, other):
+        if other and not _fits(user, other):
             raise AnsibleFilterError(
                 f"the password of user {name!r} is changed again while the one before the last change is valid: put "
                 "back the last one and end that rotation first, or let all former ones end by the playbook site.yml"
             )
         return f"{name}:{line}\n"
 
-    with ThreadPoolExecutor() as pool:
-        return "".join(pool.map(kept, users))
+    return _each(kept, users)
 
 
 def _lines(text):
