@@ -192,7 +192,7 @@ class Front:
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
-        for name in ("config/tls", "sockets", "auth", "storage", "registry"):
+        for name in ("config/tls", "sockets", "auth", "storage", "looked-at", "registry"):
             (directory / name).mkdir(parents=True)
         authority = Authority(directory / "ca", "ca")
         self.ca = authority.certificate
@@ -308,7 +308,12 @@ class Front:
                 "--ulimit=nofile=16384:16384",
                 *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
                 *self.mounts(
-                    {"sockets": INSIDE["sockets"], "auth": INSIDE["auth"], "storage": f"{INSIDE['storage']}:ro"}
+                    {
+                        "sockets": INSIDE["sockets"],
+                        "auth": INSIDE["auth"],
+                        "storage": f"{INSIDE['storage']}:ro",
+                        "looked-at": INSIDE["looked_at"],
+                    }
                 ),
             ),
             network="bridge",

@@ -1,0 +1,48 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removes from the storage of a registry what nothing needs, while it serves: collector collect|look SETTINGS.
+
+`look` changes nothing. Needs Python 3.8 and nothing else. Ends with status 1 and one line of error where it could not
+do all.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import report
+from collection import CollectionError, alone, collect, look
+from settings import Settings, SettingsError
+from storage import Storage
+
+
+def main(arguments):
+    if len(arguments) != 2 or arguments[0] not in ("collect", "look"):
+        return "usage: collector collect|look SETTINGS"
+    did = arguments[0] == "collect"
+    try:
+        settings = Settings(arguments[1])
+        storage = Storage(settings.storage)
+        began = time.monotonic()
+        if did:
+            with alone(settings):
+                result = collect(storage, settings)
+        else:
+            result = look(storage, settings)
+        told = report.of(result, storage, settings, time.monotonic() - began)
+        if did and settings.report:
+            report.write(told, settings.report)
+    except (CollectionError, SettingsError, LookupError, OSError) as error:
+        return f"wharf-registry: {error}"
+    print("\n".join(report.lines(told, settings, did)), flush=True)
+    if told["problems"]:
+        return (
+            f"wharf-registry: {len(told['problems'])} repositories can't be read whole; push them anew, or restore them"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

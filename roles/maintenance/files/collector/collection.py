@@ -1,0 +1,156 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One collection: what nothing needs is found, given time, found again while the registry is held, and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import time
+
+import sweep
+from garbage import Garbage, Keep, find
+from hold import Hold
+
+# A request that the proxy lets through is counted there a moment later.
+_SETTLE_SECONDS = 0.2
+
+
+class CollectionError(Exception):
+    """A collection that ended before its time. Nothing is lost, and the next one goes on."""
+
+
+class Result:
+    """What a collection has done: counts, bytes and seconds."""
+
+    def __init__(self):
+        self.manifests = self.links = self.blobs = self.repositories = self.freed = 0
+        self.held_seconds = 0.0
+        self.refused = 0
+        self.left = Garbage()
+
+    def add(self, garbage):
+        self.manifests += len(garbage.revisions)
+        self.links += len(garbage.layers)
+        self.blobs += len(garbage.blobs)
+        self.repositories += len(garbage.empty)
+        self.freed += sum(garbage.blobs.values())
+
+
+@contextlib.contextmanager
+def alone(settings):
+    """Keeps other collections and backups away. Raises CollectionError where they take too long."""
+    with open(settings.lock, "w") as stream:
+        end = time.monotonic() + settings.lock_seconds
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise CollectionError(
+                        f"another collection or a backup has held {settings.lock} for {settings.lock_seconds} seconds. "
+                        "Look at it, and run this again when it has ended"
+                    ) from None
+                time.sleep(0.5)
+        yield
+
+
+def look(storage, settings):
+    """What a collection would remove, as a Result that has done nothing."""
+    result = Result()
+    result.left = find(storage, Keep(settings.keep_digests))
+    result.add(result.left)
+    return result
+
+
+def collect(storage, settings):
+    """The Result. Raises CollectionError."""
+    result = Result()
+    sweep.empty_trash(storage)
+    result.left = earlier = find(storage, Keep(settings.keep_digests))
+    if not len(earlier):
+        return result
+    # Who is about to pull or to use what has just become garbage has this time for it.
+    time.sleep(settings.grace_seconds)
+    while True:
+        part = _remove_some(storage, settings, earlier, result)
+        sweep.empty_trash(storage)
+        if len(part) < settings.batch:
+            return result
+
+
+def _remove_some(storage, settings, earlier, result):
+    """The Garbage that was removed, while the registry was held once."""
+    hold = Hold(settings.hold_socket, settings.hold_group, settings.patience_seconds)
+    try:
+        with hold:
+            _wait_for_quiet(settings)
+            garbage = find(storage, _recent(settings)).both(earlier)
+            part = garbage.first(settings.batch)
+            sweep.take_out(storage, part)
+    finally:
+        result.held_seconds += hold.seconds
+        result.refused += hold.refused
+    result.add(part)
+    result.left = garbage
+    garbage.bytes -= sum(part.blobs.values())
+    return part
+
+
+def _recent(settings):
+    now = time.time()
+    return Keep(
+        settings.keep_digests,
+        since=now - settings.grace_seconds,
+        looked_at=_looked_at(settings, now),
+        uploading_since=now - settings.upload_idle_seconds,
+        pushing_since=now - settings.push_seconds,
+    )
+
+
+def _looked_at(settings, now):
+    """{digest: time} of what somebody has asked for. What is too old to matter is removed."""
+    times = {}
+    if not settings.looked_at:
+        return times
+    with os.scandir(settings.looked_at) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                last = entry.stat(follow_symlinks=False).st_mtime
+                if last < now - settings.push_seconds:
+                    os.unlink(entry.path)
+                else:
+                    times[entry.name] = last
+    return times
+
+
+def _wait_for_quiet(settings):
+    """Until nothing that writes is on its way. Raises CollectionError where that takes too long."""
+    end = time.monotonic() + settings.drain_seconds
+    time.sleep(_SETTLE_SECONDS)
+    while True:
+        try:
+            done = subprocess.run(
+                settings.quiet_command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=10,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CollectionError(f"the proxy can't be asked whether something writes: {error}") from None
+        if done.returncode == 0:
+            return
+        if time.monotonic() > end:
+            said = (done.stderr or done.stdout).strip()
+            raise CollectionError(
+                f"uploads have not ended within {settings.drain_seconds} seconds"
+                f"{f', or the proxy does not run ({said})' if said else ''}. Nothing was removed: run this again, or "
+                "raise maintenance_drain_seconds"
+            )
+        time.sleep(0.1)

@@ -1,0 +1,91 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a collection tells: lines for people, and a file for what comes after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+_MOST_REPOSITORIES = 10
+
+
+def of(result, storage, settings, seconds):
+    """The report, as a document. Bytes, seconds and per cent."""
+    disk = os.statvfs(storage.directory)
+    size, free = disk.f_frsize * disk.f_blocks, disk.f_frsize * disk.f_bavail
+    used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+    # As df counts: what is kept for root is nobody's.
+    used_percent = round(100 * used / (used + free), 1) if used + free else 0.0
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": round(seconds, 1),
+        "freed": result.freed,
+        "removed": {
+            "manifests": result.manifests,
+            "layers": result.links,
+            "blobs": result.blobs,
+            "repositories": result.repositories,
+        },
+        "held_seconds": round(result.held_seconds, 2),
+        "refused": result.refused,
+        "problems": result.left.problems,
+        "stored": result.left.bytes,
+        "repositories": [usage._asdict() for usage in sorted(result.left.usage, key=lambda usage: -usage.bytes)],
+        "disk": {
+            "path": storage.directory,
+            "size": size,
+            "free": free,
+            "used_percent": used_percent,
+            "full": used_percent >= settings.warn_percent,
+        },
+    }
+
+
+def lines(report, settings, did=True):
+    """The report in lines of plain text."""
+    removed, disk = report["removed"], report["disk"]
+    told = [
+        (
+            f"{'Freed ' if did else 'To free'} {size(report['freed'])}: {removed['manifests']} manifests, "
+            f"{removed['layers']} layers of repositories, {removed['blobs']} blobs, "
+            f"{removed['repositories']} repositories"
+        )
+    ]
+    if did:
+        told.append(
+            f"Held   {report['held_seconds']} s of {report['seconds']} s; {report['refused']} requests had to return"
+        )
+    told.append(f"Stored {size(report['stored'])} in {len(report['repositories'])} repositories")
+    told += [
+        f"       {size(one['bytes'])} {one['name']} ({one['tags']} tags)"
+        for one in report["repositories"][:_MOST_REPOSITORIES]
+    ]
+    told.append(f"Disk   {disk['used_percent']} % used, {size(disk['free'])} free of {size(disk['size'])}")
+    if disk["full"]:
+        told.append(
+            f"WARNING: the disk of {disk['path']} is {disk['used_percent']} % full, over {settings.warn_percent} %. "
+            "Uploads fail when it is full: remove tags (registry_retention), or give it a larger disk"
+        )
+    return told + [f"PROBLEM: {problem}" for problem in report["problems"]]
+
+
+def size(count):
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def write(report, path):
+    """Replaces the file of the last report, whole or not at all."""
+    temporary = f"{path}.new"
+    with open(temporary, "w") as stream:
+        json.dump(report, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)

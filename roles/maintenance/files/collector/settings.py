@@ -1,0 +1,59 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings of a collection, as the role `maintenance` writes them."""
+
+from __future__ import annotations
+
+import json
+
+# Name: the value where none is given.
+_KNOWN = {
+    # The directory that has docker/registry/v2 in it.
+    "storage": None,
+    # Where the proxy asks whether it may let something through, and the group that may connect to it.
+    "hold_socket": None,
+    "hold_group": "",
+    # Ends with status 0 when nothing that writes is on its way to the registry.
+    "quiet_command": None,
+    # Where the proxy leaves a file for each digest that somebody has asked for.
+    "looked_at": "",
+    # Held by whoever reads or changes the storage as a whole.
+    "lock": "/run/lock/wharf-registry-maintenance.lock",
+    "report": "",
+    # Digests of manifests that are kept without a tag.
+    "keep_digests": [],
+    # Seconds: how long something must have been unneeded, how long a request may wait, what writes may take to end, and
+    # how long a collection waits for its turn.
+    "grace_seconds": 60,
+    "patience_seconds": 20,
+    "drain_seconds": 30,
+    "lock_seconds": 3600,
+    # Seconds: an upload that nobody has written to for so long is given up; a push takes no longer than that.
+    "upload_idle_seconds": 900,
+    "push_seconds": 21600,
+    # How many files are taken out of the registry while it is held once.
+    "batch": 20000,
+    # Per cent of the file system, from which on a warning is given.
+    "warn_percent": 80,
+}
+
+
+class SettingsError(Exception):
+    """Settings that can't be read."""
+
+
+class Settings:
+    """What is in the file, by name. Raises SettingsError."""
+
+    def __init__(self, path):
+        try:
+            with open(path) as stream:
+                given = json.load(stream)
+            values = {**_KNOWN, **given}
+        except (OSError, ValueError, TypeError) as error:
+            raise SettingsError(f"{path} can't be read: {error}. Run maintain.yml, which writes it") from None
+        wrong = [name for name, value in values.items() if name not in _KNOWN or value is None]
+        if wrong:
+            raise SettingsError(f"{path} says nothing of use for {', '.join(wrong)}. Run maintain.yml, which writes it")
+        self.__dict__.update(values)

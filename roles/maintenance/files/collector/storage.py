@@ -1,0 +1,172 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies in the storage of a registry, as versions 2 and 3 write it with the driver `filesystem`. Reads only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+
+_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,}")
+# Larger than any manifest that a registry takes.
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+class UnreadableError(Exception):
+    """A manifest that is missing or damaged."""
+
+
+def is_digest(text):
+    return isinstance(text, str) and bool(_DIGEST.fullmatch(text))
+
+
+class Storage:
+    """A storage directory: that which has docker/registry/v2 in it."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.root = os.path.join(directory, "docker", "registry", "v2")
+        self._references = {}
+
+    # --- repositories -------------------------------------------------------------------------------------------------
+
+    def repositories(self):
+        """The names of all repositories, sorted. One may lie within another."""
+        top = os.path.join(self.root, "repositories")
+        names = []
+        waiting = [""]
+        while waiting:
+            name = waiting.pop()
+            for entry in _scan(os.path.join(top, name)):
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                if entry.name in ("_layers", "_manifests", "_uploads"):
+                    if name and (not names or names[-1] != name):
+                        names.append(name)
+                elif not entry.name.startswith("_"):
+                    waiting.append(f"{name}/{entry.name}" if name else entry.name)
+        return sorted(set(names))
+
+    def path(self, repository, *parts):
+        return os.path.join(self.root, "repositories", repository, *parts)
+
+    def tags(self, repository):
+        """Yields (tag, digest) of those that point to something."""
+        for entry in _scan(self.path(repository, "_manifests", "tags")):
+            digest = _read_link(os.path.join(entry.path, "current", "link"))
+            if digest is not None:
+                yield entry.name, digest
+
+    def history(self, repository):
+        """Yields (directory, digest) for all that tags point to and have pointed to."""
+        for tag in _scan(self.path(repository, "_manifests", "tags")):
+            for algorithm in _scan(os.path.join(tag.path, "index")):
+                for entry in _scan(algorithm.path):
+                    yield entry.path, f"{algorithm.name}:{entry.name}"
+
+    def revisions(self, repository):
+        """{digest: time} of the manifests that the repository has. The time, in seconds, is that of the last push."""
+        return self._links(self.path(repository, "_manifests", "revisions"))
+
+    def layers(self, repository):
+        """{digest: time} of the blobs that the repository has."""
+        return self._links(self.path(repository, "_layers"))
+
+    def revision_directory(self, repository, digest):
+        return self.path(repository, "_manifests", "revisions", *digest.split(":", 1))
+
+    def layer_directory(self, repository, digest):
+        return self.path(repository, "_layers", *digest.split(":", 1))
+
+    def _links(self, directory):
+        links = {}
+        for algorithm in _scan(directory):
+            for entry in _scan(algorithm.path):
+                # What was deleted through the API leaves its directory.
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    links[f"{algorithm.name}:{entry.name}"] = os.stat(os.path.join(entry.path, "link")).st_mtime
+        return links
+
+    def last_upload(self, repository):
+        """When an upload that is not finished was last written to, in seconds, or 0."""
+        latest = 0
+        for upload in _scan(self.path(repository, "_uploads")):
+            for entry in _scan(upload.path):
+                with contextlib.suppress(FileNotFoundError):
+                    latest = max(latest, entry.stat(follow_symlinks=False).st_mtime)
+        return latest
+
+    # --- blobs --------------------------------------------------------------------------------------------------------
+
+    def blobs(self):
+        """Yields (digest, size, time) of all blobs. Sizes are in bytes."""
+        for algorithm in _scan(os.path.join(self.root, "blobs")):
+            for prefix in _scan(algorithm.path):
+                for entry in _scan(prefix.path):
+                    try:
+                        found = os.stat(os.path.join(entry.path, "data"))
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue
+                    yield f"{algorithm.name}:{entry.name}", found.st_size, found.st_mtime
+
+    def blob_directory(self, digest):
+        algorithm, name = digest.split(":", 1)
+        return os.path.join(self.root, "blobs", algorithm, name[:2], name)
+
+    def references(self, digest):
+        """(digests, subject) that a manifest names. What was read once is remembered: a digest is its content.
+
+        Raises UnreadableError, and OSError where the disk does.
+        """
+        if digest not in self._references:
+            self._references[digest] = self._read_references(digest)
+        return self._references[digest]
+
+    def _read_references(self, digest):
+        try:
+            with open(os.path.join(self.blob_directory(digest), "data"), "rb") as stream:
+                content = stream.read(_MOST_BYTES + 1)
+        except FileNotFoundError:
+            raise UnreadableError("is missing") from None
+        try:
+            document = json.loads(content)
+            # Whatever kind it is: an index may name layers, and other formats name things in the same places.
+            named = [
+                descriptor
+                for key in ("manifests", "layers", "blobs", "fsLayers", "config", "subject")
+                for descriptor in _listed(document.get(key))
+            ]
+            digests = [descriptor.get("digest", descriptor.get("blobSum")) for descriptor in named]
+            subject = (document.get("subject") or {}).get("digest", "")
+        except (ValueError, AttributeError, RecursionError):
+            raise UnreadableError("is no manifest") from None
+        if not all(is_digest(one) for one in digests):
+            raise UnreadableError("names what is no digest")
+        return tuple(one for one in digests if one != subject), subject
+
+
+def _listed(value):
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _read_link(path):
+    try:
+        with open(path) as stream:
+            text = stream.read(256).strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return text if is_digest(text) else None
+
+
+def _scan(directory):
+    """The entries of a directory; none where it is gone."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

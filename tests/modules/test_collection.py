@@ -1,0 +1,301 @@
+"""Garbage collection while the registry serves: what goes, what stays, who waits, and that service comes back."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from collecting import Collector, bytes_of, content_of, fresh, pull
+from content import DOCKER, OCI, digest_of
+from engine import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from content import Content
+    from front import Front
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def proxy(fronts: Callable[..., Front]) -> Front:
+    return fronts([{"name": "admin", "access": "admin"}], reverse_proxy_immutable_tags=["v*"])
+
+
+@pytest.fixture
+def content(proxy: Front) -> Content:
+    """The content of a registry with nothing in it."""
+    for name in ("storage", "looked-at"):
+        for path in (proxy.directory / name).iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return content_of(proxy)
+
+
+@pytest.fixture
+def collector(proxy: Front, content: Content) -> Collector:
+    return Collector(proxy)
+
+
+def delete(content: Content, repository: str, digest: str) -> None:
+    """Deletes a manifest, and with it every tag that points to it, as clients of registry 2 do."""
+    assert content.ask("DELETE", f"/v2/{repository}/manifests/{digest}")[0] == 202
+
+
+def test_what_no_tag_leads_to_is_removed_and_can_be_pushed_again(
+    content: Content, collector: Collector, proxy: Front
+) -> None:
+    layer, shared = secrets.token_bytes(MIB), secrets.token_bytes(MIB)
+    gone = content.image("apps/web", "old", layer=layer)
+    stays = content.image("apps/web", "1.0.0", layer=shared)
+    also = content.image("other/deep/web", "1.0.0", layer=shared, kind=DOCKER)
+    before = bytes_of(proxy.directory / "storage")
+    delete(content, "apps/web", gone["digest"])
+    report = collector.run()
+    # The layer, its manifest and its configuration, which is that of the other image as well.
+    assert report["removed"] == {"manifests": 0, "layers": 1, "blobs": 2, "repositories": 0}
+    assert MIB < report["freed"] < MIB + 2000
+    assert before - bytes_of(proxy.directory / "storage") >= report["freed"]
+    assert pull(content, "apps/web", "1.0.0")[0] == stays["digest"]
+    assert pull(content, "other/deep/web", "1.0.0")[0] == also["digest"]
+    # The registry does not believe in what is gone.
+    again = content.image("apps/web", "new", layer=layer)
+    assert again["digest"] == gone["digest"]
+    assert pull(content, "apps/web", "new")[0] == gone["digest"]
+    assert collector.run()["freed"] == 0
+
+
+def test_indexes_and_what_belongs_to_a_subject_stay_whole(content: Content, collector: Collector) -> None:
+    index, children = content.index("apps/multi", "1.0.0")
+    content.sign("apps/multi", index)
+    payload = content.blob("apps/multi", secrets.token_bytes(100))
+    config = content.blob("apps/multi", b"{}")
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI,
+        "config": {**config, "mediaType": "application/vnd.example"},
+        "layers": [{**payload, "mediaType": "application/vnd.example"}],
+        "subject": {"digest": children[0]["digest"], "size": children[0]["size"], "mediaType": OCI},
+    }
+    # By its digest, without a tag: only its subject leads to it.
+    referrer = content.manifest("apps/multi", None, document, OCI)
+    lonely, lost = content.index("apps/multi", "moved")
+    content.index("apps/multi", "moved")
+    report = collector.run()
+    assert report["removed"]["manifests"] == 3, report
+    for reference in ("1.0.0", "moved", referrer["digest"], *(child["digest"] for child in children)):
+        pull(content, "apps/multi", reference)
+    for descriptor in (lonely, *lost):
+        assert content.digest("apps/multi", descriptor["digest"]) is None
+    # Its subject gone, it goes too.
+    delete(content, "apps/multi", index["digest"])
+    assert collector.run()["removed"]["manifests"] == 3
+    assert content.digest("apps/multi", referrer["digest"]) is None
+
+
+def test_the_bytes_are_those_of_a_fresh_registry(
+    content: Content, collector: Collector, tmp_path: Path, images: dict[str, str], proxy: Front
+) -> None:
+    wanted = []
+    for number in range(6):
+        content.image("team/app", f"{number}.0.0", layer=secrets.token_bytes(100_000))
+        wanted.append(("team/app", f"{number}.0.0"))
+        delete(content, "team/app", content.image("team/app", "x", layer=secrets.token_bytes(100_000))["digest"])
+        delete(content, "team/gone", content.image("team/gone", "x", layer=secrets.token_bytes(100_000))["digest"])
+    content.index("team/app", "multi")
+    wanted.append(("team/app", "multi"))
+    assert collector.run()["removed"]["repositories"] == 1
+    with fresh(tmp_path, images) as registry:
+        assert bytes_of(proxy.directory / "storage") == pytest.approx(registry.bytes_with(content, wanted), rel=0.001)
+    _status, _headers, body = content.ask("GET", "/v2/_catalog")
+    assert json.loads(body)["repositories"] == ["team/app"]
+
+
+def test_a_manifest_that_is_given_is_kept_without_a_tag(content: Content, collector: Collector) -> None:
+    first, _children = content.index("apps/web", "latest")
+    second = content.image("apps/web", "latest")
+    content.image("apps/web", "latest")
+    collector.run(keep_digests=[first["digest"]])
+    pull(content, "apps/web", first["digest"])
+    assert content.digest("apps/web", second["digest"]) is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_what_can_not_be_read_keeps_all_of_its_repository(
+    content: Content, collector: Collector, proxy: Front, damage: str
+) -> None:
+    tagged = content.image("apps/broken", "1.0.0")
+    content.image("apps/broken", "1.0.1")
+    spare = content.image("apps/broken", "moved")
+    content.image("apps/broken", "moved")
+    delete(content, "apps/whole", content.image("apps/whole", "x", layer=secrets.token_bytes(MIB))["digest"])
+    name = tagged["digest"].partition(":")[2]
+    data = proxy.directory / "storage" / "docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
+    data.write_bytes(data.read_bytes()[:50]) if damage == "cut" else data.unlink()
+    status, output, errors = collector.finish(collector.start())
+    assert status == 1
+    assert "apps/broken: the manifest " + tagged["digest"] in output
+    assert "1 repositories can't be read whole" in errors
+    pull(content, "apps/broken", "1.0.1")
+    pull(content, "apps/broken", spare["digest"])
+    report = json.loads((proxy.directory / "report.json").read_text())
+    # The other repository is collected all the same.
+    assert report["freed"] > MIB
+
+
+def test_what_somebody_is_about_to_use_stays(content: Content, collector: Collector) -> None:
+    """A client that was told that a layer is there puts its manifest a moment later."""
+    layer = secrets.token_bytes(1000)
+    image = content.image("apps/web", "x", layer=layer)
+    delete(content, "apps/web", image["digest"])
+    blob = content.blob("apps/web", layer)
+    process = collector.start(grace_seconds=2)
+    time.sleep(1)
+    # This only looks: it is there.
+    assert content.blob("apps/web", layer) == blob
+    assert collector.finish(process)[0] == 0
+    assert content.ask("HEAD", f"/v2/apps/web/blobs/{blob['digest']}")[0] == 200
+    content.image("apps/web", "x", layer=layer)
+    pull(content, "apps/web", "x")
+
+
+def test_what_is_being_pushed_stays(content: Content, collector: Collector, proxy: Front) -> None:
+    """Layers that came long before the last one of their image."""
+    layer = secrets.token_bytes(1000)
+    blob = content.blob("apps/web", layer)
+    location = content.ask("POST", "/v2/apps/web/blobs/uploads/")[1]["Location"]
+    content.ask("PATCH", location, b"the beginning of another layer")
+    elsewhere = content.blob("apps/other", secrets.token_bytes(1000))
+    time.sleep(1)
+    collector.run()
+    assert content.ask("HEAD", f"/v2/apps/web/blobs/{blob['digest']}")[0] == 200
+    assert content.ask("HEAD", f"/v2/apps/other/blobs/{elsewhere['digest']}")[0] == 404
+    # Nobody goes on with it.
+    collector.run(upload_idle_seconds=0.5)
+    assert content.ask("HEAD", f"/v2/apps/web/blobs/{blob['digest']}")[0] == 404
+
+
+def test_writers_wait_and_readers_do_not(content: Content, collector: Collector, proxy: Front) -> None:
+    """While uploads that were there before are let finish."""
+    image = content.image("apps/web", "1.0.0")
+    delete(content, "apps/web", content.image("apps/web", "x")["digest"])
+    slow = content_of(proxy)
+    body = secrets.token_bytes(100_000)
+    location = slow.ask("POST", "/v2/apps/slow/blobs/uploads/")[1]["Location"]
+    digest = digest_of(body)
+
+    def dribble():
+        for start in range(0, len(body), 25_000):
+            time.sleep(0.7)
+            yield body[start : start + 25_000]
+
+    statuses = {}
+
+    def upload() -> None:
+        target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        headers = {**slow._headers, "Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
+        slow._connection.request("PUT", target, body=dribble(), headers=headers)
+        statuses["slow"] = slow._connection.getresponse().status
+
+    uploading = threading.Thread(target=upload)
+    uploading.start()
+    time.sleep(0.3)
+    process = collector.start()
+    wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
+    began = time.monotonic()
+    pull(content, "apps/web", "1.0.0")
+    assert time.monotonic() - began < 1
+    assert uploading.is_alive()
+    # Waits, and is let through in the end.
+    assert content_of(proxy).image("apps/web", "late")["digest"]
+    assert time.monotonic() - began > 1
+    uploading.join()
+    assert statuses["slow"] == 201
+    status, output, errors = collector.finish(process)
+    assert status == 0, errors
+    pull(content, "apps/web", "late")
+    assert content.digest("apps/web", "1.0.0") == image["digest"]
+    report = json.loads((proxy.directory / "report.json").read_text())
+    assert report["held_seconds"] > 1, output
+    assert report["refused"] == 0
+
+
+def test_who_waits_for_long_is_told_to_come_back(content: Content, proxy: Front) -> None:
+    layer = secrets.token_bytes(1000)
+    image = content.image("apps/web", "1.0.0", layer=layer)
+    hold = Collector(proxy, patience_seconds=0.5, drain_seconds=3, quiet_command=["false"])
+    delete(content, "apps/web", content.image("apps/web", "x")["digest"])
+    process = hold.start()
+    wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
+    for method, path, body in (
+        ("POST", "/v2/apps/web/blobs/uploads/", b""),
+        ("PUT", "/v2/apps/web/manifests/2.0.0", b"{}"),
+        ("PUT", "/v2/apps/web/manifests/v2.0.0", b"{}"),
+        ("DELETE", f"/v2/apps/web/manifests/{image['digest']}", None),
+        ("HEAD", f"/v2/apps/web/manifests/{image['digest']}", None),
+    ):
+        status, headers, said = content.ask(method, path, body)
+        assert status == 503, (method, path, status, said)
+        assert headers["Retry-After"] == "10"
+        assert method == "HEAD" or json.loads(said)["errors"][0]["code"] == "UNAVAILABLE"
+    # Who has no password hears that first.
+    assert proxy.client("admin", "wrong").ask("PUT", "/v2/apps/web/manifests/2.0.0", b"{}").status == 401
+    assert proxy.client().ask("POST", "/v2/apps/web/blobs/uploads/", b"").status == 401
+    pull(content, "apps/web", "1.0.0")
+    status, _output, errors = hold.finish(process)
+    assert status == 1
+    assert "uploads have not ended within 3 seconds" in errors
+    # Nothing was removed, and all is as before.
+    content.image("apps/web", "2.0.0", layer=layer)
+    pull(content, "apps/web", "2.0.0")
+
+
+def test_a_collector_that_was_killed_holds_nothing(content: Content, proxy: Front) -> None:
+    delete(content, "apps/web", content.image("apps/web", "x", layer=secrets.token_bytes(MIB))["digest"])
+    hold = Collector(proxy, quiet_command=["false"])
+    process = hold.start()
+    wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
+    pushed = {}
+    pushing = threading.Thread(target=lambda: pushed.update(content_of(proxy).image("apps/web", "1.0.0")))
+    pushing.start()
+    time.sleep(1)
+    assert not pushed
+    process.send_signal(signal.SIGKILL)
+    hold.finish(process)
+    pushing.join()
+    assert pushed["digest"] == content.digest("apps/web", "1.0.0")
+    # What it has left behind is in nobody's way.
+    assert (proxy.directory / "sockets" / "hold").exists()
+    content.image("apps/web", "2.0.0")
+    assert Collector(proxy).run()["freed"] > MIB
+    assert not list((proxy.directory / "sockets").glob("hold*"))
+
+
+def test_looking_changes_nothing(content: Content, collector: Collector, proxy: Front) -> None:
+    delete(content, "apps/web", content.image("apps/web", "x", layer=secrets.token_bytes(MIB))["digest"])
+    storage = proxy.directory / "storage"
+    before = sorted((path, path.stat().st_mtime_ns) for path in storage.rglob("*"))
+    status, output, _errors = collector.finish(collector.start("look", warn_percent=0))
+    assert status == 0
+    assert output.startswith("To free 1.0 MiB: ")
+    assert "WARNING: the disk of" in output
+    assert sorted((path, path.stat().st_mtime_ns) for path in storage.rglob("*")) == before
+    assert collector.run()["freed"] > MIB
+
+
+def test_one_at_a_time(content: Content, collector: Collector) -> None:
+    content.image("apps/web", "x")
+    delete(content, "apps/web", content.image("apps/web", "x")["digest"])
+    first = collector.start(grace_seconds=3)
+    time.sleep(1)
+    status, _output, errors = collector.finish(collector.start(lock_seconds=0))
+    assert status == 1
+    assert "another collection or a backup has held" in errors
+    assert collector.finish(first)[0] == 0
