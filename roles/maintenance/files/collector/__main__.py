@@ -32,11 +32,12 @@ def main(arguments):
         else:
             result = look(storage, settings)
         told = report.of(result, storage, settings, time.monotonic() - began)
+        told["lines"] = report.lines(told, settings, did)
         if did and settings.report:
             report.write(told, settings.report)
     except (CollectionError, SettingsError, LookupError, OSError) as error:
         return f"wharf-registry: {error}"
-    print("\n".join(report.lines(told, settings, did)), flush=True)
+    print("\n".join(told["lines"]), flush=True)
     if told["problems"]:
         return (
             f"wharf-registry: {len(told['problems'])} repositories can't be read whole; push them anew, or restore them"
