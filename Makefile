@@ -36,7 +36,7 @@ deps-dev:
 	@scripts/venv dev
 
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
-	@scripts/parts lint docs artefact unit sanity engine modules quickstart molecule
+	@scripts/parts lint docs artefact unit sanity engine modules+quickstart molecule
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from labtest import wait_for
+from labtest import run_playbook, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from labtest import DockerClient, LabHost
+    from labtest import DockerClient, LabHost, Registry
 
 # How a time went is a line of $log.
 NOTE = """
@@ -108,3 +109,94 @@ def test_what_is_remembered_needs_no_check(load: Load, lab: LabHost) -> None:
     load.go_on()
     lab.run("docker start wharf-proxy-auth")
     wait_for("passwords are checked again", lambda: lab.healthy("wharf-proxy-auth"))
+
+
+REPORT = "/run/wharf-registry-maintenance.json"
+
+
+def pushed(registry: Registry) -> list[str]:
+    return sorted(registry.request("GET", "/v2/load/pushed/tags/list", "admin").json["tags"])
+
+
+def delete(registry: Registry, tag: str) -> None:
+    digest = registry.manifest("load/pushed", tag, "admin").headers["Docker-Content-Digest"]
+    assert registry.request("DELETE", f"/v2/load/pushed/manifests/{digest}", "admin").status == 202
+
+
+def test_collections(load: Load, lab: LabHost, registry: Registry) -> None:
+    """What nothing needs goes while others push and pull, and all that they have pushed stays."""
+    settings = json.loads(lab.output("cat /etc/wharf-registry/maintenance.json"))
+    lab.run("cat >/run/maintenance.json", stdin=json.dumps({**settings, "grace_seconds": 1}))
+    freed, held = 0, []
+    for _turn in range(6):
+        wait_for("something is pushed", lambda: len(pushed(registry)) > 1)
+        delete(registry, pushed(registry)[0])
+        kept = pushed(registry)
+        lab.run("python3 -B /usr/local/lib/wharf-registry/collector collect /run/maintenance.json")
+        report = json.loads(lab.output(f"cat {REPORT}"))
+        freed += report["freed"]
+        held.append(report["held_seconds"])
+        assert report["problems"] == []
+        for tag in kept:
+            manifest = registry.manifest("load/pushed", tag, "admin")
+            for blob in [manifest.json["config"], *manifest.json["layers"]]:
+                assert registry.blob_digest("load/pushed", blob["digest"], "admin") == (blob["digest"], blob["size"])
+    # An image of three megabytes each time, but where its repository was being pushed to: what is new stays there, then.
+    assert max(held) < 5, held
+    load.go_on()
+    print(f"six collections freed {freed >> 20} MiB and held the registry for {held} seconds")
+
+
+def test_a_new_image_and_configuration_roll(load: Load, lab: LabHost, replicas: list[str]) -> None:
+    """Replica by replica, while others push and pull."""
+    image = lab.inspect(replicas[0])["Config"]["Image"]
+    lab.run(
+        f"docker rm --force newer; docker run --name newer --entrypoint /bin/sh {image} -c 'echo newer >/etc/newer' && "
+        "docker commit newer lab.local/registry:9.0.0 && docker rm newer"
+    )
+    before = {replica: lab.inspect(replica)["Id"] for replica in replicas}
+    arguments = [
+        "--extra-vars=registry_image_source=pull",
+        "--extra-vars=registry_image=lab.local/registry:9.0.0",
+        "--extra-vars=registry_log_level=warn",
+    ]
+    run = run_playbook("wharf.registry.upgrade", *arguments)
+    assert "lab.local/registry:9.0.0 (" in run.output
+    for replica in replicas:
+        now = lab.inspect(replica)
+        assert now["Id"] != before[replica]
+        assert now["Config"]["Image"] == "lab.local/registry:9.0.0"
+        lab.run(f"docker exec {replica} test -e /etc/newer")
+    load.go_on()
+
+
+def test_an_image_that_does_not_serve_goes_back(load: Load, lab: LabHost, replicas: list[str]) -> None:
+    lab.run(
+        "docker rm --force broken; docker run --name broken --entrypoint /bin/sh lab.local/registry:9.0.0 -c "
+        "'rm -f $(readlink -f $(which registry))' && docker commit broken lab.local/registry:9.0.1 && docker rm broken"
+    )
+    run = run_playbook(
+        "wharf.registry.upgrade",
+        "--extra-vars=registry_image_source=pull",
+        "--extra-vars=registry_image=lab.local/registry:9.0.1",
+        "--extra-vars=registry_log_level=debug",
+        "--extra-vars=registry_start_timeout=15",
+        check=False,
+    )
+    assert run.code != 0
+    assert "wharf-registry-1 on trixie did not become healthy" in run.output
+    assert "Its former image and configuration are back, and serve" in run.output
+    newer = lab.output("docker image inspect --format {{.Id}} lab.local/registry:9.0.0").strip()
+    for replica in replicas:
+        assert lab.inspect(replica)["Image"] == newer
+        assert lab.healthy(replica)
+    assert "level: warn" in lab.output("cat /etc/wharf-registry/registry/config-1.yml")
+    load.go_on()
+
+
+def test_back_to_what_the_inventory_says(load: Load, lab: LabHost, replicas: list[str]) -> None:
+    """From an archive, as the whole scenario."""
+    run_playbook("wharf.registry.upgrade")
+    for replica in replicas:
+        assert "lab.local" not in lab.inspect(replica)["Config"]["Image"]
+    load.go_on()
