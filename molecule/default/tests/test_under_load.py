@@ -151,7 +151,7 @@ def test_a_new_image_and_configuration_roll(load: Load, lab: LabHost, replicas: 
     """Replica by replica, while others push and pull."""
     image = lab.inspect(replicas[0])["Config"]["Image"]
     lab.run(
-        f"docker rm --force newer; docker run --name newer --entrypoint /bin/sh {image} -c 'echo newer >/etc/newer' && "
+        f"docker rm --force newer; docker run --name newer --entrypoint sh {image} -c 'echo newer >/etc/newer' && "
         "docker commit newer lab.local/registry:9.0.0 && docker rm newer"
     )
     before = {replica: lab.inspect(replica)["Id"] for replica in replicas}
