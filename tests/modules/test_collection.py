@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import managed
 import pytest
 from collecting import Collector, bytes_of, content_of, fresh, pull
 from content import DOCKER, OCI, digest_of
@@ -41,7 +42,8 @@ def content(proxy: Front) -> Content:
 
 @pytest.fixture
 def collector(proxy: Front, content: Content) -> Collector:
-    return Collector(proxy)
+    # The oldest Python of managed hosts that there is.
+    return Collector(proxy, next(iter(managed.pythons().values())))
 
 
 def delete(content: Content, repository: str, digest: str) -> None:
@@ -299,3 +301,15 @@ def test_one_at_a_time(content: Content, collector: Collector) -> None:
     assert status == 1
     assert "another collection or a backup has held" in errors
     assert collector.finish(first)[0] == 0
+
+
+def test_one_that_is_told_to_stop_lets_go(content: Content, proxy: Front) -> None:
+    delete(content, "apps/web", content.image("apps/web", "x")["digest"])
+    hold = Collector(proxy, quiet_command=["false"])
+    process = hold.start()
+    wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
+    process.terminate()
+    status, _output, errors = hold.finish(process)
+    assert status == 1
+    assert "told to stop" in errors
+    assert not list((proxy.directory / "sockets").glob("hold*"))

@@ -9,6 +9,7 @@ do all.
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 
@@ -22,6 +23,8 @@ def main(arguments):
     if len(arguments) != 2 or arguments[0] not in ("collect", "look"):
         return "usage: collector collect|look SETTINGS"
     did = arguments[0] == "collect"
+    # What is told to stop lets the registry go first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("wharf-registry: told to stop; the next run goes on"))
     try:
         settings = Settings(arguments[1])
         storage = Storage(settings.storage)

@@ -11,6 +11,7 @@ file beside the socket only spares the proxy the question while there is no coll
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import shutil
@@ -31,7 +32,7 @@ class Hold:
         self._flag = os.path.splitext(path)[0]
         self._group = group
         self._patience = patience
-        self._waiting = []
+        self._waiting = collections.deque()
         self._over = threading.Event()
         self.refused = 0
         self.seconds = 0.0
@@ -74,7 +75,7 @@ class Hold:
             pass
         for _since, connection in self._waiting:
             self._answer(connection, _YES)
-        self._waiting = []
+        self._waiting.clear()
 
     def _take(self, final=False):
         """Whether there was one that asks."""
@@ -84,13 +85,19 @@ class Hold:
             connection, _address = self._listener.accept()
         except (TimeoutError, socket.timeout, BlockingIOError):
             return False
+        except OSError:
+            # Too many wait for this process to hold one more.
+            self._refuse(time.monotonic(), most=len(self._waiting) // 2 + 1)
+            return True
         self._waiting.append((time.monotonic(), connection))
         return True
 
-    def _refuse(self, before):
-        while self._waiting and self._waiting[0][0] < before:
-            self._answer(self._waiting.pop(0)[1], _NO)
+    def _refuse(self, before, most=None):
+        """Sends those away that have waited since before then: all of them, or the first so many."""
+        while self._waiting and self._waiting[0][0] < before and most != 0:
+            self._answer(self._waiting.popleft()[1], _NO)
             self.refused += 1
+            most = None if most is None else most - 1
 
     def _answer(self, connection, answer):
         # Read first: to close with something unread would take the answer back.
