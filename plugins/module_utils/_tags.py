@@ -209,6 +209,19 @@ def _parts(manifest):
     return {descriptor["digest"] for descriptor in [*manifest.children, *manifest.layers]}
 
 
+def remove_alone(api, repository, tag, digest, needed_by):
+    """Removes a tag that was seen at this digest, and nothing of what others need. Raises RegistryError.
+
+    needed_by: the references that have to lead to the same digest afterwards, other tags or the digest itself.
+    """
+    original = api.manifest(repository, digest) if needed_by else None
+    Removal(api, repository, tag).remove(digest)
+    if original is not None and api.head(repository, digest) is None:
+        # A registry that deletes a tag by deleting what it points to, or somebody who did it at the same time.
+        for reference in needed_by:
+            api.put_manifest(repository, reference, original)
+
+
 class Removal:
     """Removes one tag and no other, from registries that can do that and from those that only delete digests."""
 
