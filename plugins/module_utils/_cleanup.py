@@ -35,7 +35,7 @@ class Repository:
         self.problem = self.problem or error
 
     def keep_all(self, names, tags):
-        """Nothing may be deleted here, as not everything is known. names are all tags; those that were read are in tags."""
+        """Nothing may be deleted here, as not everything is known. names are of all tags, tags those that were read."""
         read = {tag.name: tag for tag in tags}
         why = "nothing is deleted here, since not all of it could be read"
         self.decisions = [Decision(read.get(name) or Tag(name, ""), True, why, False) for name in sorted(names)]
@@ -94,7 +94,14 @@ class Cleanup:
             repository.stop(RegistryError(named + error.message, error.cure))
             return None
         digest = holding.digests[0]
-        return Tag(name, digest, holding.digests, holding.created, holding.labels, subject_of(name))
+        return Tag(
+            name,
+            digest,
+            holds=holding.digests,
+            created=holding.created,
+            labels=holding.labels,
+            subject=subject_of(name),
+        )
 
     # --- removing -----------------------------------------------------------------------------------------------------
 

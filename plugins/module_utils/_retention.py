@@ -1,7 +1,7 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which tags of a repository stay, by rules. It asks nobody: all that it needs to know is given. Private to this collection."""
+"""Which tags of a repository stay, by rules. It asks nobody, but is told all. Private to this collection."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Tag:
 
     __slots__ = ("created", "digest", "holds", "labels", "name", "subject")
 
-    def __init__(self, name, digest, holds=(), created=None, labels=(), subject=""):
+    def __init__(self, name, digest, *, holds=(), created=None, labels=(), subject=""):
         self.name = name
         self.digest = digest
         self.holds = holds or (digest,)
@@ -104,6 +104,7 @@ class Rule:
         name,
         repositories,
         tags=("*",),
+        *,
         keep_newest=None,
         keep_younger=None,
         keep_matching=(),
@@ -202,11 +203,13 @@ def parse_rule(number, options):
             name,
             options["repositories"],
             options["tags"],
-            newest,
-            options.get("keep_younger"),
-            [_pattern(text) for text in options.get("keep_matching") or []],
-            [Range(text) for text in options.get("keep_versions") or []],
-            {label: _label_value(label, value) for label, value in (options.get("keep_labels") or {}).items()},
+            keep_newest=newest,
+            keep_younger=options.get("keep_younger"),
+            keep_matching=[_pattern(text) for text in options.get("keep_matching") or []],
+            keep_versions=[Range(text) for text in options.get("keep_versions") or []],
+            keep_labels={
+                label: _label_value(label, value) for label, value in (options.get("keep_labels") or {}).items()
+            },
         )
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.cure) from None
@@ -272,7 +275,7 @@ def holders(tags):
 
 
 def _explain_siblings(decisions):
-    """Tells of a tag that goes whether its image stays by another one. A tag is only a name: the image loses nothing."""
+    """Tells of a tag that goes by which other its image stays. A tag is only a name, and the image loses nothing."""
     held = holders(decision.tag for decision in decisions.values() if decision.kept)
     for decision in decisions.values():
         stays_by = None if decision.kept else held.get(decision.tag.digest)
@@ -298,7 +301,7 @@ def belonging(signatures, held):
 
 
 def _follow_subjects(rules, signatures, decisions, in_use):
-    """Decides on what belongs to another manifest: it stays and goes with that, whatever the rules say of its own name."""
+    """Decides on what belongs to another manifest. It stays and goes with that, whatever conditions say of its name."""
     images = list(decisions.values())
     by_name = {decision.tag.name: decision for decision in images}
     # Of those to whose subject no tag leads, only the names are known: the subject may have been pushed by digest.
@@ -330,17 +333,17 @@ class CapError(RegistryError):
 
 
 def check_cap(deleted, considered, most, most_percent):
-    """Raises CapError where more tags would go than may go in one run, in number or of those that the rules consider."""
+    """Raises CapError where more tags would go than may in one run, in number or of those that the rules consider."""
     if deleted > most:
         raise CapError(
             f"The rules would delete {deleted} of the {considered} tags that they consider, and max_delete is {most}. "
             "Nothing was deleted",
-            f"Look at the reasons in the result; where they are right, set max_delete to {deleted} for this run",
+            f"Look at the reasons; where they are right, set max_delete to {deleted} for this run",
         )
     if deleted * 100 > most_percent * considered:
         percent = -(-deleted * 100 // considered)
         raise CapError(
             f"The rules would delete {deleted} of the {considered} tags that they consider ({percent} %), and "
             f"max_delete_percent is {most_percent}. Nothing was deleted",
-            f"Look at the reasons in the result; where they are right, set max_delete_percent to {percent} for this run",
+            f"Look at the reasons; where they are right, set max_delete_percent to {percent} for this run",
         )

@@ -10,8 +10,8 @@ short_description: Remove the tags of a container registry that no rule keeps
 version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
-  - Decides by rules which tags stay, tells why for each of them, and removes the others, each alone. Run it in check mode
-    first, which decides and counts the same and removes nothing.
+  - Decides by rules which tags stay, tells why for each of them, and removes the others, each alone. Run it in check
+    mode first, which decides and counts the same and removes nothing.
   - Tags are removed, and the blobs stay until the registry is cleaned (garbage collection).
   - A tag that no rule names is kept. One that several rules name is kept where any of them keeps it, so that the order
     of the rules has no meaning.
@@ -47,16 +47,17 @@ options:
         description:
           - Keeps as many images of each repository, those that were made last, with all of their tags that the rule
             names. Images of the same age stay or go together.
-          - V(0) keeps none. A rule that has nothing else says thereby that all that it names is to go; a rule without any
-            condition is refused.
-          - When an image was made is what its configuration tells, as RV(wharf.registry.registry_info#module:repositories[].tags[].created)
-            does. An index is as new as its annotation C(org.opencontainers.image.created) or the newest of its children.
+          - V(0) keeps none. A rule that has nothing else says thereby that all that it names is to go; a rule without
+            any condition is refused.
+          - When an image was made is what its configuration tells. An index is as new as its annotation
+            C(org.opencontainers.image.created) or the newest of its children, whichever is later.
             Where there is no time, or one before 2013, as reproducible builds write it, nobody knows; such a tag is
             kept, and not counted.
         type: int
       keep_younger:
         description:
-          - Keeps what was made within this time before now, as V(90m), V(12h), V(30d) or V(2w). What has no time is kept.
+          - Keeps what was made within this time before now, as V(90m), V(12h), V(30d) or V(2w). What has no time is
+            kept.
         type: str
       keep_matching:
         description:
@@ -68,16 +69,16 @@ options:
         description:
           - Keeps tags that are semantic versions in one of these ranges, as V(>=1.2 <2.0), V(^1.4), V(~1.4.2), V(1.x),
             V(1.2 - 1.6), or several with C(||) between them. Quote them in YAML.
-          - A leading C(v) is accepted in both, and C(1.4) is C(1.4.0). A single number is no version, since builds and dates are
-            such. A prerelease, which is all that has a hyphen (C(2.0.0-rc.1), C(1.4.2-alpine)), is in a range only
-            where the range names one of the same three numbers; use O(rules[].keep_matching) to keep more of them.
+          - A leading C(v) is accepted in both, and C(1.4) is C(1.4.0). A single number is no version, since builds and
+            dates are such. A prerelease, which is all that has a hyphen (C(2.0.0-rc.1), C(1.4.2-alpine)), is in a range
+            only where the range names one of the same three numbers; use O(rules[].keep_matching) to keep more of them.
         type: list
         elements: str
         default: []
       keep_labels:
         description:
-          - Keeps images that have one of these labels with a value that matches the glob. Of an index, the labels of all
-            children count.
+          - Keeps images that have one of these labels with a value that matches the glob. Of an index, the labels of
+            all children count.
         type: dict
         default: {}
   digests:
@@ -128,7 +129,8 @@ notes:
   - A tag that was moved after it was judged is left alone, with a warning. On a registry of version 2, a push of the
     same tag within the time of one request can be lost, as M(wharf.registry.registry_tag) tells.
   - Where a registry deletes no tags but only digests, as version 2 does, the user needs to push and to delete.
-  - Manifests that only a digest leads to are not looked at. Give those that are in use a tag before the registry is cleaned.
+  - Manifests that only a digest leads to are not looked at. Give those that are in use a tag before the registry is
+    cleaned.
 seealso:
   - module: wharf.registry.registry_info
   - module: wharf.registry.registry_tag
@@ -204,7 +206,7 @@ repositories:
           type: str
           sample: "rule 1: is one of the 10 newest"
     deleted:
-      description: The tags that were removed, or would be in check mode, with the same keys.
+      description: The tags that were removed, or would be (see RV(deleted)), with the same keys.
       type: list
       elements: dict
       contains:
@@ -222,7 +224,8 @@ repositories:
       description: Why nothing was removed here, or not all, else empty.
       type: str
 deleted:
-  description: The number of tags that were removed, or would be in check mode.
+  description:
+    - The number of tags that were removed, or would be in check mode and where the rules would remove too much.
   returned: as RV(repositories)
   type: int
 considered:
