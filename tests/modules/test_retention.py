@@ -287,7 +287,7 @@ def test_thousands_of_tags(retention: Callable[..., dict], content: Content, pee
     web = f"{room}/web"
     image = content.image(web, "0", kind=DOCKER, created=days_ago(1))
     script = """
-        cd "$1"; names=$(seq 1 2500); mkdir $names
+        cd "$1"; names=$(seq 1 1500); mkdir $names
         printf '%s/current\\n' $names | xargs mkdir
         for name in $names; do printf %s "$2" >$name/current/link; done
     """
@@ -295,9 +295,9 @@ def test_thousands_of_tags(retention: Callable[..., dict], content: Content, pee
     command("docker", "exec", peers.containers["registry"], "sh", "-ec", script, "sh", tags, image["digest"])
     before = len(peers.requests("basic"))
     result = retention(rules=[{"repositories": [f"{room}/*"], "keep_newest": 1}], check=True)
-    assert not result["changed"] and len(tags_of(result, "kept", web)) == result["considered"] == 2501
+    assert not result["changed"] and len(tags_of(result, "kept", web)) == result["considered"] == 1501
     asked = [(method, path) for method, path, status, _user in peers.requests("basic")[before:] if status == 200]
     # One question for each tag; the manifest and the configuration were read once.
-    assert sum(method == "HEAD" for method, _path in asked) == 2501
+    assert sum(method == "HEAD" for method, _path in asked) == 1501
     assert sum(method == "GET" and "/manifests/" in path for method, path in asked) == 1
     assert sum(method == "GET" and "/blobs/" in path for method, path in asked) == 1
