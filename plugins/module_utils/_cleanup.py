@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 
 from ansible_collections.wharf.registry.plugins.module_utils._auth import RefusedError
@@ -101,6 +102,8 @@ class Cleanup:
             created=holding.created,
             labels=holding.labels,
             subject=subject_of(name),
+            # What is left of a removal that was killed.
+            abandoned=holding.removes == name,
         )
 
     # --- removing -----------------------------------------------------------------------------------------------------
@@ -108,26 +111,22 @@ class Cleanup:
     def remove(self):
         """Removes what is to go. What could not be removed is kept then, with the reason."""
         # Signatures come last: no image may be without its own, whatever happens in between.
-        for signatures in (False, True):
-            doomed = []
-            for repository in self.repositories:
-                if signatures:
-                    _spare(repository)
-                needed_by = _needed_by(repository)
-                doomed += [
-                    (repository, decision, needed_by(decision.tag.digest))
-                    for decision in repository.chosen(kept=False)
-                    if bool(decision.tag.subject) is signatures
-                ]
-            collections.deque(self._pool.map(self._remove, doomed), maxlen=0)
+        for which in (_doomed_images, _doomed_signatures):
+            collections.deque(self._pool.map(functools.partial(self._remove, which), self.repositories), maxlen=0)
 
-    def _remove(self, api, place):
-        repository, decision, needed_by = place
-        problem = self._stopped or repository.problem
-        if problem is not None:
-            decision.kept, decision.reason = True, "it was to be deleted, and the run had stopped here before"
-            repository.stop(problem)
-            return
+    def _remove(self, which, api, repository):
+        # One after another in a repository: version 2 reads the links of all of its tags for each that goes, and takes
+        # offence at one that is just being written.
+        needed_by = _needed_by(repository)
+        for decision in which(repository):
+            problem = self._stopped or repository.problem
+            if problem is not None:
+                decision.kept, decision.reason = True, "it was to be deleted, and the run had stopped here before"
+                repository.stop(problem)
+            else:
+                self._remove_one(api, repository, decision, needed_by(decision.tag.digest))
+
+    def _remove_one(self, api, repository, decision, needed_by):
         try:
             remove_alone(api, repository.name, decision.tag.name, decision.tag.digest, needed_by)
         except ConflictError as error:
@@ -161,6 +160,11 @@ class Cleanup:
                     digests[decision.kept].add(decision.tag.digest)
         return self._holdings.freed(digests[True], digests[False])
 
+    def forget(self):
+        """Lets go of what was read and decided, for one who has told of it."""
+        self._holdings = None
+        self.repositories = []
+
 
 def _list(api, repository):
     """The tags of a repository, or None where there is no such repository."""
@@ -173,14 +177,20 @@ def _list(api, repository):
         return []
 
 
-def _spare(repository):
-    """Keeps the signatures of what was to be deleted and is still there."""
-    held = holders(decision.tag for decision in repository.chosen(kept=True))
+def _doomed_images(repository):
+    return [decision for decision in repository.chosen(kept=False) if not decision.tag.subject]
+
+
+def _doomed_signatures(repository):
+    """Those that are to go still: the signatures of what was to be deleted, and is still there, stay with it."""
     doomed = {decision.tag.name: decision for decision in repository.chosen(kept=False)}
+    held = holders(decision.tag for decision in repository.chosen(kept=True))
     signatures = [decision.tag for decision in doomed.values() if decision.tag.subject]
     for name, holder in belonging(signatures, held).items():
-        doomed[name].kept = True
-        doomed[name].reason = f"belongs to {doomed[name].tag.subject}, and {holder} was not deleted"
+        spared = doomed.pop(name)
+        spared.kept = True
+        spared.reason = f"belongs to {spared.tag.subject}, and {holder} was not deleted"
+    return list(doomed.values())
 
 
 def _needed_by(repository):

@@ -14,6 +14,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._http import Answer
 from ansible_collections.wharf.registry.plugins.module_utils._images import CREATED, MOST_LEVELS, describe_manifest
 from ansible_collections.wharf.registry.plugins.module_utils._registry import KNOWN_TYPES
 from ansible_collections.wharf.registry.plugins.module_utils._retention import parse_created
+from ansible_collections.wharf.registry.plugins.module_utils._tags import REMOVES
 
 
 class Holding:
@@ -21,16 +22,18 @@ class Holding:
 
     digests: of itself, its children and their configurations. created and labels: as of a Tag of the policy.
     contents: numbers of all blobs and manifests that it needs, as Holdings counts them.
+    removes: the tag for whose removal it was made, if it was.
     """
 
-    __slots__ = ("contents", "created", "digests", "labels", "repository")
+    __slots__ = ("contents", "created", "digests", "labels", "removes", "repository")
 
-    def __init__(self, repository, digests, contents, created, labels):
+    def __init__(self, repository, digests, contents, created, *, labels=(), removes=""):
         self.repository = repository
         self.digests = digests
         self.contents = contents
         self.created = created
         self.labels = labels
+        self.removes = removes
 
 
 class Holdings:
@@ -104,21 +107,26 @@ class Holdings:
         configuration = [manifest.config["digest"]] if manifest.config else []
         numbers, digests = self._count(facts["sizes"], [digest, *configuration])
         labels = tuple((name, value) for name, value in sorted(facts["labels"].items()) if name in self._labels)
-        return Holding(repository, digests, numbers, parse_created(facts["created"]), labels)
+        return Holding(
+            repository,
+            digests,
+            numbers,
+            parse_created(facts["created"]),
+            labels=labels,
+            removes=_annotation(manifest, REMOVES),
+        )
 
     def _of_index(self, api, repository, manifest, level):
         """An index is as new as the newest of its children, and has the labels of all of them."""
         children = [self.read(api, repository, child["digest"], level + 1) for child in manifest.children]
         numbers, digests = self._count({manifest.digest: len(manifest.content)}, [manifest.digest])
-        annotations = manifest.document.get("annotations")
-        told = annotations.get(CREATED) if isinstance(annotations, dict) else None
-        times = [parse_created(told) if isinstance(told, str) else None, *(child.created for child in children)]
+        times = [parse_created(_annotation(manifest, CREATED)), *(child.created for child in children)]
         return Holding(
             repository,
             tuple(dict.fromkeys([*digests, *(held for child in children for held in child.digests)])),
             array.array("I", sorted({*numbers, *(number for child in children for number in child.contents)})),
             max((time for time in times if time is not None), default=None),
-            tuple(sorted({label for child in children for label in child.labels})),
+            labels=tuple(sorted({label for child in children for label in child.labels})),
         )
 
     def _count(self, sizes, digests):
@@ -143,3 +151,9 @@ class Holdings:
                     f"the manifest {digest} is not there", "Push the image again, or remove what names it"
                 )
             self._seen.add((repository, digest))
+
+
+def _annotation(manifest, name):
+    annotations = manifest.document.get("annotations")
+    text = annotations.get(name) if isinstance(annotations, dict) else None
+    return text if isinstance(text, str) else ""

@@ -10,6 +10,7 @@ import collections
 import datetime
 import fnmatch
 import re
+import sys
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import check_digest
@@ -68,17 +69,19 @@ class Tag:
     created: nanoseconds since 1970, or None where nobody knows.
     labels: (name, value) of the labels that rules ask for, of all children.
     subject: the digest of what it belongs to, for the tag of a signature and the like, else an empty string.
+    abandoned: whether it was on its way to be removed when a run was killed, and leads to no image any more.
     """
 
-    __slots__ = ("created", "digest", "holds", "labels", "name", "subject")
+    __slots__ = ("abandoned", "created", "digest", "holds", "labels", "name", "subject")
 
-    def __init__(self, name, digest, *, holds=(), created=None, labels=(), subject=""):
+    def __init__(self, name, digest, *, holds=(), created=None, labels=(), subject="", abandoned=False):
         self.name = name
         self.digest = digest
         self.holds = holds or (digest,)
         self.created = created
         self.labels = labels
         self.subject = subject
+        self.abandoned = abandoned
 
 
 class Decision:
@@ -89,7 +92,8 @@ class Decision:
     def __init__(self, tag, kept, reason, considered=True):
         self.tag = tag
         self.kept = kept
-        self.reason = reason
+        # Thousands of tags share a few reasons.
+        self.reason = sys.intern(reason)
         self.considered = considered
 
 
@@ -251,6 +255,8 @@ def _decide(tag, verdicts, in_use):
     naming = [(rule, kept) for rule, kept in verdicts if rule.names(tag.name)]
     if not naming:
         return Decision(tag, True, "no rule names it", considered=False)
+    if tag.abandoned:
+        return Decision(tag, False, "its removal was begun by a run that was killed")
     used = _used(tag, in_use)
     if used:
         return Decision(tag, True, used)
@@ -280,7 +286,7 @@ def _explain_siblings(decisions):
     for decision in decisions.values():
         stays_by = None if decision.kept else held.get(decision.tag.digest)
         if stays_by:
-            decision.reason += f"; what it points to stays, as {stays_by} needs it"
+            decision.reason = sys.intern(f"{decision.reason}; what it points to stays, as {stays_by} needs it")
 
 
 def belonging(signatures, held):

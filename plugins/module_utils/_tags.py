@@ -29,6 +29,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._registry import (
 
 # Nobody has this manifest, so that asking to delete it tells whether the registry deletes at all.
 _NOBODYS = "sha256:" + "0" * 64
+# What a manifest is annotated with that a tag was moved to for its removal: the tag.
+REMOVES = "registry.wharf.removes"
 _CONFIG = b"{}"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 # The most manifests that may belong to one image, against a registry that always has another one.
@@ -306,6 +308,6 @@ class Removal:
             "mediaType": OCI_MANIFEST,
             "config": {"mediaType": _CONFIG_TYPE, "size": len(_CONFIG), "digest": config},
             "layers": [],
-            "annotations": {"registry.wharf.removes": self._tag, "registry.wharf.unique": uuid.uuid4().hex},
+            "annotations": {REMOVES: self._tag, "registry.wharf.unique": uuid.uuid4().hex},
         }
         return new_manifest(document, OCI_MANIFEST)

@@ -126,6 +126,8 @@ notes:
   - Where a manifest or a configuration can't be read, nothing is removed in that repository, since nobody knows what
     else would be lost. The other repositories go on, and the module fails in the end with the whole result. The
     message names the tag; push it again, or remove it with M(wharf.registry.registry_tag).
+  - A tag that a removal had been moving when it was killed leads to no image any more. It is removed in the next run
+    where a rule names it, whatever the rule keeps.
   - A tag that was moved after it was judged is left alone, with a warning. On a registry of version 2, a push of the
     same tag within the time of one request can be lost, as M(wharf.registry.registry_tag) tells.
   - Where a registry deletes no tags but only digests, as version 2 does, the user needs to push and to delete.
@@ -314,6 +316,9 @@ def finish(module, cleanup, failure=""):
     for message in (message for one in cleanup.repositories for message in one.moved):
         module.warn(message)
     failure = failure or problems(cleanup.repositories)
+    # Ansible copies the result twice before it writes it.
+    changing.clear()
+    cleanup.forget()
     if failure:
         module.fail_json(msg=failure, **result)
     module.exit_json(**result)
@@ -335,9 +340,8 @@ def run(module):
     check_range(module, "max_delete", 0)
     check_range(module, "max_delete_percent", 0, 100)
     check_range(module, "connections", 1, MOST_CONNECTIONS)
-    holdings = Holdings(frozenset().union(*(rule.labels for rule in rules)))
     with Pool(module.apis(), module.params["connections"]) as pool:
-        cleanup = Cleanup(pool, rules, holdings)
+        cleanup = Cleanup(pool, rules, Holdings(frozenset().union(*(rule.labels for rule in rules))))
         cleanup.judge(in_use, time.time_ns())
         limits = (module.params["max_delete"], module.params["max_delete_percent"])
         try:
