@@ -262,6 +262,12 @@ def test_what_is_in_use():
     assert kept([rule(keep_newest=0)], tags, [digest("c")]) == {"index": f"{digest('c')} is in use"}
 
 
+def test_a_removal_that_was_killed_is_finished_where_a_rule_names_the_tag():
+    tags = [image("a", None, abandoned=True), image("b", 1)]
+    assert set(kept([rule(keep_newest=2, keep_matching=["a"])], tags)) == {"b"}
+    assert set(kept([rule(tags=["b"], keep_newest=2)], tags)) == {"a", "b"}
+
+
 # --- signatures -------------------------------------------------------------------------------------------------------
 
 
