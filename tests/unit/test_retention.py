@@ -20,7 +20,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._retention import (
     parse_rule,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._versions import Range, parse_version
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 NOW = parse_created("2026-11-26T00:00:00Z")
@@ -325,22 +325,32 @@ NAMES = [
 ]
 
 
-@st.composite
-def repositories(draw):
+def repository(ages, children, names, signatures):
     """Tags of images, of which a digest tells when they were made and what they hold, and of signatures."""
-    ages = {letter: draw(st.one_of(st.none(), st.integers(0, 100))) for letter in LETTERS}
-    children = {letter: draw(st.sets(st.sampled_from("ijkl"), max_size=2)) for letter in LETTERS}
-    names = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=12))
     tags = []
-    for name in names:
-        letter = draw(st.sampled_from(LETTERS))
-        holds = (digest(letter), *(digest(child) for child in sorted(children[letter])))
+    for name, letter in names.items():
+        place = LETTERS.index(letter)
+        holds = (digest(letter), *map(digest, children[place]))
         labels = (("keep", "yes"),) if letter in "ab" else ()
-        tags.append(image(name, ages[letter], letter, holds=holds, labels=labels))
-    subjects = draw(st.sets(st.sampled_from("abcdefghijkl0123"), max_size=6))
-    return tags + [signature(subject, draw(st.sampled_from("0123456"))) for subject in sorted(subjects)]
+        tags.append(image(name, ages[place], letter, holds=holds, labels=labels))
+    return tags + [signature(subject, letter) for subject, letter in signatures.items()]
 
 
+def some_of(texts, values, most):
+    return st.dictionaries(st.sampled_from(texts), st.sampled_from(values), max_size=most)
+
+
+def of_each_letter(values):
+    return st.lists(st.sampled_from(values), min_size=len(LETTERS), max_size=len(LETTERS))
+
+
+REPOSITORIES = st.builds(
+    repository,
+    of_each_letter([None, 0, 1, 20, 40, 41, 100]),
+    of_each_letter(["", "i", "j", "ij", "kl"]),
+    some_of(NAMES, LETTERS, 8),
+    some_of("abcdefghijkl0123", "0123456", 5),
+)
 CONDITIONS = {
     "keep_newest": st.integers(0, 4),
     "keep_younger": st.sampled_from(["1d", "4w", "12h"]),
@@ -349,8 +359,12 @@ CONDITIONS = {
     "keep_labels": st.sampled_from([{"keep": "y*"}, {"keep": "no"}]),
 }
 GLOBS = st.lists(st.sampled_from(["*", "x-*", "y-[12]", "[0-9]*", "sha256-*"]), min_size=1, max_size=2)
-OPTIONS = st.fixed_dictionaries({"tags": GLOBS}, optional=CONDITIONS).filter(lambda options: len(options) > 1)
+OPTIONS = st.fixed_dictionaries({"tags": GLOBS}, optional=CONDITIONS).map(
+    lambda options: options if len(options) > 1 else {**options, "keep_newest": 0}
+)
 RULES = st.lists(OPTIONS, max_size=3)
+# The time is not what is tested, and the machine may have other work.
+AT_LEISURE = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 IN_USE = st.sets(st.sampled_from("abijkl04"), max_size=2).map(lambda letters: frozenset(map(digest, letters)))
 
 
@@ -370,7 +384,8 @@ def outcome(options, tags, in_use=frozenset()):
     return Outcome(*({one.tag.name for one in decisions if one.kept is kept} for kept in (True, False)))
 
 
-@given(repositories(), RULES, IN_USE)
+@AT_LEISURE
+@given(REPOSITORIES, RULES, IN_USE)
 def test_what_no_rule_names_is_untouched(tags, options, in_use):
     rules = rules_of(options)
     named = {tag.name for tag in tags if tag.subject or any(one.names(tag.name) for one in rules)}
@@ -378,14 +393,16 @@ def test_what_no_rule_names_is_untouched(tags, options, in_use):
     assert outcome([], tags).deleted == set()
 
 
-@given(repositories(), RULES, OPTIONS)
+@AT_LEISURE
+@given(REPOSITORIES, RULES, OPTIONS)
 def test_keep_wins(tags, options, more):
     """What a rule alone keeps of what it names, it keeps beside all others."""
     names = {tag.name for tag in tags if not tag.subject and rule(**more).names(tag.name)}
     assert outcome([more], tags).kept & names <= outcome([*options, more], tags).kept
 
 
-@given(repositories(), RULES.filter(bool), st.data())
+@AT_LEISURE
+@given(REPOSITORIES, RULES.filter(bool), st.data())
 def test_a_condition_more_never_deletes_more(tags, options, data):
     which = data.draw(st.integers(0, len(options) - 1))
     name = data.draw(st.sampled_from(sorted(CONDITIONS)))
@@ -402,7 +419,8 @@ def test_a_condition_more_never_deletes_more(tags, options, data):
     assert outcome(more, tags).deleted <= outcome(options, tags).deleted
 
 
-@given(repositories(), RULES, IN_USE, st.randoms(use_true_random=False))
+@AT_LEISURE
+@given(REPOSITORIES, RULES, IN_USE, st.randoms(use_true_random=False))
 def test_no_order_matters(tags, options, in_use, shuffler: random.Random):
     first = outcome(options, tags, in_use)
     shuffler.shuffle(options)
@@ -410,13 +428,15 @@ def test_no_order_matters(tags, options, in_use, shuffler: random.Random):
     assert outcome(options, tags, in_use) == first
 
 
-@given(repositories(), RULES, IN_USE)
+@AT_LEISURE
+@given(REPOSITORIES, RULES, IN_USE)
 def test_what_is_in_use_keeps_its_tags(tags, options, in_use):
     used = {tag.name for tag in tags if in_use & set(tag.holds)}
     assert used <= outcome(options, tags, in_use).kept
 
 
-@given(repositories(), RULES, IN_USE)
+@AT_LEISURE
+@given(REPOSITORIES, RULES, IN_USE)
 def test_no_signature_is_lost_before_its_subject(tags, options, in_use):
     result = outcome(options, tags, in_use)
     held = in_use.union(*(tag.holds for tag in tags if tag.name in result.kept))
@@ -428,7 +448,8 @@ def test_no_signature_is_lost_before_its_subject(tags, options, in_use):
     assert all(one.subject in held or in_use & set(one.holds) for one in named if one.name in result.kept)
 
 
-@given(repositories(), RULES, IN_USE)
+@AT_LEISURE
+@given(REPOSITORIES, RULES, IN_USE)
 def test_a_second_run_deletes_nothing(tags, options, in_use):
     result = outcome(options, tags, in_use)
     assert outcome(options, [tag for tag in tags if tag.name in result.kept], in_use).deleted == set()
