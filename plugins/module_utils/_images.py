@@ -26,7 +26,7 @@ _SUBJECT_KINDS = {"sig": "signature", "att": "attestation", "sbom": "sbom", None
 _IMAGE_CONFIGS = frozenset(
     ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"]
 )
-_CREATED = "org.opencontainers.image.created"
+CREATED = "org.opencontainers.image.created"
 # How deep an index may hold indexes.
 MOST_LEVELS = 8
 _GLOB = re.compile(r"[*?\[]")
@@ -101,7 +101,7 @@ class Describer:
         if manifest is None or manifest.is_index:
             return manifest
         if manifest.media_type in (DOCKER_MANIFEST, OCI_MANIFEST):
-            return self._of_manifest(api, repository, manifest)
+            return describe_manifest(api, repository, manifest)
         return _facts("unknown", {digest: len(manifest.content)})
 
     def _of_index(self, api, repository, manifest, level):
@@ -126,32 +126,37 @@ class Describer:
             kind,
             sizes,
             platforms=sorted(set(platforms)),
-            created=annotations.get(_CREATED) or created,
+            created=annotations.get(CREATED) or created,
             labels=labels,
         )
 
-    def _of_manifest(self, api, repository, manifest):
-        sizes = {manifest.digest: len(manifest.content)}
-        sizes.update({blob["digest"]: _size(blob) for blob in manifest.blobs})
-        config, document = manifest.config or {}, manifest.document
-        annotations = _texts(document.get("annotations"))
-        if str(config.get("mediaType")) not in _IMAGE_CONFIGS or document.get("artifactType"):
-            artifact_type = document.get("artifactType") or config.get("mediaType")
-            return _facts(
-                "artifact",
-                sizes,
-                created=annotations.get(_CREATED, ""),
-                artifact_type=artifact_type if isinstance(artifact_type, str) else "",
-            )
-        content = _json(api.blob(repository, config["digest"]), config["digest"])
-        settings, created, platform = content.get("config"), content.get("created"), _platform(content)
+
+def describe_manifest(api, repository, manifest, whole=False):
+    """The facts of a manifest that is no index. With whole, raises AnswerError where its configuration is missing."""
+    sizes = {manifest.digest: len(manifest.content)}
+    sizes.update({blob["digest"]: _size(blob) for blob in manifest.blobs})
+    config, document = manifest.config or {}, manifest.document
+    annotations = _texts(document.get("annotations"))
+    if str(config.get("mediaType")) not in _IMAGE_CONFIGS or document.get("artifactType"):
+        artifact_type = document.get("artifactType") or config.get("mediaType")
         return _facts(
-            "image",
+            "artifact",
             sizes,
-            platforms=[platform] if platform else [],
-            created=created if isinstance(created, str) else "",
-            labels=_texts(settings.get("Labels") if isinstance(settings, dict) else None),
+            created=annotations.get(CREATED, ""),
+            artifact_type=artifact_type if isinstance(artifact_type, str) else "",
         )
+    content = api.blob(repository, config["digest"])
+    if whole and content is None:
+        raise AnswerError(f"the configuration {config['digest']} is not there", "Push the image again")
+    content = _json(content, config["digest"])
+    settings, created, platform = content.get("config"), content.get("created"), _platform(content)
+    return _facts(
+        "image",
+        sizes,
+        platforms=[platform] if platform else [],
+        created=created if isinstance(created, str) else "",
+        labels=_texts(settings.get("Labels") if isinstance(settings, dict) else None),
+    )
 
 
 def _facts(kind, sizes, **more):

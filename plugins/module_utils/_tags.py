@@ -29,6 +29,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._registry import (
 
 # Nobody has this manifest, so that asking to delete it tells whether the registry deletes at all.
 _NOBODYS = "sha256:" + "0" * 64
+# What a manifest is annotated with that a tag was moved to for its removal: the tag.
+REMOVES = "registry.wharf.removes"
 _CONFIG = b"{}"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 # The most manifests that may belong to one image, against a registry that always has another one.
@@ -209,6 +211,19 @@ def _parts(manifest):
     return {descriptor["digest"] for descriptor in [*manifest.children, *manifest.layers]}
 
 
+def remove_alone(api, repository, tag, digest, needed_by):
+    """Removes a tag that was seen at this digest, and nothing of what others need. Raises RegistryError.
+
+    needed_by: the references that have to lead to the same digest afterwards, other tags or the digest itself.
+    """
+    original = api.manifest(repository, digest) if needed_by else None
+    Removal(api, repository, tag).remove(digest)
+    if original is not None and api.head(repository, digest) is None:
+        # A registry that deletes a tag by deleting what it points to, or somebody who did it at the same time.
+        for reference in needed_by:
+            api.put_manifest(repository, reference, original)
+
+
 class Removal:
     """Removes one tag and no other, from registries that can do that and from those that only delete digests."""
 
@@ -293,6 +308,6 @@ class Removal:
             "mediaType": OCI_MANIFEST,
             "config": {"mediaType": _CONFIG_TYPE, "size": len(_CONFIG), "digest": config},
             "layers": [],
-            "annotations": {"registry.wharf.removes": self._tag, "registry.wharf.unique": uuid.uuid4().hex},
+            "annotations": {REMOVES: self._tag, "registry.wharf.unique": uuid.uuid4().hex},
         }
         return new_manifest(document, OCI_MANIFEST)

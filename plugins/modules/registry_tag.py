@@ -135,7 +135,12 @@ from ansible_collections.wharf.registry.plugins.module_utils._errors import Regi
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
 from ansible_collections.wharf.registry.plugins.module_utils._reference import check_tag, full_name
 from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError, Pool
-from ansible_collections.wharf.registry.plugins.module_utils._tags import Promotion, Removal, parse_source, siblings
+from ansible_collections.wharf.registry.plugins.module_utils._tags import (
+    Promotion,
+    parse_source,
+    remove_alone,
+    siblings,
+)
 
 
 def check_overwrite(module, api, name, held, wanted):
@@ -185,12 +190,7 @@ def remove(module, api, pool, repository, tag):
         return {}
     shared = siblings(pool, repository, api.tags(repository) or [], before.digest, tag)
     if not module.check_mode:
-        original = api.manifest(repository, before.digest) if shared else None
-        Removal(api, repository, tag).remove(before.digest)
-        if original is not None and api.head(repository, before.digest) is None:
-            # A registry that deletes a tag by deleting what it points to, or somebody who did it at the same time.
-            for sibling in shared:
-                api.put_manifest(repository, sibling, original)
+        remove_alone(api, repository, tag, before.digest, shared)
     return {
         "changed": True,
         "previous_digest": before.digest,

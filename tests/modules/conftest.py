@@ -186,6 +186,12 @@ def tag(host: managed.Host, peers: Peers) -> Callable[..., dict]:
     return functools.partial(run_at_registry, host, peers, "registry_tag")
 
 
+@pytest.fixture
+def retention(host: managed.Host, peers: Peers) -> Callable[..., dict]:
+    """Runs registry_retention at the Basic peer by default."""
+    return functools.partial(run_at_registry, host, peers, "registry_retention")
+
+
 def run_at_registry(host: managed.Host, peers: Peers, module: str, **options: object) -> dict:
     """Run a module. `env`, `check`, `failed`, `secrets` are of the run, all else are the module's own options."""
     of_run = {key: options.pop(key) for key in ("env", "check", "diff", "failed", "secrets") if key in options}

@@ -71,13 +71,14 @@ class Content:
         architecture: str = "amd64",
         labels: dict[str, str] | None = None,
         layer: bytes | None = None,
+        created: str = "2026-11-01T10:00:00Z",
         **more: object,
     ) -> dict:
         """Put an image, of a layer that nobody has seen before where none is given."""
         config = {
             "architecture": architecture,
             "os": "linux",
-            "created": "2026-11-01T10:00:00Z",
+            "created": created,
             "config": {"Labels": labels or {}},
             "rootfs": {"type": "layers", "diff_ids": []},
         }
@@ -97,12 +98,13 @@ class Content:
         *,
         kind: str = OCI_INDEX,
         architectures: tuple = ("amd64", "arm64"),
+        **of_images: object,
     ) -> tuple[dict, list[dict]]:
         """Put an image for several platforms; its descriptor and those of its children."""
         child = OCI if kind == OCI_INDEX else DOCKER
         children = [
             {
-                **self.image(repository, kind=child, architecture=architecture),
+                **self.image(repository, kind=child, architecture=architecture, **of_images),
                 "platform": {"os": "linux", "architecture": architecture},
             }
             for architecture in architectures

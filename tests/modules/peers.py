@@ -61,6 +61,8 @@ class Peers:
     users: dict[str, str]
     # The Basic peer at an address of this machine that is not loopback, where Docker does not overlook a certificate.
     outside: str
+    # The containers of the peers that have one of their own.
+    containers: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> str:
         """The address of a peer, as a user writes it."""
@@ -155,6 +157,7 @@ def start(directory: Path, images: dict[str, str]) -> Iterator[Peers]:
     write(directory / "nginx.conf", nginx_configuration(ports, many, bridge))
     nginx = ("nginx", "-c", "/etc/peers/nginx.conf")
     containers["basic"] = run_container(images["nginx"], *nginx, options=shut_in(directory))
+    peers.containers = containers
     for name, container in containers.items():
         try:
             wait_for(f"{name} listens", lambda name=name: listening(ports[name]))
