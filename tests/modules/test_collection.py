@@ -313,3 +313,17 @@ def test_one_that_is_told_to_stop_lets_go(content: Content, proxy: Front) -> Non
     assert status == 1
     assert "told to stop" in errors
     assert not list((proxy.directory / "sockets").glob("hold*"))
+
+
+def test_a_tag_whose_manifest_is_gone_goes(content: Content, collector: Collector, proxy: Front) -> None:
+    """As a registry leaves it that is killed while it deletes."""
+    image = content.image("apps/web", "x")
+    content.image("apps/web", "1.0.0")
+    name = image["digest"].partition(":")[2]
+    place = proxy.directory / "storage/docker/registry/v2/repositories/apps/web/_manifests"
+    (place / "revisions" / "sha256" / name / "link").unlink()
+    assert content.digest("apps/web", "x") is None
+    assert content.tags("apps/web") == ["1.0.0", "x"]
+    collector.run()
+    assert content.tags("apps/web") == ["1.0.0"]
+    pull(content, "apps/web", "1.0.0")

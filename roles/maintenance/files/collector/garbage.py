@@ -49,10 +49,12 @@ class Garbage:
     """What nothing needs: manifests and links by repository, and blobs; and what was found on the way.
 
     revisions and layers hold (repository, digest); blobs maps digests to bytes; empty names repositories with nothing
-    in them. problems tells what could not be read: of that repository nothing is garbage.
+    in them. tags are (repository, tag) of those whose manifest is gone: version 2 leaves them when it is killed while
+    it deletes, and nobody can pull them. problems tells what could not be read: of that repository nothing is garbage.
     """
 
     def __init__(self):
+        self.tags = set()
         self.revisions = set()
         self.layers = set()
         self.blobs = {}
@@ -62,10 +64,11 @@ class Garbage:
         self.bytes = 0
 
     def __len__(self):
-        return len(self.revisions) + len(self.layers) + len(self.blobs) + len(self.empty)
+        return sum(len(part) for part in (self.tags, self.revisions, self.layers, self.blobs, self.empty))
 
     def both(self, earlier):
         """Only what was garbage earlier, too."""
+        self.tags &= earlier.tags
         self.revisions &= earlier.revisions
         self.layers &= earlier.layers
         self.blobs = {digest: size for digest, size in self.blobs.items() if digest in earlier.blobs}
@@ -75,7 +78,8 @@ class Garbage:
     def first(self, most):
         """A part of it, with all links to a blob before the blob."""
         part = Garbage()
-        part.revisions = set(itertools.islice(sorted(self.revisions), most))
+        part.tags = set(itertools.islice(sorted(self.tags), most))
+        part.revisions = set(itertools.islice(sorted(self.revisions), most - len(part)))
         part.layers = set(itertools.islice(sorted(self.layers), most - len(part)))
         part.blobs = dict(itertools.islice(sorted(self.blobs.items()), most - len(part)))
         part.empty = set(itertools.islice(sorted(self.empty), most - len(part)))
@@ -103,7 +107,8 @@ def _look_into(repository, storage, keep, blobs, garbage):
     tags = dict(storage.tags(repository))
     last_upload = storage.last_upload(repository)
     since = keep.since(last_upload)
-    roots = {*tags.values(), *(keep.digests & revisions.keys())}
+    lost = {tag for tag, digest in tags.items() if digest not in revisions}
+    roots = revisions.keys() & {*tags.values(), *keep.digests}
     try:
         manifests, named = _walk(storage, revisions, roots)
         recent = keep.recent(revisions, since) - manifests
@@ -116,9 +121,10 @@ def _look_into(repository, storage, keep, blobs, garbage):
     needed = manifests | named | roots
     unneeded = layers.keys() - needed - keep.recent(layers, since)
     unreached = revisions.keys() - manifests
+    garbage.tags.update((repository, tag) for tag in lost)
     garbage.layers.update((repository, digest) for digest in unneeded)
     garbage.revisions.update((repository, digest) for digest in unreached)
-    if not tags and not last_upload and len(unneeded) == len(layers) and len(unreached) == len(revisions):
+    if len(lost) == len(tags) and not last_upload and len(unneeded) == len(layers) and len(unreached) == len(revisions):
         garbage.empty.add(repository)
     used = needed | (layers.keys() - unneeded)
     garbage.usage.append(Usage(repository, len(tags), sum(blobs[digest][0] for digest in used if digest in blobs)))
@@ -134,8 +140,7 @@ def _walk(storage, revisions, roots, strict=True):
     manifests, named, waiting = set(), set(), list(roots)
     while waiting:
         digest = waiting.pop()
-        # A tag whose manifest is gone leads nowhere: nobody can pull it.
-        if digest in manifests or digest not in revisions:
+        if digest in manifests:
             continue
         manifests.add(digest)
         try:

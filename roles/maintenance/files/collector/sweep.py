@@ -20,6 +20,8 @@ def take_out(storage, garbage):
     """
     trash = os.path.join(storage.directory, _TRASH)
     os.makedirs(trash, mode=0o700, exist_ok=True)
+    for repository, tag in sorted(garbage.tags):
+        shutil.rmtree(storage.path(repository, "_manifests", "tags", tag), ignore_errors=True)
     for repository, digest in sorted(garbage.revisions):
         _remove(os.path.join(storage.revision_directory(repository, digest), "link"))
         shutil.rmtree(storage.revision_directory(repository, digest), ignore_errors=True)
