@@ -156,8 +156,8 @@ def test_a_new_image_and_configuration_roll(
     image = lab.inspect(replicas[0])["Config"]["Image"]
     lab.run(
         f"docker rm --force newer; docker run --name newer --entrypoint sh {image} -c 'echo newer >/etc/newer' && "
-        "docker commit newer lab.local/registry:9.0.0 && docker save --output /root/newer.tar lab.local/registry:9.0.0 && "
-        "docker rm newer && docker image rm lab.local/registry:9.0.0"
+        "docker commit newer lab.local/registry:9.0.0 && docker rm newer && "
+        "docker save --output /root/newer.tar lab.local/registry:9.0.0 && docker image rm lab.local/registry:9.0.0"
     )
     control("docker", "cp", f"{lab.container}:/root/newer.tar", str(ephemeral / "newer.tar"))
     lab.run("rm /root/newer.tar")
