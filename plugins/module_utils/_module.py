@@ -48,8 +48,11 @@ TRUST_OPTIONS = {
 }
 # Those of registry_check.
 CHECK_OPTIONS = {
-    "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
+    "access": {"type": "str", "choices": ["none", "reach", "image", "pull", "push"], "default": "none"},
     "image": {"type": "str"},
+    "pushes": {"type": "bool", "default": False},
+    "accounts": {"type": "list", "elements": "str", "default": []},
+    "storage": {"type": "list", "elements": "path", "default": []},
     "engine": {"type": "str", "choices": ["docker", "podman"]},
     "socket": {"type": "path", "default": SOCKET},
 }

@@ -219,6 +219,7 @@ class Api:
             raise RefusedError(
                 f"{name} answered 403: {self._who()} may not use it{said(response)}",
                 "Look at the user's access and at the networks that the registry allows",
+                "wrong_account",
             )
         if response.status == 404:
             raise AnswerError(
@@ -351,6 +352,16 @@ class Api:
             raise self._no(response, f"look for the blob {digest} of {repository}")
         return response.status == 200
 
+    def blob_begins(self, repository, digest):
+        """Whether the first bytes of a blob come. Of one that is sent only as a whole, no more than a HEAD is asked."""
+        target = f"/v2/{repository}/blobs/{digest}"
+        response = self._ask("HEAD", target, repository)
+        if response.status == 200 and response.headers.get("Accept-Ranges") == "bytes":
+            response = self._ask("GET", target, repository, headers={"Range": "bytes=0-1023"})
+        if response.status not in (200, 206, 404, 416):
+            raise self._no(response, f"read the blob {digest} of {repository}")
+        return response.status != 404
+
     def mount(self, repository, digest, source):
         """Whether the registry has taken a blob over from another repository. No byte of it passes here."""
         query = urllib.parse.urlencode({"mount": digest, "from": source})
@@ -449,6 +460,7 @@ class Api:
                     f"{self.registry.name} answered 401: {self._who()} may not "
                     f"{purpose[1]} {repository or 'this'}{said(response)}",
                     "Look at the name of the repository, and use a user with the access that this needs",
+                    "wrong_account",
                 )
             raise self._refused(f"it answered 401{said(response)}")
         self._authorizations["basic" if authorization.startswith("Basic ") else purpose] = authorization
@@ -526,6 +538,7 @@ class Api:
             return DeniedError(
                 f"{name} answered 403: {self._who()} may not {action}{words}",
                 "Use a user with the access that this needs",
+                "wrong_account",
             )
         if response.status == 405:
             return UnsupportedError(
@@ -549,6 +562,7 @@ class Api:
         return RefusedError(
             f"{self.registry.name} refuses {'the stored identity token' if unnamed else self._who()}: {why}",
             "Correct the name or the password; one that worked before was changed or revoked",
+            "wrong_password",
         )
 
     def _no_way_in(self, response):
@@ -557,6 +571,7 @@ class Api:
             return RefusedError(
                 f"{self.registry.name} asks for a login ({schemes})",
                 "Give username and password, or log this account in before",
+                "not_logged_in",
             )
         if schemes == "basic":
             return RefusedError(
