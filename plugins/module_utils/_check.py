@@ -154,7 +154,7 @@ class Check:
             hop["ok"] = True
         except RegistryError as error:
             hop["said"] = error.message
-            logs = _LOGS if re.search(r"\blogs?\b", error.cure) else ""
+            logs = _LOGS if re.search(r"\bits log\b|\blogs\b", error.cure) else ""
             cures = [cure.rstrip(".") for cure in (error.cure, _CURES.get(name), logs) if cure]
             hop["cure"], hop["mistake"] = ". ".join(cures), error.mistake
             raise HopError(
@@ -381,6 +381,7 @@ class Verification(Connection):
             "verified": False,
             "engine": "",
             "mistake": "",
+            "registry": "",
             "seen": {},
         }
 
@@ -396,6 +397,7 @@ class Verification(Connection):
     def _walk(self):
         access = self.params["access"]
         registry = self.registry()
+        self.result["registry"] = registry.name
         self.given_credential()
         reference = None if access == "none" else self._find_reference(registry)
         self.result["reference"] = str(reference or "")

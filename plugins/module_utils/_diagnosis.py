@@ -164,7 +164,8 @@ def explain_space(error, words, root):
         found = disk(path) if path and os.path.exists(root or "/") else None
         # A path in what the registry says of its own storage is nothing on this host.
         if found and (found["full"] or _lies_in(path, root)):
-            error.message = f"the disk of the engine is full, {found['path']} has {found['free']} bytes left. {error.message}"
+            said = re.search(r" \(the engine said: .*\)", words, re.DOTALL)
+            error.message = f"{found['path']} is full, with {found['free']} bytes left{said.group(0) if said else ''}"
             error.cure = "Make room there, as by docker system prune or podman system prune"
             error.mistake = "disk_full"
             return
