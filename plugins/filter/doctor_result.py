@@ -42,8 +42,8 @@ _value:
   contains:
     rows:
       description:
-        - For each host C(host), C(hop) (the first that fails, empty where none does), C(mistake) (its name, empty where it
-          is none of the common ones), C(title), C(said) and C(cure).
+        - For each host C(host), C(hop) (the first that fails, empty where none does), C(mistake) (its name, empty
+          where it is none of the common ones), C(title), C(said) and C(cure).
         - The hop of a host that Ansible does not reach is V(ansible).
       type: list
       elements: dict
@@ -80,14 +80,16 @@ def describe(host, of_host):
             "said": _line(found.get("msg")),
         }
     hops = found.get("hops")
+    said, cure = _line(found.get("msg")), _line(found.get("cure"))
     if not hops and not found.get("failed_hop") and not found.get("verified"):
         # Python, become or an option is at fault, and no way was walked.
         return {
             **row,
             "hop": "check",
             "mistake": "no_check",
-            "said": _line(found.get("msg") or "there is no result"),
-            "cure": _line(found.get("cure")) or "Look at the output of its task above",
+            # A message has its cure in it.
+            "said": said.replace(cure, "").rstrip(" .") or "there is no result",
+            "cure": cure or "Look at the output of its task above",
         }
     failed = next((hop for hop in hops if not hop["ok"]), None)
     if failed is None:
@@ -157,7 +159,11 @@ def _compare_addresses(row, of_host, proven):
 
 def _compare_storage(row, full):
     """Whether it is the disk of the registry, of a push that the registry can't store."""
-    if full and row["hop"] in ("push", "upload allowed", "upload refused") and row["mistake"] in ("registry_error", "no_space", ""):
+    if (
+        full
+        and row["hop"] in ("push", "upload allowed", "upload refused")
+        and row["mistake"] in ("registry_error", "no_space", "")
+    ):
         host, disk = full[0]
         row["said"] = f"{disk['path']} on {host} has {disk['free']} bytes left. {row['said']}"
         row["cure"] = f"Make room there, or give {host} a larger disk: remove tags, and collect what nothing refers to"

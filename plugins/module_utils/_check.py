@@ -168,7 +168,7 @@ class Check:
             hop["seconds"] = round(time.monotonic() - began, 3)
 
     def walk(self, accounts=()):
-        """From the name to the credentials, those of each of the accounts. Nothing changes anywhere. Raises HopError."""
+        """From the name to the credentials, of each of the accounts. Nothing changes anywhere. Raises HopError."""
         anonymous = self._connection.api(self._registry, self._client)
         secure = anonymous.url.startswith("https:")
         self._look_up(anonymous.url)
@@ -270,7 +270,7 @@ class Check:
                 who = f"user {self._credential.username!r}" if self._credential else "anybody"
                 raise DeniedError(
                     f"{self._registry.name} does not let {who} push to {repository}",
-                    "Use the name of a repository that this user may push to, or give the user access in reverse_proxy_users",
+                    "Name a repository that this user may push to, or give the user access in reverse_proxy_users",
                     "wrong_account",
                 )
             hop["said"] = f"a push to {repository} would be let in"
@@ -414,9 +414,10 @@ class Verification(Connection):
         """The hops of an access, after those that all have."""
         if access == "pull":
             way.refuse_upload(reference.repository)
-        elif access == "image":
-            if self.params.get("pushes"):
-                way.allow_upload(reference.repository)
+        elif self.params.get("pushes") and access in ("image", "push"):
+            # A registry that takes nothing says so at once, and an engine tries again for a minute.
+            way.allow_upload(reference.repository)
+        if access == "image":
             way.look(reference)
         store = way.engine(reference, self.params["engine"], self.params["socket"], self.params["timeout"])
         self.result["engine"] = store.name

@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a host can find out by itself of why a hop does not work, and what helps then. Private to this collection.
 
-Nothing here changes anything, and nothing secret is sent: where a server is not trusted, it is asked for the time alone.
+Nothing here changes anything, and nothing secret is sent: a server that is not trusted is asked for the time alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import email.utils
 import glob
@@ -47,7 +46,7 @@ def in_hosts_file(name, path="/etc/hosts"):
 
 
 def explain_time(error, url, timeout):
-    """Tells a certificate that is out of its time from a clock that is: the server has a clock, too, and says its time."""
+    """Tells a certificate that is out of its time from a clock that is: the server has one, too, and tells its time."""
     try:
         begin, end, server = _times(url, timeout)
     except RegistryError:
@@ -56,8 +55,8 @@ def explain_time(error, url, timeout):
     ahead = time.time() - server
     if begin <= server <= end and abs(ahead) > _SAME_TIME:
         error.message += (
-            f", by the clock of this host, which is {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} that of the "
-            "server, by which it is valid"
+            f", by the clock of this host, which is {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} that "
+            "of the server, by which it is valid"
         )
         error.cure = "Set the clock of this host, as by timedatectl set-ntp true"
         error.mistake = "clock_off"
@@ -118,10 +117,14 @@ def _certificates(host):
     """(the CAs for a registry in the directories of engines, the directories for its other ports)"""
     folders = [os.path.expanduser(folder) for folder in CERTIFICATE_DIRECTORIES]
     name = re.sub(r":[0-9]+$", "", host)
-    found = [path for folder in folders for path in sorted(glob.glob(f"{glob.escape(os.path.join(folder, host))}/*.crt"))]
+    found = [
+        path for folder in folders for path in sorted(glob.glob(f"{glob.escape(os.path.join(folder, host))}/*.crt"))
+    ]
     near = [path for folder in folders for path in glob.glob(glob.escape(os.path.join(folder, name)) + "*")]
     alike = re.compile(re.escape(name) + r"(?::[0-9]+)?")
-    return found, sorted(path for path in near if alike.fullmatch(os.path.basename(path)) and os.path.basename(path) != host)
+    return found, sorted(
+        path for path in near if alike.fullmatch(os.path.basename(path)) and os.path.basename(path) != host
+    )
 
 
 def _system_knows(url, timeout):
@@ -216,7 +219,9 @@ def explain_absent(api, reference, tag_was_named):
             "no_latest",
         )
     near = _near(wanted, tags) or _newest(tags)
-    return RegistryError(f"{message}. There is {_listed(near)}", "Push it before, or name a tag that is there", "no_tag")
+    return RegistryError(
+        f"{message}. There is {_listed(near)}", "Push it before, or name a tag that is there", "no_tag"
+    )
 
 
 def _repositories(api):

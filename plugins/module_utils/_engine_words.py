@@ -9,18 +9,24 @@ import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineError
 
-# What engines say when a push or a pull fails: the name of the mistake (_mistakes.py), the pattern, what it means and what to do.
-# The first that is found counts.
+# What a proxy answers to CONNECT. A registry's own words have its code before them, or the status as a number.
+_OF_PROXY = r"https://[^\"\s]+\": (?:forbidden|bad gateway|service unavailable|gateway time-?out|not found)\s*$"
+
+# What engines say when a push or a pull fails: the name of the mistake (_mistakes.py), the pattern, what it means and
+# what to do. The first that is found counts.
 _FAILURES = (
     (
         "http_for_https",
-        r"server gave HTTP response to HTTPS client",
+        r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake",
         "the engine asks for HTTPS and the registry speaks HTTP",
         "Let the registry speak TLS, or list it in insecure-registries of the engine's daemon.json",
     ),
     (
         "https_for_http",
-        r"HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)|malformed HTTP response \"\\x15\\x03",
+        (
+            r"HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)|this port speaks HTTPS"
+            r"|malformed HTTP response \"\\x15\\x03"
+        ),
         "the engine asks by HTTP and the registry speaks HTTPS",
         "Take {registry} out of the settings that have the engine use HTTP, such as insecure-registries",
     ),
@@ -32,13 +38,13 @@ _FAILURES = (
     ),
     (
         "expired",
-        r"x509: certificate has expired or is not yet valid: current time \S+ is after|certificate has expired(?! or)",
+        r"x509: certificate has expired or is not yet valid: current time \S+ is after",
         "the engine finds the registry's certificate expired",
         "Renew it on the registry host, or set the clock of the host of the engine",
     ),
     (
         "not_yet_valid",
-        r"x509: certificate has expired or is not yet valid",
+        r"x509: certificate has expired or is not yet valid: current time \S+ is before",
         "the engine finds the registry's certificate not valid yet",
         "Set the clocks of the host of the engine and of the registry host",
     ),
@@ -80,9 +86,7 @@ _FAILURES = (
     ),
     (
         "proxy",
-        r"proxyconnect|proxy authentication required|\b407\b"
-        # What a proxy answers to CONNECT. A registry's own words have its code before them, or the status as a number.
-        r"|https://[^\"\s]+\": (?:forbidden|bad gateway|service unavailable|gateway time-?out|not found)\s*$",
+        r"proxyconnect|proxy authentication required|\b407\b|" + _OF_PROXY,
         "the HTTP proxy that the engine is given does not let it through",
         "Add {registry} to NO_PROXY in the environment of the engine's service, or correct HTTPS_PROXY there",
     ),
@@ -95,7 +99,7 @@ _FAILURES = (
     (
         "not_logged_in",
         r"no basic auth credentials",
-        "the engine was given no login for a {action}",
+        "the registry does not take the login for a {action}: there is none",
         "Log this account in",
     ),
     (

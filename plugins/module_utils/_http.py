@@ -642,7 +642,9 @@ def _hung_up(scheme, netloc):
 def _bad_certificate(error, netloc):
     what = f"The certificate of {netloc} "
     if error.verify_code == _EXPIRED:
-        return UnreachableError(what + "has expired", "Renew it on the registry host, or set this host's clock", "expired")
+        return UnreachableError(
+            what + "has expired", "Renew it on the registry host, or set this host's clock", "expired"
+        )
     if error.verify_code == _NOT_YET_VALID:
         return UnreachableError(
             what + "is not valid yet", "Set the clocks of this host and of the registry host", "not_yet_valid"

@@ -1,17 +1,18 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The common mistakes on the way to a registry, as data: what each is called, and its cure in a fleet. Private to this collection.
+"""The common mistakes on the way to a registry, as data: titles, and cures in a fleet. Private to this collection.
 
-The names are a part of what registry_check returns. Errors bear them where they are raised; how engines word a mistake is in
-_engine_words.py.
+The names are a part of what registry_check returns. Errors bear them where they are raised; how engines word a mistake
+is in _engine_words.py.
 """
 
 from __future__ import annotations
 
 _ROLL_OUT = "Run rollout.yml --limit {host}"
 
-# name: (title, in the few words that a table has room for; cure of a host of the inventory, empty for what the hop itself says)
+# name: (title, in the few words that a table has room for;
+#        cure for a host of the inventory, empty for what the hop itself says)
 MISTAKES = {
     # The name and the way.
     "no_such_name": ("the name does not resolve", ""),
@@ -22,7 +23,10 @@ MISTAKES = {
     "proxy": ("an HTTP proxy stands in the way", ""),
     # TLS.
     "http_for_https": ("HTTP is spoken where HTTPS is asked for", ""),
-    "https_for_http": ("HTTPS is spoken where HTTP is asked for", "Remove plain_http of {registry} from client_registries"),
+    "https_for_http": (
+        "HTTPS is spoken where HTTP is asked for",
+        "Remove plain_http of {registry} from client_registries",
+    ),
     "unknown_ca": (
         "the CA is unknown on this host",
         f"{_ROLL_OUT}, which puts it where the engine looks for it. If it is there, somebody else answers",
@@ -37,7 +41,10 @@ MISTAKES = {
     "not_logged_in": ("not logged in", f"{_ROLL_OUT}, or docker login {{registry}} as that account"),
     "wrong_password": (
         "the login is not taken",
-        "Compare client_logins with reverse_proxy_users. If these were changed, run site.yml; else rollout.yml --limit {host}",
+        (
+            "Compare client_logins with reverse_proxy_users. "
+            "Run site.yml after a change of these, else rollout.yml --limit {host}"
+        ),
     ),
     "wrong_account": ("logged in, and not allowed to do this there", ""),
     "too_much_access": ("may push, and is meant to pull only", ""),

@@ -287,7 +287,7 @@ class DockerStore(Store):
 
     def _explained(self, error):
         """Where the engine can't reach what this module has just reached, its own proxy is the usual reason."""
-        if not re.match(r"the engine can't (?:reach|resolve)", error.message):
+        if error.mistake != "proxy" and not re.match(r"the engine can't (?:reach|resolve)", error.message):
             return error
         with contextlib.suppress(EngineError, EngineDownError):
             info = self._engine.info()
