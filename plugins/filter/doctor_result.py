@@ -138,7 +138,7 @@ def _proven(hosts, hostvars):
     return found
 
 
-def _compare_addresses(row, of_host, proven):
+def _compare_addresses(row, of_host, proven, registry):
     """Whether it is the name that leads elsewhere, of a host that can't know it."""
     others = {host: addresses for host, addresses in proven.items() if host != row["host"]}
     right = sorted({address for addresses in others.values() for address in addresses})
@@ -151,9 +151,10 @@ def _compare_addresses(row, of_host, proven):
     elif row["hop"] in _ELSEWHERE and here and not set(here) & set(right):
         by = " by /etc/hosts" if set(_seen(of_host, "hosts_file")) & set(here) else ""
         row["said"] = f"the name is {', '.join(here)} here{by}, and {where}. {row['said']}"
-        row["cure"] = (
-            "Correct the name in /etc/hosts of this host" if by else "Correct the name in the DNS that this host asks"
-        )
+        # Hosts of another site may have another address that is right. Then it is what the hop says.
+        own = f". If both are right: {cure_in_fleet(row['mistake'], row['host'], registry) or row['cure']}"
+        row["cure"] = f"Correct the name in {'/etc/hosts of this host' if by else 'the DNS that this host asks'}"
+        row["cure"] += own if row["hop"] != "connection" else ""
         row["mistake"] = "name_elsewhere"
 
 
@@ -203,9 +204,9 @@ def doctor_result(hosts, hostvars, width=112):
     full = [(str(host), disk) for host in hosts for disk in _seen(hostvars[host], "disks") if disk["full"]]
     for row in rows:
         if row["hop"]:
-            _compare_addresses(row, hostvars[row["host"]], proven)
-            _compare_storage(row, full)
             registry = (hostvars[row["host"]].get("__client_doctor") or {}).get("registry", "")
+            _compare_addresses(row, hostvars[row["host"]], proven, registry)
+            _compare_storage(row, full)
             row["cure"] = cure_in_fleet(row["mistake"], row["host"], registry) or row["cure"]
         row["title"] = title(row["mistake"])
     return {

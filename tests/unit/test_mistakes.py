@@ -1,7 +1,7 @@
 """The common mistakes: each recognised by the words in which a real client or engine said it, and each with a title.
 
-The words were recorded in the lab (tests/lab) against the collection's registry and registries that were set up for it: Docker
-Engine 20.10.24 (Debian 12) and 26.1.5 (Debian 13), Podman 5.4.2 (Debian 13).
+The words were recorded in the lab (tests/lab) against the collection's registry and others that were set up for it:
+Docker Engine 20.10.24 (Debian 12) and 26.1.5 (Debian 13), Podman 5.4.2 (Debian 13).
 """
 
 from __future__ import annotations
@@ -29,20 +29,34 @@ RECORDED = [
     ("20.10", f"{V2}: x509: certificate signed by unknown authority", "engine_unknown_ca"),
     (
         "26.1",
-        f"{V2}: tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time "
-        "2026-11-26T11:07:28Z is after 2026-11-25T11:07:26Z",
+        (
+            f"{V2}: tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time "
+            "2026-11-26T11:07:28Z is after 2026-11-25T11:07:26Z"
+        ),
         "expired",
     ),
     (
         "20.10",
-        f"{V2}: x509: certificate has expired or is not yet valid: current time 2026-11-26T11:07:30Z is before "
-        "2026-11-28T11:07:26Z",
+        (
+            f"{V2}: x509: certificate has expired or is not yet valid: current time 2026-11-26T11:07:30Z is before "
+            "2026-11-28T11:07:26Z"
+        ),
         "not_yet_valid",
     ),
     ("20.10", f"{V2}: x509: certificate is valid for another.test, not registry.fleet.test", "other_name"),
     ("26.1", f"{V2}: dial tcp 172.18.0.7:5006: connect: connection refused", "refused"),
     ("20.10", f"{V2}: dial tcp: lookup nowhere.fleet.test on 127.0.0.11:53: no such host", "no_such_name"),
-    ("26.1", f"{V2}: net/http: request canceled while waiting for connection (Client.Timeout exceeded)", "timed_out"),
+    # A firewall that drops what comes, a server that says nothing, and a route that leads nowhere.
+    (
+        "26.1",
+        (
+            f"{V2}: net/http: request canceled while waiting for connection (Client.Timeout exceeded while "
+            "awaiting headers)"
+        ),
+        "timed_out",
+    ),
+    ("podman", f"{PODMAN}: net/http: TLS handshake timeout", "timed_out"),
+    ("26.1", f"{V2}: dial tcp 198.51.100.1:5000: connect: no route to host", "no_route"),
     # Nobody is at the address of the proxy; and proxies that answer CONNECT by 403, 503 and 407.
     ("26.1", f"{V2}: proxyconnect tcp: dial tcp 127.0.0.1:9: connect: connection refused", "proxy"),
     ("26.1", 'Get "https://registry.fleet.test/v2/": Forbidden', "proxy"),
@@ -56,15 +70,19 @@ RECORDED = [
     ("26.1", 'Head "https://registry.fleet.test/v2/apps/web/manifests/9": no basic auth credentials', "not_logged_in"),
     (
         "podman",
-        "reading manifest 9 in registry.fleet.test/apps/web: unauthorized: authentication required: log in to this "
-        "registry, or check the name and the password",
+        (
+            "reading manifest 9 in registry.fleet.test/apps/web: unauthorized: authentication required: log in to this "
+            "registry, or check the name and the password"
+        ),
         "wrong_password",
     ),
     ("20.10", "denied: this user may not do that here: ask for an account with more access", "wrong_account"),
     (
         "podman",
-        "writing blob: initiating layer upload to /v2/library/web/blobs/uploads/ in registry.fleet.test: denied: this "
-        "user may not do that here: ask for an account with more access",
+        (
+            "writing blob: initiating layer upload to /v2/library/web/blobs/uploads/ in registry.fleet.test: denied: "
+            "this user may not do that here: ask for an account with more access"
+        ),
         "wrong_account",
     ),
     (
@@ -78,8 +96,10 @@ RECORDED = [
     ("26.1", "received unexpected HTTP status: 500 Internal Server Error", "registry_error"),
     (
         "podman",
-        "writing blob: initiating layer upload to /v2/big/blobs/uploads/ in registry.fleet.test:5010: received unexpected "
-        "HTTP status: 500 Internal Server Error",
+        (
+            "writing blob: initiating layer upload to /v2/big/blobs/uploads/ in registry.fleet.test:5010: received "
+            "unexpected HTTP status: 500 Internal Server Error"
+        ),
         "registry_error",
     ),
 ]
@@ -136,13 +156,13 @@ def test_the_name_in_the_hosts_file(tmp_path):
 def clock(monkeypatch):
     """A certificate of 90 days, and the times of this host and of the server, in days since it began."""
 
-    def explain(here, server, mistake):
+    def explain(here, server):
         begin = 1_700_000_000
         monkeypatch.setattr("time.time", lambda: begin + here * 86400)
         monkeypatch.setattr(
             _diagnosis, "_times", lambda *_arguments: (begin, begin + 90 * 86400, begin + server * 86400)
         )
-        error = RegistryError("The certificate of r has expired", "Renew it", mistake)
+        error = RegistryError("The certificate of r has expired", "Renew it", "expired")
         _diagnosis.explain_time(error, "https://r/v2/", 1)
         return error
 
@@ -150,16 +170,16 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("here", "server", "mistake", "says", "cure"),
+    ("days", "mistake", "says", "cure"),
     [
-        (-400, 30, "clock_off", "430 days behind", "Set the clock of this host"),
-        (100, 30, "clock_off", "70 days ahead of", "timedatectl"),
-        (100, 100, "expired", "by the clock of the server, too", "rotate.yml"),
-        (-1, -1, "expired", "not before 2023-11-14", "issue it again"),
+        ((-400, 30), "clock_off", "430 days behind", "Set the clock of this host"),
+        ((100, 30), "clock_off", "70 days ahead of", "timedatectl"),
+        ((100, 100), "expired", "by the clock of the server, too", "rotate.yml"),
+        ((-1, -1), "expired", "not before 2023-11-14", "issue it again"),
     ],
 )
-def test_whose_clock_it_is(clock, here, server, mistake, says, cure):
-    error = clock(here, server, "expired")
+def test_whose_clock_it_is(clock, days, mistake, says, cure):
+    error = clock(*days)
     assert error.mistake == mistake
     assert says in error.message
     assert cure in error.cure
