@@ -23,7 +23,7 @@ _LONGEST_LIFE = 10 * 365 * 86400
 _MARGIN = 10
 
 # The registry's driver of file systems gives the number of the error: ENOSPC or EDQUOT.
-_NO_SPACE = re.compile(rb'"Err":(?:28|122)\b|no space left on device')
+_NO_SPACE = re.compile(rb'"Err":\s*(?:28|122)\b|no space left on device')
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)")

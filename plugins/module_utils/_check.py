@@ -301,6 +301,8 @@ class Check:
                 _diagnosis.explain_engine_ca(error, self._registry, store.certificate_places, timeout)
             elif error.mistake == "no_space":
                 _diagnosis.explain_space(error, error.message, store.root())
+            elif error.mistake == "registry_error" and do == store.push:
+                _diagnosis.explain_storage(error, self._api, reference.repository)
             raise
 
     def pull(self, store, reference):

@@ -28,6 +28,8 @@ _SAME_TIME = 300  # seconds
 # What is left of a disk on which nothing can be stored: the less of the two, as some disks are tiny.
 _FULL_BYTES = 16 << 20
 _FULL_SHARE = 0.01
+# What a registry is made to store for a moment, to see whether it can.
+_TRIED_BYTES = 256 << 10
 _PATH = re.compile(r"(/[^\s:\"']+)[\"']?: (?:no space left|disk quota)")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386"}
 _MOST_NAMES = 5
@@ -172,6 +174,16 @@ def explain_space(error, words, root):
             error.cure = "Make room there, as by docker system prune or podman system prune"
             error.mistake = "disk_full"
             return
+
+
+def explain_storage(error, api, repository):
+    """Of a registry that answers a push with 5xx: whether it is its disk, which the engine does not pass on."""
+    try:
+        api.try_upload(repository, _TRIED_BYTES)
+    except RegistryError as found:
+        if found.mistake == "registry_full":
+            error.message = f"{found.message}. {error.message}"
+            error.cure, error.mistake = found.cure, found.mistake
 
 
 def _lies_in(path, root):

@@ -387,6 +387,25 @@ class Api:
             return False
         raise self._no(response, f"write to {repository}")
 
+    def try_upload(self, repository, size):
+        """Uploads bytes of no use, and cancels that: whether a registry can store them. Raises RegistryError."""
+        response = self._ask("POST", f"/v2/{repository}/blobs/uploads/", repository)
+        if response.status != 202:
+            raise self._no(response, f"write to {repository}")
+        try:
+            sent = self._ask(
+                "PATCH",
+                self._location(response),
+                repository,
+                headers={"Content-Type": "application/octet-stream"},
+                body=bytes(size),
+            )
+            if sent.status not in (202, 204):
+                raise self._no(sent, f"write to {repository}")
+            response = sent
+        finally:
+            self._cancel(repository, response)
+
     def put_blob(self, repository, content):
         """Uploads a small blob, and returns its digest."""
         digest = _digest(content)

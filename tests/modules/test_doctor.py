@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import email.utils
 import functools
@@ -16,6 +17,7 @@ import pytest
 from certificates import DAY, Authority
 from clients import USER
 from conftest import run_at_registry
+from content import Content
 from engine import command, free_ports, listening, run_container, wait_for
 from peers import docker_config
 from steps import entry, says
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clients import Box
-    from content import Content
     from peers import Peers
 
 __all__ = ["check", "image"]
@@ -243,10 +244,20 @@ def test_an_image_for_another_platform(check: Callable[..., dict], content: Cont
 
 def test_a_registry_whose_storage_is_full(check: Callable[..., dict], peers: Peers, images: dict[str, str]) -> None:
     address = f"127.0.0.1:{free_ports(1)[0]}"
-    for _started in registry(peers, images["registry"], address, "/data:size=4k,mode=1777"):
+    for _started in registry(peers, images["registry"], address, "/data:size=1m,mode=1777"):
+        fill(address)
         result = check(address, plain_http=True, access="push", pushes=True, password=None, failed=True)
         assert (result["failed_hop"], result["mistake"]) == ("upload allowed", "registry_full"), result["msg"]
         says(result, address, "no space left on its storage", "make room")
+
+
+def fill(address: str) -> None:
+    """Push blobs to a registry until it has no room for another one, nor for the beginning of an upload."""
+    content = Content(address)
+    for size in (100_000, 4096, 1):
+        with contextlib.suppress(AssertionError, KeyError, TypeError):
+            while True:
+                content.blob("room", secrets.token_bytes(size))
 
 
 def test_disks_are_told(check: Callable[..., dict], tmp_path: Path) -> None:

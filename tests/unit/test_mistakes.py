@@ -12,7 +12,10 @@ import pytest
 from ansible_collections.wharf.registry.plugins.module_utils import _diagnosis, _engine_words, _mistakes
 from ansible_collections.wharf.registry.plugins.module_utils._engine_words import failure
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
+from misbehaving import reply
 
 V2 = 'Get "https://registry.fleet.test:5000/v2/"'
 PODMAN = f"initializing source docker://r/a:1: pinging container registry r: {V2}"
@@ -272,3 +275,39 @@ def test_a_disk(tmp_path):
     assert found["path"] == str(tmp_path)
     assert 0 < found["free"] < found["size"]
     assert not found["full"]
+
+
+# --- the storage of the registry --------------------------------------------------------------------------------------
+
+# What registry 2.8.2 answers, on a file system that is full, word for word but for the path.
+FULL = (
+    '{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"write",'
+    '"Path":"/data/x","Err":28}}}]}\n'
+)
+ILL = FULL.replace("28", "5")
+
+
+@pytest.mark.parametrize(
+    ("begin", "patch", "mistake", "cancelled"),
+    [
+        (reply(202, Location="/v2/a/blobs/uploads/1"), reply(500, FULL), "registry_full", 1),
+        (reply(500, FULL), reply(202), "registry_full", 0),
+        (reply(500, ILL), reply(202), "registry_error", 0),
+        (
+            reply(202, Location="/v2/a/blobs/uploads/1"),
+            reply(202, Location="/v2/a/blobs/uploads/1"),
+            "registry_error",
+            1,
+        ),
+    ],
+)
+def test_a_push_that_the_registry_can_not_store(server, begin, patch, mistake, cancelled):
+    server.answer("/v2/a/blobs/uploads/", begin)
+    server.answer("/v2/a/blobs/uploads/1", patch, reply(204))
+    error = failure("received unexpected HTTP status: 500 Internal Server Error", "r")
+    with Client(Trust("r"), 2) as client:
+        _diagnosis.explain_storage(error, Api(Registry(server.netloc), client, plain_http=True), "a")
+    assert error.mistake == mistake
+    assert ("no space left on its storage" in error.message) is (mistake == "registry_full")
+    assert "500 Internal Server Error" in error.message
+    assert [request.method for request in server.requests].count("DELETE") == cancelled

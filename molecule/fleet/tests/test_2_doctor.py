@@ -25,7 +25,7 @@ runtimes:
 PROXY = "[Service]\nEnvironment=HTTPS_PROXY=http://127.0.0.1:9\n"
 DROP_IN = "/etc/systemd/system/docker.service.d/doctor.conf"
 RESTART = "systemctl daemon-reload && systemctl restart docker"
-LOGIN = "/home/builder/.docker/config.json"
+LOGIN = "~builder/.docker/config.json"
 TEMPORARY = "/var/lib/docker/tmp"
 
 
