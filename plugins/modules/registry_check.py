@@ -22,8 +22,7 @@ options:
     description:
       - What the user is meant to be allowed.
       - V(none) looks no further than to the credentials, and needs no engine.
-      - V(reach) has the engine ask for O(image), which need not be there: that it is told so shows that it gets
-        through.
+      - V(reach) has the engine ask for O(image), which need not be there. That it is told so shows that it gets through.
       - V(image) looks whether the registry has O(image) for the platform of this host, with all its parts, and then
         pulls it. Where it is not there, the answer says what is. It is no matter whether the user could push, too.
       - V(pull) pulls O(image). A user that could push fails the check, at C(upload refused).

@@ -281,8 +281,8 @@ def test_a_disk(tmp_path):
 
 # What registry 2.8.2 answers, on a file system that is full, word for word but for the path.
 FULL = (
-    '{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"write",'
-    '"Path":"/data/x","Err":28}}}]}\n'
+    '{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":'
+    '{"Op":"write","Path":"/data/x","Err":28}}}]}\n'
 )
 ILL = FULL.replace("28", "5")
 

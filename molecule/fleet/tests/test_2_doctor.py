@@ -56,7 +56,12 @@ def test_all_is_well(clients: dict[str, Client]) -> None:
 def state(clients: dict[str, Client]) -> dict[str, object]:
     """All that the collection or an engine keeps, with the images that are there."""
     return {
-        name: (client.places(), client.type(f"{client.engine} images --no-trunc | sort"))
+        name: (
+            client.places(),
+            client.type(
+                f"{client.engine} images --no-trunc --format '{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.ID}}}}' | sort"
+            ),
+        )
         for name, client in clients.items()
     }
 
