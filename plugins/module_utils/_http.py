@@ -57,6 +57,8 @@ _VERIFY_X509_STRICT = 0x20
 
 # How OpenSSL words that what came was no TLS at all.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+# What is wrong with a proxy, where there is one.
+_OF_THE_WAY = frozenset(["no_such_name", "refused", "timed_out", "no_route"])
 _TLS_ALERT = b"\x15\x03"
 
 
@@ -419,7 +421,12 @@ class Client:
             return getattr(self, f"_step_{name.lower()}")(scheme, netloc)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._forget(scheme, netloc)
-            raise _explained(error, scheme, netloc + _by(scheme, netloc), self._timeout, BODY_LIMIT) from None
+            by = _by(scheme, netloc)
+            explained = _explained(error, scheme, netloc + by, self._timeout, BODY_LIMIT)
+            if by and explained.mistake in _OF_THE_WAY:
+                explained.cure = f"Correct {scheme.upper()}_PROXY, or add the registry to NO_PROXY"
+                explained.mistake = "proxy"
+            raise explained from None
 
     def _step_name(self, scheme, netloc):
         host, port = self._connection(scheme, netloc).address

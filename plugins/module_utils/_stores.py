@@ -284,13 +284,18 @@ class DockerStore(Store):
             yield from self._engine.stream("POST", path, body, headers)
         except EngineError as error:
             raise self._explained(self._failure(error.message, action)) from None
+        except EngineDownError as error:
+            raise self._explained(error) from None
 
     def _explained(self, error):
         """Where the engine can't reach what this module has just reached, its own proxy is the usual reason."""
-        if error.mistake != "proxy" and not re.match(r"the engine can't (?:reach|resolve)", error.message):
+        silent = "said nothing for" in error.message
+        if error.mistake != "proxy" and not silent and not re.match(r"the engine can't (?:reach|res)", error.message):
             return error
         with contextlib.suppress(EngineError, EngineDownError):
             info = self._engine.info()
+            # It is there, and waits for somebody else.
+            error.mistake = error.mistake or "timed_out"
             proxy = (info.get("HttpsProxy") or info.get("HttpProxy") or "").rpartition("@")[2]
             if proxy:
                 error.mistake = "proxy"

@@ -16,13 +16,17 @@ description:
   - With O(access=pull) these are C(upload refused), C(engine), C(pull) and C(digest); with O(access=push) they are
     C(engine), C(push), C(pull) and C(digest). The engine of the host itself pulls and pushes, with its own trust in the
     registry and by its own proxies.
+  - With O(access=image) they are C(image), C(engine), C(pull) and C(digest), and with O(access=reach) C(engine) and
+    C(reach). O(pushes) puts C(upload allowed) before the others.
+  - Common mistakes are recognised, and have names. See RV(mistake).
   - Leaves neither image nor login on the host. An image that was there before stays, with its names.
 options:
   access:
     description:
       - What the user is meant to be allowed.
       - V(none) looks no further than to the credentials, and needs no engine.
-      - V(reach) has the engine ask for O(image), which need not be there. That it is told so shows that it gets through.
+      - V(reach) has the engine ask for O(image), which need not be there. That it is told so shows that it gets
+        through.
       - V(image) looks whether the registry has O(image) for the platform of this host, with all its parts, and then
         pulls it. Where it is not there, the answer says what is. It is no matter whether the user could push, too.
       - V(pull) pulls O(image). A user that could push fails the check, at C(upload refused).

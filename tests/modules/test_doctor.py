@@ -141,6 +141,14 @@ def test_an_engine_that_does_not_know_the_ca(check: Callable[..., dict], peers: 
     says(result, peers.outside, "does not know the CA", f"/etc/docker/certs.d/{peers.outside}/ca.crt")
 
 
+def test_an_engine_that_has_not_read_the_cas_of_the_system(check: Callable[..., dict], peers: Peers) -> None:
+    """This host knows the CA by now, and an engine reads those of the system only when it starts."""
+    env = {"SSL_CERT_FILE": str(peers.ca)}
+    result = check(peers.outside, ca_path=None, env=env, access="reach", failed=True)
+    assert (result["failed_hop"], result["mistake"]) == ("reach", "engine_unknown_ca"), result["msg"]
+    says(result, peers.outside, "the CAs of the system know it", "restart the engine")
+
+
 # --- reach ------------------------------------------------------------------------------------------------------------
 
 
