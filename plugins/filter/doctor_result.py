@@ -70,7 +70,7 @@ _PAST = ("credentials", "upload refused", "upload allowed", "image", "engine", "
 
 def describe(host, of_host):
     """The row of one host, by its variables alone."""
-    found = of_host.get("__client_doctor") or {}
+    found = of_host.get("__client_doctor_failure") or of_host.get("__client_doctor") or {}
     row = {"host": str(host), "hop": "", "mistake": "", "said": "", "cure": ""}
     if found.get("unreachable"):
         return {

@@ -106,6 +106,11 @@ def test_hosts_without_a_way(rows, found, hop, says):
     assert "Do c" not in row["said"]
 
 
+def test_a_host_whose_variables_are_at_fault(rows):
+    (row,) = rows(web1={"__client_doctor_failure": {"msg": "'nope' is undefined"}}).values()
+    assert (row["hop"], row["mistake"], row["said"]) == ("check", "no_check", "'nope' is undefined")
+
+
 # --- what is told from the others -------------------------------------------------------------------------------------
 
 
