@@ -226,7 +226,7 @@ engine:
 
 from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._module import CHECK_OPTIONS, RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._module import LOOK_OPTIONS, RegistryModule
 
 
 def run(module):
@@ -244,7 +244,7 @@ def run(module):
 
 
 def main():
-    run(RegistryModule(CHECK_OPTIONS, required_if=[("access", "pull", ["image"]), ("access", "image", ["image"])]))
+    run(RegistryModule(LOOK_OPTIONS, required_if=[("access", "pull", ["image"]), ("access", "image", ["image"])]))
 
 
 if __name__ == "__main__":
