@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-RIGHT = ["192.0.2.7"]
+RIGHT = ("192.0.2.7",)
 FULL = {"path": "/var/lib/wharf-registry", "size": 1000, "free": 0, "full": True}
 
 
