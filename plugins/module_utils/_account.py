@@ -83,7 +83,7 @@ class Account:
             ) from None
         if "result" in answer:
             return answer["result"]
-        raise RegistryError(answer["message"], answer["cure"])
+        raise RegistryError(answer["message"], answer["cure"], answer.get("mistake", ""))
 
     def _be_the_child(self, work, writing):
         try:
@@ -91,7 +91,7 @@ class Account:
                 self._become(writing)
                 answer = json.dumps({"result": work()})
             except RegistryError as error:
-                answer = json.dumps({"message": error.message, "cure": error.cure})
+                answer = json.dumps({"message": error.message, "cure": error.cure, "mistake": error.mistake})
             except BaseException as error:  # noqa: BLE001 # whatever it is, the parent is to tell it
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 told = f"{type(error).__name__} at line {place.lineno} of {os.path.basename(place.filename)}"

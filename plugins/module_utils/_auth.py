@@ -22,6 +22,9 @@ _LONGEST_LIFE = 10 * 365 * 86400
 # A token is not used in its last seconds: the request has to arrive, and clocks differ.
 _MARGIN = 10
 
+# The registry's driver of file systems gives the number of the error: ENOSPC or EDQUOT.
+_NO_SPACE = re.compile(rb'"Err":\s*(?:28|122)\b|no space left on device')
+
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)")
 _PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
@@ -225,15 +228,24 @@ def unexpected(response, server):
         return RegistryError(
             f"{server} answered 429: too many requests{said(response)}",
             f"Try again {how_long}, from fewer hosts at once (serial, throttle), or raise its rate limit",
+            "too_many_requests",
         )
     if status == 400 and b"certificate" in response.body:
         return RegistryError(
             f"{server} answered 400: it asks for a client certificate",
             "Give one that it trusts by client_cert and client_key",
+            "client_certificate",
+        )
+    if status >= 500 and _NO_SPACE.search(response.body):
+        return RegistryError(
+            f"{server} answered {status}: there is no space left on its storage",
+            "Make room on the disk of the registry host: remove tags, and collect what nothing refers to",
+            "registry_full",
         )
     if status >= 500:
         return RegistryError(
             f"{server} answered {status}{said(response)}",
             "It is there and can't serve now: look at its log, and at those of the proxies before it",
+            "registry_error",
         )
     return AnswerError(f"{server} answered {status}{said(response)}", "Look whether it is a registry")

@@ -123,14 +123,14 @@ def _damaged(which):
 
 def _not_valid_now(der, which):
     """[what is wrong with its time], or nothing."""
-    begin, end = _validity(der, which)
+    begin, end = validity(der, which)
     now = time.time()
     if end < now:
-        return [f"{which} has expired on {_day(end)}"]
-    return [f"{which} is not valid before {_day(begin)}"] if begin > now else []
+        return [f"{which} has expired on {day(end)}"]
+    return [f"{which} is not valid before {day(begin)}"] if begin > now else []
 
 
-def _validity(der, which):
+def validity(der, which):
     """The times in between which it is valid, in seconds since 1970. The standard library shows them of CAs only."""
     try:
         at = _item(der, _item(der, 0)[1])[1]
@@ -161,7 +161,7 @@ def _item(der, at):
     return tag, at, at + length
 
 
-def _day(seconds):
+def day(seconds):
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 

@@ -13,11 +13,16 @@ import platform
 import re
 import tarfile
 import time
+import urllib.parse
 
+from ansible_collections.wharf.registry.plugins.module_utils import _diagnosis
+from ansible_collections.wharf.registry.plugins.module_utils._account import Account
+from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
 from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
-from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineDownError
+from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential, other_logins
+from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineDownError, EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, resolved
 from ansible_collections.wharf.registry.plugins.module_utils._programs import find
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     Reference,
@@ -44,8 +49,8 @@ _LOGS = 'On the registry host these are "docker logs wharf-proxy" and "docker lo
 class HopError(RegistryError):
     """A hop that does not work. hop is its name."""
 
-    def __init__(self, message, cure, hop):
-        super().__init__(message, cure)
+    def __init__(self, message, cure, hop, mistake=""):
+        super().__init__(message, cure, mistake)
         self.hop = hop
 
 
@@ -121,7 +126,8 @@ class Check:
     connection is a Connection, and warn is called with a text for what is no failure.
     """
 
-    def __init__(self, connection, registry, warn):
+    def __init__(self, connection, registry, warn, tag_was_named=True):
+        self._tag_was_named = tag_was_named
         self._connection = connection
         self._registry = registry
         self._warn = warn
@@ -129,6 +135,7 @@ class Check:
         self._credential = None
         self._api = None
         self.hops = []
+        self.seen = {"addresses": [], "hosts_file": [], "disks": []}
 
     def __enter__(self):
         return self
@@ -139,7 +146,7 @@ class Check:
     @contextlib.contextmanager
     def _hop(self, name):
         """Notes how a hop went. The dictionary takes what is said of it. Raises HopError."""
-        hop = {"name": name, "ok": False, "seconds": 0.0, "said": ""}
+        hop = {"name": name, "ok": False, "seconds": 0.0, "said": "", "cure": "", "mistake": ""}
         self.hops.append(hop)
         began = time.monotonic()
         try:
@@ -147,35 +154,84 @@ class Check:
             hop["ok"] = True
         except RegistryError as error:
             hop["said"] = error.message
-            logs = _LOGS if re.search(r"\blogs?\b", error.cure) else ""
+            logs = _LOGS if re.search(r"\bits log\b|\blogs\b", error.cure) else ""
             cures = [cure.rstrip(".") for cure in (error.cure, _CURES.get(name), logs) if cure]
+            hop["cure"], hop["mistake"] = ". ".join(cures), error.mistake
             raise HopError(
                 f"{host()} does not get through to {self._registry.name}. The hop that broke: {name}. "
                 f"It said: {error.message}",
-                ". ".join(cures),
+                hop["cure"],
                 name,
+                error.mistake,
             ) from None
         finally:
             hop["seconds"] = round(time.monotonic() - began, 3)
 
-    def walk(self):
-        """From the name to the credentials. Nothing changes anywhere. Raises HopError."""
+    def walk(self, accounts=()):
+        """From the name to the credentials, of each of the accounts. Nothing changes anywhere. Raises HopError."""
         anonymous = self._connection.api(self._registry, self._client)
         secure = anonymous.url.startswith("https:")
+        self._look_up(anonymous.url)
         for name in ("name", "connection", "TLS") if secure else ("name", "connection"):
             with self._hop(name) as hop:
-                hop["said"] = self._client.step(name, anonymous.url)
+                try:
+                    hop["said"] = self._client.step(name, anonymous.url)
+                except RegistryError as error:
+                    self._explain_tls(error, anonymous.url)
+                    raise
         with self._hop("registry") as hop:
             schemes = anonymous.challenges()
             hop["said"] = f"it asks for a login ({', '.join(schemes)})" if schemes else "anybody may use it"
         if not schemes:
             self._warn(f"{self._registry.name} asks nobody for a login: anybody who reaches it may read it")
         with self._hop("credentials") as hop:
-            self._credential = self._connection.credential(self._registry)
-            self._api = self._connection.api(self._registry, self._client, self._credential)
-            taken = self._api.ping()
-            who = repr(self._credential.username or "<token>") if self._credential else "the anonymous"
-            hop["said"] = f"it takes {who}" if taken and self._credential else f"it lets {who} in"
+            hop["said"] = ", ".join(self._log_in(account) for account in accounts or [""])
+
+    def _look_up(self, url):
+        """Keeps what a fleet compares: whose name leads elsewhere is told from the hosts where it does not."""
+        host, port = urllib.parse.urlsplit(url).hostname, urllib.parse.urlsplit(url).port
+        self.seen["hosts_file"] = _diagnosis.in_hosts_file(host)
+        with contextlib.suppress(OSError, UnicodeError):
+            self.seen["addresses"] = resolved(host, port, self._connection.params["timeout"])
+
+    def _explain_tls(self, error, url):
+        if error.mistake in ("expired", "not_yet_valid"):
+            _diagnosis.explain_time(error, url, self._connection.params["timeout"])
+        elif error.mistake == "unknown_ca" and not self._connection.params["ca_path"]:
+            _diagnosis.explain_ca(error, self._registry)
+
+    def _log_in(self, account):
+        """Shows the registry the login of an account, and says in words that it took it. The first is the engine's."""
+        credential, others = self._login_of(account)
+        api = self._connection.api(self._registry, self._client, credential)
+        who = repr(credential.username or "<token>") if credential else "the anonymous"
+        try:
+            taken = api.ping()
+        except RegistryError as error:
+            if error.mistake == "not_logged_in":
+                _diagnosis.explain_login(error, self._registry, others)
+            if account:
+                error.message = f"of the account {account!r}: {error.message}"
+            raise
+        if self._api is None:
+            self._credential, self._api = credential, api
+        said = f"it takes {who}" if taken and credential else f"it lets {who} in"
+        return f"{said} for the account {account!r}" if account else said
+
+    def _login_of(self, account):
+        """(Credential or None, the other registries that it is logged in to)"""
+        if not account:
+            credential = self._connection.credential(self._registry)
+            return credential, [] if credential else other_logins()
+        path, timeout = self._connection.params["config_path"], self._connection.params["timeout"]
+
+        def find_login():
+            found = find_credential(self._registry, path, timeout)
+            return [[found.username, found.password, found.identity_token], []] if found else [None, other_logins()]
+
+        # As the account itself: its helpers are its own, and its home may be closed to others.
+        found, others = Account(account).do(find_login)
+        return Credential(*found) if found else None, others
 
     def engine(self, reference, name, path, timeout):
         """The Store of the engine that is named, or of the first that is found, for this image. Raises HopError."""
@@ -185,8 +241,9 @@ class Check:
                 store = DockerStore(reference, self._credential, path, timeout)
                 try:
                     hop["said"] = store.version()
-                except EngineDownError:
+                except EngineDownError as error:
                     if name == "docker" or not find("podman"):
+                        error.mistake = "engine_down"
                         raise
                     store = None
             if store is None:
@@ -202,15 +259,58 @@ class Check:
                 raise DeniedError(
                     f"{self._registry.name} lets {who} push to {repository}, who is meant to pull only",
                     "Look at the user's access in reverse_proxy_users, and run site.yml on the registry host",
+                    "too_much_access",
                 )
             hop["said"] = f"a push to {repository} would be refused"
+
+    def allow_upload(self, repository):
+        """That the user may begin what every push begins with. The upload is cancelled. Raises HopError."""
+        with self._hop("upload allowed") as hop:
+            if self._api.refuses_uploads(repository):
+                who = f"user {self._credential.username!r}" if self._credential else "anybody"
+                raise DeniedError(
+                    f"{self._registry.name} does not let {who} push to {repository}",
+                    "Name a repository that this user may push to, or give the user access in reverse_proxy_users",
+                    "wrong_account",
+                )
+            hop["said"] = f"a push to {repository} would be let in"
+
+    def look(self, reference):
+        """That the registry has an image for this host, with all its parts. Raises HopError."""
+        with self._hop("image") as hop:
+            hop["said"] = _diagnosis.look_at(self._api, reference) or self._absent(reference)
+
+    def reach(self, store, reference):
+        """That the engine gets an answer of the registry, whatever it is, for this image. Raises HopError."""
+        with store, store.left_as_it_was({reference}, self._warn), self._hop("reach") as hop:
+            try:
+                self._told(store.pull, store, reference)
+                hop["said"] = f"the engine pulled {reference}"
+            except EngineError as error:
+                if error.mistake != "no_image":
+                    raise
+                hop["said"] = "the engine asked for an image that is not there, and was told so"
+
+    def _told(self, do, store, reference):
+        """What do(reference) returns. What the engine says of a failure is made clear by what this host is like."""
+        try:
+            return do(reference)
+        except EngineError as error:
+            timeout = self._connection.params["timeout"]
+            if error.mistake == "engine_unknown_ca":
+                _diagnosis.explain_engine_ca(error, self._registry, store.certificate_places, timeout)
+            elif error.mistake == "no_space":
+                _diagnosis.explain_space(error, error.message, store.root())
+            elif error.mistake == "registry_error" and do == store.push:
+                _diagnosis.explain_storage(error, self._api, reference.repository)
+            raise
 
     def pull(self, store, reference):
         """Pulls an image as the engine does it, and returns its digest. Raises HopError."""
         with store, store.left_as_it_was({reference}, self._warn):
             with self._hop("pull") as hop:
                 digest = self._digest(reference)
-                store.pull(reference)
+                self._told(store.pull, store, reference)
                 hop["said"] = f"the engine pulled {reference}"
             with self._hop("digest") as hop:
                 kept = store.images().get(store.holder(reference))
@@ -226,9 +326,9 @@ class Check:
         names = {reference}
         with store, store.left_as_it_was(names, self._warn) as before:
             with self._hop("push") as hop:
-                store.load(archive(reference))
+                self._told(lambda name: store.load(archive(name)), store, reference)
                 made = store.holder(reference)
-                pushed = store.push(reference)
+                pushed = self._told(store.push, store, reference)
                 digest = self._digest(reference)
                 if pushed and pushed != digest:
                     raise _changed(f"the engine pushed {pushed}, and the registry has {digest} there now")
@@ -239,7 +339,7 @@ class Check:
                 if made not in before:
                     # Else nothing would come over the network.
                     store.remove(reference)
-                store.pull(by_digest)
+                self._told(store.pull, store, by_digest)
                 hop["said"] = f"the engine pulled {by_digest}"
             with self._hop("digest") as hop:
                 pulled = store.holder(by_digest)
@@ -252,8 +352,12 @@ class Check:
     def _digest(self, reference):
         head = self._api.head(reference.repository, reference.digest or reference.tag)
         if head is None:
-            raise AnswerError(f"{reference.registry.name} has no {reference}", "Push it before, or correct image")
+            self._absent(reference)
         return head.digest
+
+    def _absent(self, reference):
+        # Whoever names no tag, gets latest.
+        raise _diagnosis.explain_absent(self._api, reference, self._tag_was_named)
 
 
 def _changed(message):
@@ -278,6 +382,9 @@ class Verification(Connection):
             "reference": "",
             "verified": False,
             "engine": "",
+            "mistake": "",
+            "registry": "",
+            "seen": {},
         }
 
     def run(self):
@@ -286,30 +393,45 @@ class Verification(Connection):
             self._walk()
         except RegistryError as error:
             self.result["failed_hop"] = error.hop if isinstance(error, HopError) else ""
-            self.result["cure"] = error.cure
+            self.result["cure"], self.result["mistake"] = error.cure, error.mistake
             raise
 
     def _walk(self):
         access = self.params["access"]
         registry = self.registry()
+        self.result["registry"] = registry.name
         self.given_credential()
         reference = None if access == "none" else self._find_reference(registry)
         self.result["reference"] = str(reference or "")
-        with Check(self, registry, self.warnings.append) as way:
-            self.result["hops"] = way.hops
-            way.walk()
+        named = bool(split_tag((self.params["image"] or "").strip())[1])
+        with Check(self, registry, self.warnings.append, named) as way:
+            self.result["hops"], self.result["seen"] = way.hops, way.seen
+            way.seen["disks"] = [found for found in map(_diagnosis.disk, self.params.get("storage") or []) if found]
+            way.walk(self.params.get("accounts") or [])
             if reference is not None and not self._check_mode:
-                if access == "pull":
-                    way.refuse_upload(reference.repository)
-                store = way.engine(reference, self.params["engine"], self.params["socket"], self.params["timeout"])
-                self.result["engine"] = store.name
-                self.result["digest"] = (way.pull if access == "pull" else way.push)(store, reference)
+                self._walk_on(way, access, reference)
         self.result["verified"] = reference is None or not self._check_mode
+
+    def _walk_on(self, way, access, reference):
+        """The hops of an access, after those that all have."""
+        if access == "pull":
+            way.refuse_upload(reference.repository)
+        elif self.params.get("pushes") and access in ("image", "push"):
+            # A registry that takes nothing says so at once, and an engine tries again for a minute.
+            way.allow_upload(reference.repository)
+        if access == "image":
+            way.look(reference)
+        store = way.engine(reference, self.params["engine"], self.params["socket"], self.params["timeout"])
+        self.result["engine"] = store.name
+        if access == "reach":
+            way.reach(store, reference)
+        else:
+            self.result["digest"] = (way.push if access == "push" else way.pull)(store, reference)
 
     def _find_reference(self, registry):
         """The Reference of the image that is pulled or pushed. Raises InputError."""
         image, access = self.params["image"], self.params["access"]
-        if access == "push" and not (image or "").strip():
+        if access in ("push", "reach") and not (image or "").strip():
             return own_image(registry)
         reference = parse_image(image, registry)
         if access == "push" and reference.digest:

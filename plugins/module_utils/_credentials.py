@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._credential_document import Document, same_secret
@@ -19,6 +20,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_helper 
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
+from ansible_collections.wharf.registry.plugins.module_utils._programs import read_text
 
 # Docker takes no lock. How often to start over when it was faster.
 _ATTEMPTS = 10
@@ -281,6 +283,16 @@ def find_credential(registry, path=None, timeout=30):
             if found.credential is not None:
                 return found.credential
     return None
+
+
+def other_logins():
+    """The keys of all logins in the files of this account, for whoever looks for one that is not there."""
+    found = []
+    for path in _usual_paths():
+        with contextlib.suppress(ValueError, AttributeError, TypeError):
+            document = json.loads(read_text(path) or "{}")
+            found += [*(document.get("auths") or {}), *(document.get("credHelpers") or {})]
+    return sorted({key for key in found if isinstance(key, str)})
 
 
 def _usual_paths():

@@ -9,74 +9,143 @@ import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineError
 
-# What engines say when a push or a pull fails, with what it means and what to do. The first that is found counts.
+# What a proxy answers to CONNECT. A registry's own words have its code before them, or the status as a number.
+_OF_PROXY = r"https://[^\"\s]+\": (?:forbidden|bad gateway|service unavailable|gateway time-?out|not found)\s*$"
+
+# What engines say when a push or a pull fails: the name of the mistake (_mistakes.py), the pattern, what it means and
+# what to do. The first that is found counts.
 _FAILURES = (
     (
-        r"server gave HTTP response to HTTPS client",
+        "http_for_https",
+        r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake",
         "the engine asks for HTTPS and the registry speaks HTTP",
         "Let the registry speak TLS, or list it in insecure-registries of the engine's daemon.json",
     ),
     (
+        "https_for_http",
+        (
+            r"HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)|this port speaks HTTPS"
+            r"|malformed HTTP response \"\\x15\\x03"
+        ),
+        "the engine asks by HTTP and the registry speaks HTTPS",
+        "Take {registry} out of the settings that have the engine use HTTP, such as insecure-registries",
+    ),
+    (
+        "engine_unknown_ca",
         r"x509: certificate signed by unknown authority|x509: .*not trusted",
         "the engine does not know the CA of the registry's certificate",
         "Put the CA into {certs}/{registry}/ca.crt on the host of the engine, which does not read ca_path",
     ),
     (
+        "expired",
+        r"x509: certificate has expired or is not yet valid: current time \S+ is after",
+        "the engine finds the registry's certificate expired",
+        "Renew it on the registry host, or set the clock of the host of the engine",
+    ),
+    (
+        "not_yet_valid",
+        r"x509: certificate has expired or is not yet valid: current time \S+ is before",
+        "the engine finds the registry's certificate not valid yet",
+        "Set the clocks of the host of the engine and of the registry host",
+    ),
+    (
+        "other_name",
+        r"x509: (?:certificate is (?:not )?valid for|cannot validate certificate for)",
+        "the registry's certificate is for another name",
+        "Use the name that it was issued for, or issue it for this one too",
+    ),
+    (
+        "",
         r"x509:|tls:",
         "the engine does not agree with the registry on TLS",
         "Look at the certificate of the registry, and at {certs}/{registry} on the host of the engine",
     ),
     (
+        "too_many_requests",
         r"toomanyrequests|\b429\b|too many requests",
         "the registry takes no more requests for now",
         "Try again later, from fewer hosts at once (serial, throttle), or raise its rate limit",
     ),
     (
+        "no_space",
         r"no space left on device|disk quota exceeded",
         "there is no space left, on the registry's storage or on the host of the engine",
         "Make room: look at both",
     ),
     (
+        "too_large",
         r"\b413\b|request entity too large",
         "the proxy before the registry does not take layers of this size",
         "Raise its limit, as client_max_body_size 0 does for nginx",
     ),
     (
+        "",
         r"missing content",
         "the image is for several platforms, and not all of them are here",
         "Pull it for all of its platforms, or copy it within the registry with registry_tag",
     ),
     (
-        r"unauthorized|authentication required|no basic auth credentials|incorrect username or password|\b401\b",
+        "proxy",
+        r"proxyconnect|proxy authentication required|\b407\b|" + _OF_PROXY,
+        "the HTTP proxy that the engine is given does not let it through",
+        "Add {registry} to NO_PROXY in the environment of the engine's service, or correct HTTPS_PROXY there",
+    ),
+    (
+        "no_image",
+        r"manifest unknown|name unknown|repository name not known|: not found\s*$",
+        "the registry has no such image",
+        "Push it before, or correct its name",
+    ),
+    (
+        "not_logged_in",
+        r"no basic auth credentials",
+        "the registry does not take the login for a {action}: there is none",
+        "Log this account in",
+    ),
+    (
+        "wrong_password",
+        r"unauthorized|authentication required|incorrect username or password|\b401\b",
         "the registry does not take the login for a {action}",
         "Look at the name and the password, or log this account in again",
     ),
     (
+        "wrong_account",
         r"denied|forbidden|\b403\b|insufficient[ _]scope",
         "the user may not {action} there",
         "Use a user with {action} access to this repository",
     ),
     (
+        "other_platform",
         r"no matching manifest|no image found in (?:image index|manifest list)",
         "the image has nothing for the platform of this host",
         "Name an image that has, or push this one for that platform too",
     ),
     (
-        r"proxyconnect|proxy authentication required|\b407\b",
-        "the HTTP proxy that the engine is given does not let it through",
-        "Add {registry} to NO_PROXY in the environment of the engine's service, or correct HTTPS_PROXY there",
-    ),
-    (
+        "no_such_name",
         r"no such host|server misbehaving",
         "the engine can't resolve the name of the registry",
         "Give it an address in DNS or in /etc/hosts on the host of the engine",
     ),
     (
-        r"connection refused|no route|unreachable|timeout|deadline exceeded|request canceled|connection reset|\bEOF\b",
+        "refused",
+        r"connection refused",
+        "the engine can't reach the registry",
+        "Look whether the registry runs and the port is right, and at the proxy that the engine's service is given",
+    ),
+    (
+        "timed_out",
+        r"timeout|deadline exceeded|request canceled",
+        "the engine can't reach the registry",
+        "Look at firewalls on the way from the host of the engine, and at the proxy that its service is given",
+    ),
+    (
+        "no_route",
+        r"no route|unreachable|connection reset|\bEOF\b",
         "the engine can't reach the registry",
         "Look at the network of the host of the engine, and at the proxy that its service is given",
     ),
     (
+        "registry_error",
         r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|blob upload (?:invalid|unknown)",
         "the registry can't {serve} it now",
         "Look at its log, and at those of the proxies before it; replicas must share one http.secret",
@@ -97,9 +166,10 @@ def failure(words, registry, secret="", action="push", certificates="/etc/docker
         "{serve}": "store" if action == "push" else "give",
         "{certs}": certificates,
     }
-    for pattern, meaning, cure in _FAILURES:
+    for mistake, pattern, meaning, cure in _FAILURES:
         if re.search(pattern, words, re.IGNORECASE):
-            return EngineError(f"{_filled(meaning, about)} (the engine said: {shown})", _filled(cure, about))
+            message = f"{_filled(meaning, about)} (the engine said: {shown})"
+            return EngineError(message, _filled(cure, about), mistake)
     return EngineError(f"the engine said: {shown}", "Look at its log, and at that of the registry")
 
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 
 class RegistryError(Exception):
-    """What can't be done, and the cure: two sentences for whoever ran the task. Never holds a secret."""
+    """What can't be done, and the cure: two sentences for whoever ran the task. Never holds a secret.
 
-    def __init__(self, message, cure=""):
+    mistake is the name of what was recognised, of those in _mistakes.py, or empty.
+    """
+
+    def __init__(self, message, cure="", mistake=""):
         super().__init__(message)
         self.message = message
         self.cure = cure
+        self.mistake = mistake
 
     def __str__(self):
         parts = [part.strip().rstrip(".") for part in (self.message, self.cure) if part]

@@ -57,6 +57,8 @@ _VERIFY_X509_STRICT = 0x20
 
 # How OpenSSL words that what came was no TLS at all.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+# What is wrong with a proxy, where there is one.
+_OF_THE_WAY = frozenset(["no_such_name", "refused", "timed_out", "no_route"])
 _TLS_ALERT = b"\x15\x03"
 
 
@@ -263,6 +265,10 @@ class _Connection:
         self._client.secure()
         return self._client.sock.version()
 
+    def certificate(self):
+        sock = self._client.sock
+        return (isinstance(sock, ssl.SSLSocket) and sock.getpeercert(True)) or b""
+
     def exchange(self, method, target, headers, body, limit):
         """(status, headers, body) of the answer, within the time limit as a whole."""
         deadline = time.monotonic() + self._timeout
@@ -301,7 +307,7 @@ class _TooLongError(Exception):
     """More came than the limit allows."""
 
 
-def _resolved(host, port, timeout):
+def resolved(host, port, timeout):
     """The addresses of a name. The resolver has no time limit of its own that could be set."""
     results = []
 
@@ -415,11 +421,16 @@ class Client:
             return getattr(self, f"_step_{name.lower()}")(scheme, netloc)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._forget(scheme, netloc)
-            raise _explained(error, scheme, netloc + _by(scheme, netloc), self._timeout, BODY_LIMIT) from None
+            by = _by(scheme, netloc)
+            explained = _explained(error, scheme, netloc + by, self._timeout, BODY_LIMIT)
+            if by and explained.mistake in _OF_THE_WAY:
+                explained.cure = f"Correct {scheme.upper()}_PROXY, or add the registry to NO_PROXY"
+                explained.mistake = "proxy"
+            raise explained from None
 
     def _step_name(self, scheme, netloc):
         host, port = self._connection(scheme, netloc).address
-        found = _resolved(host, port, self._timeout)
+        found = resolved(host, port, self._timeout)
         return f"{host} is {', '.join(found)}" + _by(scheme, netloc)
 
     def _step_connection(self, scheme, netloc):
@@ -429,6 +440,11 @@ class Client:
 
     def _step_tls(self, scheme, netloc):
         return f"{netloc} speaks {self._connection(scheme, netloc).secure()}, and its certificate is trusted"
+
+    def certificate(self, url):
+        """The certificate that a server shows, as DER, once TLS was begun; empty where there is none to see."""
+        scheme, netloc = urllib.parse.urlsplit(url)[:2]
+        return self._connection(scheme, netloc).certificate()
 
     def request(self, method, url, headers=None, body=None, limit=BODY_LIMIT):
         """The Response, after redirects. Raises UnreachableError or AnswerError, and never shows a header or a body."""
@@ -552,7 +568,9 @@ def _server(url):
 
 
 def _speaks_https(netloc):
-    return UnreachableError(f"{netloc} speaks HTTPS, and was asked over HTTP", "Set plain_http to false")
+    return UnreachableError(
+        f"{netloc} speaks HTTPS, and was asked over HTTP", "Set plain_http to false", "https_for_http"
+    )
 
 
 def _passing(error):
@@ -581,35 +599,40 @@ def _no_connection(error, scheme, netloc, timeout):
     if isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return _hung_up(scheme, netloc)
     text = str(error)
-    for is_it, message, cure in (
+    for is_it, message, cure, mistake in (
         (
             isinstance(error, socket.gaierror),
             f"The name in {netloc} does not resolve ({error.strerror})",
             "Give it an address in DNS or in /etc/hosts of this host, or correct the name",
+            "no_such_name",
         ),
         (
             isinstance(error, socket.timeout) or error.errno == errno.ETIMEDOUT,
             f"{netloc} did not answer within {timeout} seconds",
             "Look whether a firewall drops the packets or the server is overloaded, or raise timeout",
+            "timed_out",
         ),
         (
             isinstance(error, ConnectionRefusedError),
             f"{netloc} refused the connection",
             "Look whether the registry runs, and whether the port is right",
+            "refused",
         ),
         (
             error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH),
             f"There is no route to {netloc}",
             "Look at the network of this host",
+            "no_route",
         ),
         (
             "Tunnel connection failed" in text,
             f"The HTTP proxy refused to connect to {netloc} ({text})",
             "Correct HTTPS_PROXY, or add the registry to NO_PROXY",
+            "proxy",
         ),
     ):
         if is_it:
-            return UnreachableError(message, cure)
+            return UnreachableError(message, cure, mistake)
     return UnreachableError(f"{netloc} can't be reached: {error.strerror or text}")
 
 
@@ -626,18 +649,24 @@ def _hung_up(scheme, netloc):
 def _bad_certificate(error, netloc):
     what = f"The certificate of {netloc} "
     if error.verify_code == _EXPIRED:
-        return UnreachableError(what + "has expired", "Renew it on the registry host, or set this host's clock")
+        return UnreachableError(
+            what + "has expired", "Renew it on the registry host, or set this host's clock", "expired"
+        )
     if error.verify_code == _NOT_YET_VALID:
-        return UnreachableError(what + "is not valid yet", "Set the clocks of this host and of the registry host")
+        return UnreachableError(
+            what + "is not valid yet", "Set the clocks of this host and of the registry host", "not_yet_valid"
+        )
     if error.verify_code in _OTHER_NAME:
         return UnreachableError(
             what + f"is for another name ({error.verify_message})",
             "Use the name that it was issued for, or issue it for this one too",
+            "other_name",
         )
     if error.verify_code in _UNKNOWN_CA:
         return UnreachableError(
             what + f"comes from an unknown CA ({error.verify_message})",
             f"Give its CA by ca_path, or put it into /etc/docker/certs.d/{netloc.partition(' ')[0]}/ca.crt",
+            "unknown_ca",
         )
     return UnreachableError(
         what + f"can't be trusted ({error.verify_message})", "Issue another one on the registry host"
@@ -650,11 +679,13 @@ def _bad_tls(error, netloc):
         return UnreachableError(
             f"{netloc} speaks HTTP, and was asked over HTTPS",
             "Use the port where it speaks TLS; plain_http would send the password in clear",
+            "http_for_https",
         )
     if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason or "UNKNOWN_CA" in reason:
         return UnreachableError(
             f"{netloc} refused the TLS connection ({reason})",
             "If it asks for a client certificate, give one by client_cert and client_key",
+            "client_certificate",
         )
     if isinstance(error, ssl.SSLEOFError) or "UNEXPECTED_EOF" in reason:
         return _passing(UnreachableError(f"{netloc} broke the TLS connection off", "Look at its log"))

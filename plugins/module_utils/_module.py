@@ -46,12 +46,20 @@ TRUST_OPTIONS = {
     "certs_dir": {"type": "path"},
     "apply": {"type": "str", "choices": ["never", "reload", "restart"], "default": "reload"},
 }
-# Those of registry_check.
+# Those of the proof of registry_onboard.
 CHECK_OPTIONS = {
     "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
     "image": {"type": "str"},
     "engine": {"type": "str", "choices": ["docker", "podman"]},
     "socket": {"type": "path", "default": SOCKET},
+}
+# Those of registry_check, which also looks for what is wrong where nothing has been proven.
+LOOK_OPTIONS = {
+    **CHECK_OPTIONS,
+    "access": {"type": "str", "choices": ["none", "reach", "image", "pull", "push"], "default": "none"},
+    "pushes": {"type": "bool", "default": False},
+    "accounts": {"type": "list", "elements": "str", "default": []},
+    "storage": {"type": "list", "elements": "path", "default": []},
 }
 # Those of registry_login.
 LOGIN_OPTIONS = {

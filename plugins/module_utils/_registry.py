@@ -219,6 +219,7 @@ class Api:
             raise RefusedError(
                 f"{name} answered 403: {self._who()} may not use it{said(response)}",
                 "Look at the user's access and at the networks that the registry allows",
+                "wrong_account",
             )
         if response.status == 404:
             raise AnswerError(
@@ -351,6 +352,16 @@ class Api:
             raise self._no(response, f"look for the blob {digest} of {repository}")
         return response.status == 200
 
+    def blob_begins(self, repository, digest):
+        """Whether the first bytes of a blob come. Of one that is sent only as a whole, no more than a HEAD is asked."""
+        target = f"/v2/{repository}/blobs/{digest}"
+        response = self._ask("HEAD", target, repository)
+        if response.status == 200 and response.headers.get("Accept-Ranges") == "bytes":
+            response = self._ask("GET", target, repository, headers={"Range": "bytes=0-1023"})
+        if response.status not in (200, 206, 404, 416):
+            raise self._no(response, f"read the blob {digest} of {repository}")
+        return response.status != 404
+
     def mount(self, repository, digest, source):
         """Whether the registry has taken a blob over from another repository. No byte of it passes here."""
         query = urllib.parse.urlencode({"mount": digest, "from": source})
@@ -375,6 +386,25 @@ class Api:
             self._cancel(repository, response)
             return False
         raise self._no(response, f"write to {repository}")
+
+    def try_upload(self, repository, size):
+        """Uploads bytes of no use, and cancels that: whether a registry can store them. Raises RegistryError."""
+        response = self._ask("POST", f"/v2/{repository}/blobs/uploads/", repository)
+        if response.status != 202:
+            raise self._no(response, f"write to {repository}")
+        try:
+            sent = self._ask(
+                "PATCH",
+                self._location(response),
+                repository,
+                headers={"Content-Type": "application/octet-stream"},
+                body=bytes(size),
+            )
+            if sent.status not in (202, 204):
+                raise self._no(sent, f"write to {repository}")
+            response = sent
+        finally:
+            self._cancel(repository, response)
 
     def put_blob(self, repository, content):
         """Uploads a small blob, and returns its digest."""
@@ -449,6 +479,7 @@ class Api:
                     f"{self.registry.name} answered 401: {self._who()} may not "
                     f"{purpose[1]} {repository or 'this'}{said(response)}",
                     "Look at the name of the repository, and use a user with the access that this needs",
+                    "wrong_account",
                 )
             raise self._refused(f"it answered 401{said(response)}")
         self._authorizations["basic" if authorization.startswith("Basic ") else purpose] = authorization
@@ -526,6 +557,7 @@ class Api:
             return DeniedError(
                 f"{name} answered 403: {self._who()} may not {action}{words}",
                 "Use a user with the access that this needs",
+                "wrong_account",
             )
         if response.status == 405:
             return UnsupportedError(
@@ -549,6 +581,7 @@ class Api:
         return RefusedError(
             f"{self.registry.name} refuses {'the stored identity token' if unnamed else self._who()}: {why}",
             "Correct the name or the password; one that worked before was changed or revoked",
+            "wrong_password",
         )
 
     def _no_way_in(self, response):
@@ -557,6 +590,7 @@ class Api:
             return RefusedError(
                 f"{self.registry.name} asks for a login ({schemes})",
                 "Give username and password, or log this account in before",
+                "not_logged_in",
             )
         if schemes == "basic":
             return RefusedError(

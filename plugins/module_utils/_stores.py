@@ -44,8 +44,9 @@ class Store:
     """The images of one repository that an engine keeps, for a user of its registry."""
 
     name = ""
-    # Where the engine looks for the CAs of registries.
+    # Where the engine looks for the CAs of registries: where they belong, and all places.
     certificates = ""
+    certificate_places = ()
 
     def __init__(self, reference, credential):
         self._registry = reference.registry
@@ -120,6 +121,10 @@ class Store:
         if holder and self.holder(tag) != holder:
             self.tag(holder, tag)
 
+    def root(self):
+        """The directory of its data, empty where it does not say."""
+        raise NotImplementedError
+
     def load(self, archive):
         """Takes the images of an archive in, as docker save writes it, with their names. Raises EngineError."""
         raise NotImplementedError
@@ -176,6 +181,7 @@ class DockerStore(Store):
 
     name = "docker"
     certificates = "/etc/docker/certs.d"
+    certificate_places = ("/etc/docker/",)
 
     def __init__(self, reference, credential, path, timeout):
         super().__init__(reference, credential)
@@ -200,6 +206,11 @@ class DockerStore(Store):
             kept.names |= {name for name in digests if name.digest != image["Id"]}
             kept.digests |= {name.digest for name in digests} | ({image["Id"]} if kept.names else set())
         return found
+
+    def root(self):
+        with contextlib.suppress(EngineError, EngineDownError):
+            return str(self._engine.info().get("DockerRootDir") or "")
+        return ""
 
     def load(self, archive):
         for _told in self._stream("/images/load?quiet=1", "push", archive, {"Content-Type": "application/x-tar"}):
@@ -273,15 +284,21 @@ class DockerStore(Store):
             yield from self._engine.stream("POST", path, body, headers)
         except EngineError as error:
             raise self._explained(self._failure(error.message, action)) from None
+        except EngineDownError as error:
+            raise self._explained(error) from None
 
     def _explained(self, error):
         """Where the engine can't reach what this module has just reached, its own proxy is the usual reason."""
-        if not re.match(r"the engine can't (?:reach|resolve)", error.message):
+        silent = "said nothing for" in error.message
+        if error.mistake != "proxy" and not silent and not re.match(r"the engine can't (?:reach|res)", error.message):
             return error
         with contextlib.suppress(EngineError, EngineDownError):
             info = self._engine.info()
+            # It is there, and waits for somebody else.
+            error.mistake = error.mistake or "timed_out"
             proxy = (info.get("HttpsProxy") or info.get("HttpProxy") or "").rpartition("@")[2]
             if proxy:
+                error.mistake = "proxy"
                 error.cure = (
                     f"The engine goes by the HTTP proxy {proxy}, save for {info.get('NoProxy') or 'nothing'}: add "
                     f"{self._registry.name} to NO_PROXY in the environment of its service, or let the proxy through"
@@ -294,6 +311,7 @@ class PodmanStore(Store):
 
     name = "podman"
     certificates = "/etc/containers/certs.d"
+    certificate_places = ("/etc/containers/", "/etc/docker/")
 
     def __init__(self, reference, credential, timeout):
         super().__init__(reference, credential)
@@ -332,6 +350,11 @@ class PodmanStore(Store):
             kept.names |= self._of_repository(image.get("Names"))
             kept.digests |= {name.digest for name in self._of_repository(image.get("RepoDigests"))}
         return found
+
+    def root(self):
+        with contextlib.suppress(EngineError, EngineDownError):
+            return self._run("info", "--format", "{{.Store.GraphRoot}}").strip()
+        return ""
 
     def load(self, archive):
         self._run("load", "--quiet", action="push", stdin=archive)

@@ -16,24 +16,52 @@ description:
   - With O(access=pull) these are C(upload refused), C(engine), C(pull) and C(digest); with O(access=push) they are
     C(engine), C(push), C(pull) and C(digest). The engine of the host itself pulls and pushes, with its own trust in the
     registry and by its own proxies.
+  - With O(access=image) they are C(image), C(engine), C(pull) and C(digest), and with O(access=reach) C(engine) and
+    C(reach). O(pushes) puts C(upload allowed) before the others.
+  - Common mistakes are recognised, and have names. See RV(mistake).
   - Leaves neither image nor login on the host. An image that was there before stays, with its names.
 options:
   access:
     description:
       - What the user is meant to be allowed.
       - V(none) looks no further than to the credentials, and needs no engine.
+      - V(reach) has the engine ask for O(image), which need not be there. That it is told so shows that it gets
+        through.
+      - V(image) looks whether the registry has O(image) for the platform of this host, with all its parts, and then
+        pulls it. Where it is not there, the answer says what is. It is no matter whether the user could push, too.
       - V(pull) pulls O(image). A user that could push fails the check, at C(upload refused).
       - V(push) pushes a tiny image that is made on the spot, and pulls it back by its digest. The image of a host is
         the same each time, so that the registry does not grow.
     type: str
-    choices: [none, pull, push]
+    choices: [none, reach, image, pull, push]
     default: none
   image:
     description:
-      - For O(access=pull), the image to pull, as C(repository[:tag][@digest]). Required there.
+      - For O(access=pull) and O(access=image), the image to pull, as C(repository[:tag][@digest]). Required there.
       - For O(access=push), where to push to, as C(repository[:tag]). What the tag held before is replaced. By default
         it is the repository C(wharf-verify) and a tag with the short name of the host.
     type: str
+  pushes:
+    description:
+      - Whether the user must be let begin an upload to the repository of O(image), with O(access=image) and
+        O(access=push), which is the hop C(upload allowed). The upload is cancelled. A user who may push elsewhere only
+        is told so by it.
+    type: bool
+    default: false
+  accounts:
+    description:
+      - Accounts of this host whose own logins are shown to the registry, where O(username) is not given. The engine
+        takes that of the first. By default it is the account that runs the module.
+      - Another account than that takes root.
+    type: list
+    elements: str
+    default: []
+  storage:
+    description:
+      - Directories of which RV(seen) is to tell how full their disks are.
+    type: list
+    elements: path
+    default: []
   engine:
     description:
       - The engine that pulls and pushes. By default V(docker) where it answers on O(socket), else V(podman).
@@ -94,6 +122,13 @@ EXAMPLES = r"""
   register: way
   failed_when: false
 
+- name: Look why an image can't be had
+  wharf.registry.registry_check:
+    registry: registry.example.com
+    accounts: [builder]
+    access: image
+    image: apps/web:1.4.2
+
 - name: Show the hop that breaks
   ansible.builtin.debug:
     msg: "{{ way.failed_hop | default('none', true) }}: {{ way.cure }}"
@@ -119,6 +154,12 @@ hops:
     said:
       description: What was found, or what went wrong.
       type: str
+    cure:
+      description: What to do about it. Empty where the hop works.
+      type: str
+    mistake:
+      description: As RV(mistake), of this hop.
+      type: str
 failed_hop:
   description: Name of the hop that failed. Empty where none did, and where the options themselves are at fault.
   returned: always
@@ -128,6 +169,40 @@ cure:
   description: What to do about it. Empty where there is nothing to do.
   returned: always
   type: str
+mistake:
+  description:
+    - Name of the mistake that was recognised. Empty where none was.
+    - Of the way, V(no_such_name), V(refused), V(timed_out), V(no_route) and V(proxy); of TLS V(http_for_https),
+      V(https_for_http), V(unknown_ca), V(engine_unknown_ca), V(clock_off), V(expired), V(not_yet_valid), V(other_name)
+      and V(client_certificate); of logins V(not_logged_in), V(wrong_password), V(wrong_account) and V(too_much_access);
+      of the image V(no_image), V(no_repository), V(no_tag), V(latest_only), V(no_latest), V(other_platform) and
+      V(layer_missing); of the rest V(engine_down), V(no_space), V(disk_full), V(registry_full), V(registry_error),
+      V(too_many_requests) and V(too_large).
+  returned: always
+  type: str
+  sample: not_logged_in
+registry:
+  description: The registry, by its host and port. Empty where the option names none.
+  returned: always
+  type: str
+  sample: registry.example.com
+seen:
+  description: What can be compared between hosts. Empty where the options themselves are at fault.
+  returned: always
+  type: dict
+  contains:
+    addresses:
+      description: The addresses of the name of the registry on this host, proxies apart.
+      type: list
+      elements: str
+    hosts_file:
+      description: Those that C(/etc/hosts) gives it.
+      type: list
+      elements: str
+    disks:
+      description: For each of O(storage) C(path), C(size) and C(free) (bytes), and C(full).
+      type: list
+      elements: dict
 digest:
   description: Digest of what was pulled or pushed. Empty where nothing was.
   returned: always
@@ -151,7 +226,7 @@ engine:
 
 from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._module import CHECK_OPTIONS, RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._module import LOOK_OPTIONS, RegistryModule
 
 
 def run(module):
@@ -169,7 +244,7 @@ def run(module):
 
 
 def main():
-    run(RegistryModule(CHECK_OPTIONS, required_if=[("access", "pull", ["image"])]))
+    run(RegistryModule(LOOK_OPTIONS, required_if=[("access", "pull", ["image"]), ("access", "image", ["image"])]))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ HOST = platform.node().partition(".")[0]
 FIRST = ["name", "connection", "TLS", "registry", "credentials"]
 OF_PULL = [*FIRST, "upload refused", "engine", "pull", "digest"]
 OF_PUSH = [*FIRST, "engine", "push", "pull", "digest"]
+OF_IMAGE = [*FIRST, "image", "engine", "pull", "digest"]
 KEYS = {"hops", "failed_hop", "cure", "digest", "reference", "verified", "engine", "changed"}
+KEYS |= {"mistake", "registry", "seen"}
 
 
 def looked_at(result: dict) -> dict:
@@ -36,6 +38,9 @@ def looked_at(result: dict) -> dict:
     broken = [hop["name"] for hop in result["hops"] if not hop["ok"]]
     assert broken == ([result["failed_hop"]] if result["failed_hop"] else [])
     assert all(hop["said"] and hop["seconds"] < 30 for hop in result["hops"]), result
+    for hop in result["hops"]:
+        expected = ("", "") if hop["ok"] else (result["cure"], result["mistake"])
+        assert (hop["cure"], hop["mistake"]) == expected
     if result.get("failed"):
         assert not result["verified"]
     return result
@@ -190,12 +195,30 @@ BROKEN = {
 }
 
 
+# What of these are common mistakes, with their names.
+MISTAKES = {
+    "no such name": "no_such_name",
+    "nobody listens": "refused",
+    "expired": "expired",
+    "another name": "other_name",
+    "unknown CA": "unknown_ca",
+    "no TLS": "http_for_https",
+    "ill": "registry_error",
+    "forbidden": "wrong_account",
+    "wrong password": "wrong_password",
+    "no login": "not_logged_in",
+    "no engine": "engine_down",
+    "no such image": "no_repository",
+    "may not push": "wrong_account",
+}
+
+
 @pytest.mark.parametrize("case", BROKEN)
 def test_the_first_hop_that_breaks(check: Callable[..., dict], peers: Peers, tmp_path: Path, case: str) -> None:
     options, hop, wanted = BROKEN[case]
     env = {"DOCKER_CONFIG": str(tmp_path)}
     result = check(**{"access": "push", "timeout": 5, "failed": True, "env": env, **options})
-    assert result["failed_hop"] == hop
+    assert (result["failed_hop"], result["mistake"]) == (hop, MISTAKES.get(case, ""))
     assert walked(result)[-1] == hop
     message = says(result, "does not get through to", f"The hop that broke: {hop}. It said: ", *wanted)
     assert message.startswith(HOST)

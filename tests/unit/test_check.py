@@ -186,6 +186,12 @@ def test_the_engine_has_a_proxy_of_its_own(engine, docker):
     assert "proxy.example.com:3128" in message
     assert "add r.example.com:5000 to NO_PROXY" in message
     assert "geheim" not in message
+    assert error.value.mistake == "proxy"
+    # The engine may wait for a proxy for longer than it is waited for.
+    engine.answer("/images/create", raw(OK, b"", pause=5))
+    with pytest.raises(EngineDownError, match=r"said nothing for 1 seconds.*NO_PROXY") as down:
+        docker.pull(IMAGE)
+    assert down.value.mistake == "proxy"
     # What is no matter of reaching it has another cure.
     engine.answer("/images/create", reply(404, json.dumps({"message": "manifest unknown"})))
     with pytest.raises(EngineError) as error:
@@ -434,8 +440,9 @@ def test_a_proxy_is_named_by_the_hops(registry, server, monkeypatch):
     assert "pass@" not in json.dumps(result)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     result = run(SimpleNamespace(netloc="registry.example.com"), plain_http=False)
-    assert result["failed_hop"] == "connection"
+    assert (result["failed_hop"], result["mistake"]) == ("connection", "proxy")
     assert "127.0.0.1:1" in result["msg"]
+    assert "HTTPS_PROXY" in result["cure"]
 
 
 def test_a_credential_file_at_fault_is_at_fault_at_the_credentials(registry, tmp_path):

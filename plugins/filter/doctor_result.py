@@ -1,0 +1,225 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: doctor_result
+short_description: What keeps the hosts of a fleet from a registry, host by host
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Reads what the playbook C(doctor.yml) has left in the variables of its hosts, and makes one table of it.
+  - Adds what one host can't know by itself. A name that leads elsewhere is told from the hosts where it leads to the
+    registry, and a registry that stores nothing from the disk of its host.
+positional: hostvars
+options:
+  _input:
+    description: Names of all hosts that are to be in the table, in its order.
+    type: list
+    elements: string
+    required: true
+  hostvars:
+    description: The variables of the hosts, C(hostvars).
+    type: dict
+    required: true
+  width:
+    description: The columns that the lines may have. Longer ones go on below.
+    type: int
+    default: 112
+"""
+
+EXAMPLES = r"""
+- name: Show the table
+  ansible.builtin.debug:
+    msg: "{{ (ansible_play_hosts_all | wharf.registry.doctor_result(hostvars)).lines }}"
+"""
+
+RETURN = r"""
+_value:
+  description: What was found.
+  type: dict
+  contains:
+    rows:
+      description:
+        - For each host C(host), C(hop) (the first that fails, empty where none does), C(mistake) (its name, empty
+          where it is none of the common ones), C(title), C(said) and C(cure).
+        - The hop of a host that Ansible does not reach is V(ansible).
+      type: list
+      elements: dict
+    lines:
+      description: The same as lines of a table. The cure is on the lines below its host.
+      type: list
+      elements: str
+    failed:
+      description: The hosts of which a hop fails, and what is said of them.
+      type: dict
+"""
+
+import ipaddress
+import textwrap
+
+from ansible_collections.wharf.registry.plugins.module_utils._mistakes import cure_in_fleet, title
+
+_HEAD = ("HOST", "FAILS AT", "WHAT")
+# Hops that fail where a name leads to a wrong host.
+_ELSEWHERE = ("connection", "TLS", "registry", "credentials")
+# Those that are behind it show that the name leads to the registry.
+_PAST = ("credentials", "upload refused", "upload allowed", "image", "engine", "reach", "push", "pull", "digest")
+
+
+def describe(host, of_host):
+    """The row of one host, by its variables alone."""
+    found = of_host.get("__client_doctor_failure") or of_host.get("__client_doctor") or {}
+    row = {"host": str(host), "hop": "", "mistake": "", "said": "", "cure": ""}
+    if found.get("unreachable"):
+        return {
+            **row,
+            "hop": "ansible",
+            "mistake": "unreachable",
+            "said": _line(found.get("msg")),
+        }
+    hops = found.get("hops")
+    said, cure = _line(found.get("msg")), _line(found.get("cure"))
+    if not hops and not found.get("failed_hop") and not found.get("verified"):
+        # Python, become or an option is at fault, and no way was walked.
+        return {
+            **row,
+            "hop": "check",
+            "mistake": "no_check",
+            # A message has its cure in it.
+            "said": said.replace(cure, "").rstrip(" .") or "there is no result",
+            "cure": cure or "Look at the output of its task above",
+        }
+    failed = next((hop for hop in hops if not hop["ok"]), None)
+    if failed is None:
+        return {**row, "said": _went(found, hops)}
+    return {
+        **row,
+        "hop": failed["name"],
+        "mistake": failed.get("mistake", ""),
+        "said": _line(failed["said"]),
+        "cure": _line(failed.get("cure")),
+    }
+
+
+def _went(found, hops):
+    """How far the way of a host goes on which all is well."""
+    last = [hop for hop in hops if hop["name"] != "digest"][-1]
+    if last["name"] == "pull" and any(hop["name"] == "push" for hop in hops):
+        return f"pushed and pulled by {found['engine']}"
+    return {"pull": f"pulled by {found['engine']}", "reach": f"reached by {found['engine']}"}.get(
+        last["name"], f"gets as far as {last['name']}, as it is meant to"
+    )
+
+
+def _line(text):
+    return " ".join(str(text or "").split()).rstrip(".")
+
+
+def _seen(of_host, name):
+    return ((of_host.get("__client_doctor") or {}).get("seen") or {}).get(name) or []
+
+
+def _is_loopback(address):
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _proven(hosts, hostvars):
+    """{host: addresses of the name on it} of the hosts on which it leads to the registry."""
+    found = {}
+    for host in hosts:
+        hops = (hostvars[host].get("__client_doctor") or {}).get("hops") or []
+        if any(hop["ok"] and hop["name"] in _PAST for hop in hops):
+            # The registry host may reach itself by an address that is nobody else's.
+            addresses = [address for address in _seen(hostvars[host], "addresses") if not _is_loopback(address)]
+            if addresses:
+                found[host] = addresses
+    return found
+
+
+def _compare_addresses(row, of_host, proven, registry):
+    """Whether it is the name that leads elsewhere, of a host that can't know it."""
+    others = {host: addresses for host, addresses in proven.items() if host != row["host"]}
+    right = sorted({address for addresses in others.values() for address in addresses})
+    here = _seen(of_host, "addresses")
+    if not others:
+        return
+    where = f"{', '.join(right)} on {len(others)} other host{'s' if len(others) > 1 else ''}"
+    if row["mistake"] == "no_such_name":
+        row["cure"] += f". It is {where}"
+    elif row["hop"] in _ELSEWHERE and here and not set(here) & set(right):
+        by = " by /etc/hosts" if set(_seen(of_host, "hosts_file")) & set(here) else ""
+        row["said"] = f"the name is {', '.join(here)} here{by}, and {where}. {row['said']}"
+        # Hosts of another site may have another address that is right. Then it is what the hop says.
+        own = f". If both are right: {cure_in_fleet(row['mistake'], row['host'], registry) or row['cure']}"
+        row["cure"] = f"Correct the name in {'/etc/hosts of this host' if by else 'the DNS that this host asks'}"
+        row["cure"] += own if row["hop"] != "connection" else ""
+        row["mistake"] = "name_elsewhere"
+
+
+def _compare_storage(row, full):
+    """Whether it is the disk of the registry, of a push that the registry can't store."""
+    if (
+        full
+        and row["hop"] in ("push", "upload allowed", "upload refused")
+        and row["mistake"] in ("registry_error", "no_space", "")
+    ):
+        host, disk = full[0]
+        row["said"] = f"{disk['path']} on {host} has {disk['free']} bytes left. {row['said']}"
+        row["cure"] = f"Make room there, or give {host} a larger disk: remove tags, and collect what nothing refers to"
+        row["mistake"] = "registry_full"
+
+
+def _lines(rows, width):
+    hosts = max(len(row["host"]) for row in [{"host": _HEAD[0]}, *rows])
+    hops = max(len(row["hop"]) for row in [{"hop": _HEAD[1]}, *rows])
+    indent = " " * (hosts + hops + 4)
+    lines = [f"{_HEAD[0]:{hosts}}  {_HEAD[1]:{hops}}  {_HEAD[2]}"]
+    for row in rows:
+        start = f"{row['host']:{hosts}}  {row['hop'] or '-':{hops}}  "
+        lines += _wrapped(row["title"] or row["said"], start, indent, width)
+        if row["hop"] and row["title"] and row["said"]:
+            lines += _wrapped(row["said"], indent, indent, width)
+        if row["cure"]:
+            lines += _wrapped(row["cure"], f"{indent}cure: ", f"{indent}      ", width)
+    return lines
+
+
+def _wrapped(text, start, indent, width):
+    # A host with a long name leaves the rest some room all the same.
+    return textwrap.wrap(
+        text,
+        max(width, len(indent) + 40),
+        initial_indent=start,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def doctor_result(hosts, hostvars, width=112):
+    rows = [describe(host, hostvars[host]) for host in hosts]
+    proven = _proven(hosts, hostvars)
+    full = [(str(host), disk) for host in hosts for disk in _seen(hostvars[host], "disks") if disk["full"]]
+    for row in rows:
+        if row["hop"]:
+            registry = (hostvars[row["host"]].get("__client_doctor") or {}).get("registry", "")
+            _compare_addresses(row, hostvars[row["host"]], proven, registry)
+            _compare_storage(row, full)
+            row["cure"] = cure_in_fleet(row["mistake"], row["host"], registry) or row["cure"]
+        row["title"] = title(row["mistake"])
+    return {
+        "rows": rows,
+        "lines": _lines(rows, int(width)),
+        "failed": {
+            row["host"]: f"{row['host']} fails at {row['hop']}: {row['title'] or row['said']}. {row['cure']}."
+            for row in rows
+            if row["hop"]
+        },
+    }
+
+
+class FilterModule:
+    def filters(self):
+        return {"doctor_result": doctor_result}

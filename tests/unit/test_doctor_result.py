@@ -1,0 +1,171 @@
+"""The filter doctor_result: the first hop that fails, what one host can't know by itself, and a table to be read."""
+
+from __future__ import annotations
+
+import pytest
+
+RIGHT = ("192.0.2.7",)
+FULL = {"path": "/var/lib/wharf-registry", "size": 1000, "free": 0, "full": True}
+
+
+@pytest.fixture(scope="session")
+def loaded(plugin):
+    return plugin("filter", "doctor_result")
+
+
+def hop(name, said="as it should be", **failure):
+    return {"name": name, "ok": not failure, "seconds": 0.1, "said": said, "cure": "", "mistake": "", **failure}
+
+
+def looked(*hops, addresses=(), **more):
+    """What registry_check returns of these hops."""
+    failed = next((one for one in hops if not one["ok"]), None)
+    seen = {"addresses": list(addresses), "hosts_file": [], "disks": [], **more.pop("seen", {})}
+    found = {
+        "hops": list(hops),
+        "failed_hop": failed["name"] if failed else "",
+        "cure": failed["cure"] if failed else "",
+        "mistake": failed["mistake"] if failed else "",
+        "verified": failed is None,
+        "engine": "docker",
+        "registry": "r.example.com",
+        "seen": seen,
+        **more,
+    }
+    return {"__client_doctor": found}
+
+
+def good(addresses=RIGHT, **more):
+    hops = [hop("credentials"), hop("engine"), hop("pull"), hop("digest")]
+    return looked(*hops, addresses=addresses, **more)
+
+
+def bad(name, mistake, cure="Do it.", said="It broke.", **more):
+    return looked(hop(name, said, cure=cure, mistake=mistake), **more)
+
+
+@pytest.fixture
+def rows(loaded):
+    def make(**hostvars):
+        return {row["host"]: row for row in loaded.doctor_result(list(hostvars), hostvars)["rows"]}
+
+    return make
+
+
+def test_all_is_well(loaded):
+    pushed = looked(hop("push"), hop("pull"), hop("digest"), addresses=RIGHT)
+    reached = looked(hop("engine"), hop("reach"))
+    hostvars = {"reg": pushed, "web1": good(), "web2": reached, "web3": looked(hop("credentials"))}
+    result = loaded.doctor_result(list(hostvars), hostvars)
+    assert result["failed"] == {}
+    assert result["lines"] == [
+        "HOST  FAILS AT  WHAT",
+        "reg   -         pushed and pulled by docker",
+        "web1  -         pulled by docker",
+        "web2  -         reached by docker",
+        "web3  -         gets as far as credentials, as it is meant to",
+    ]
+
+
+def test_a_mistake_has_a_title_and_the_cure_of_a_fleet(loaded):
+    hostvars = {"web1": bad("credentials", "not_logged_in")}
+    result = loaded.doctor_result(["web1"], hostvars)
+    assert result["lines"][1:] == [
+        "web1  credentials  not logged in",
+        "                   It broke",
+        "                   cure: Run rollout.yml --limit web1, or docker login r.example.com as that account",
+    ]
+    assert result["failed"]["web1"].startswith("web1 fails at credentials: not logged in. Run rollout.yml --limit web1")
+
+
+def test_what_is_not_recognised_is_told_as_it_was_said(loaded):
+    result = loaded.doctor_result(["web1"], {"web1": bad("digest", "", "Look there.", "It is\n another one.")})
+    assert result["lines"][1:] == ["web1  digest    It is another one", "                cure: Look there"]
+
+
+@pytest.mark.parametrize(
+    ("found", "hop", "says"),
+    [
+        ({"unreachable": True, "msg": "Failed to connect: Connection refused\n"}, "ansible", "Connection refused"),
+        ({"failed": True, "msg": "The module interpreter was not found"}, "check", "interpreter was not found"),
+        (
+            {"failed": True, "hops": [], "failed_hop": "", "verified": False, "msg": "A: b. Do c.", "cure": "Do c."},
+            "check",
+            "A: b",
+        ),
+        ({}, "check", "there is no result"),
+        (None, "check", "there is no result"),
+    ],
+)
+def test_hosts_without_a_way(rows, found, hop, says):
+    (row,) = rows(web1={"__client_doctor": found} if found is not None else {}).values()
+    assert row["hop"] == hop
+    assert says in row["said"]
+    assert row["cure"]
+    assert row["title"]
+    assert "Do c" not in row["said"]
+
+
+def test_a_host_whose_variables_are_at_fault(rows):
+    (row,) = rows(web1={"__client_doctor_failure": {"msg": "'nope' is undefined"}}).values()
+    assert (row["hop"], row["mistake"], row["said"]) == ("check", "no_check", "'nope' is undefined")
+
+
+# --- what is told from the others -------------------------------------------------------------------------------------
+
+
+def test_a_name_that_leads_elsewhere(rows):
+    there = bad("connection", "refused", addresses=["192.0.2.99"], seen={"hosts_file": ["192.0.2.99"]})
+    row = rows(web1=good(), web2=there, web3=good())["web2"]
+    assert row["mistake"] == "name_elsewhere"
+    assert row["said"] == "the name is 192.0.2.99 here by /etc/hosts, and 192.0.2.7 on 2 other hosts. It broke"
+    assert row["cure"] == "Correct the name in /etc/hosts of this host"
+    there = bad("TLS", "unknown_ca", addresses=["192.0.2.99"])
+    row = rows(web1=good(), web2=there)["web2"]
+    assert row["mistake"] == "name_elsewhere"
+    assert row["cure"].startswith("Correct the name in the DNS that this host asks. If both are right: Run rollout.yml")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        # Nobody to compare with, one that is no better, and one that reaches itself.
+        {},
+        {"web1": bad("connection", "refused", addresses=RIGHT)},
+        {"reg": good(["127.0.1.1", "::1"])},
+        {"web1": good([*RIGHT, "192.0.2.99"])},
+    ],
+)
+def test_a_name_that_leads_where_it_should(rows, others):
+    assert rows(**others, web2=bad("connection", "refused", addresses=["192.0.2.99"]))["web2"]["mistake"] == "refused"
+
+
+def test_hops_that_are_past_the_name_are_no_matter_of_it(rows):
+    assert rows(web1=good(), web2=bad("pull", "proxy", addresses=["192.0.2.99"]))["web2"]["mistake"] == "proxy"
+
+
+def test_a_name_that_others_know(rows):
+    row = rows(web1=good(), web2=bad("name", "no_such_name"))["web2"]
+    assert row["cure"] == "Do it. It is 192.0.2.7 on 1 other host"
+
+
+def test_the_disk_of_the_registry(rows):
+    full = good(seen={"disks": [FULL]})
+    row = rows(reg=full, ci=bad("push", "registry_error"))["ci"]
+    assert row["mistake"] == "registry_full"
+    assert row["said"].startswith("/var/lib/wharf-registry on reg has 0 bytes left")
+    assert rows(reg=full, web=bad("pull", "registry_error"))["web"]["mistake"] == "registry_error"
+    assert rows(reg=good(seen={"disks": [{**FULL, "full": False}]}), ci=bad("push", "registry_error"))["ci"][
+        "mistake"
+    ] == ("registry_error")
+
+
+def test_a_wide_row_goes_on_below(loaded):
+    said = " ".join(["word"] * 100)
+    name = "a-host-with-a-rather-long-name.north.example.com"
+    hostvars = {name: bad("upload refused", "wrong_account", f"Do {said}", said), "web1": good()}
+    lines = loaded.doctor_result(list(hostvars), hostvars)["lines"]
+    assert max(map(len, lines)) <= 112
+    indent = len(name) + len("upload refused") + 4
+    assert {line[:indent].strip() for line in lines[2:-1]} == {""}
+    assert all(line == line.rstrip() for line in lines)

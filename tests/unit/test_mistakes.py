@@ -1,0 +1,313 @@
+"""The common mistakes: each recognised by the words in which a real client or engine said it, and each with a title.
+
+The words were recorded in the lab (tests/lab) against the collection's registry and others that were set up for it:
+Docker Engine 20.10.24 (Debian 12) and 26.1.5 (Debian 13), Podman 5.4.2 (Debian 13).
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.wharf.registry.plugins.module_utils import _diagnosis, _engine_words, _mistakes
+from ansible_collections.wharf.registry.plugins.module_utils._engine_words import failure
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
+from misbehaving import reply
+
+V2 = 'Get "https://registry.fleet.test:5000/v2/"'
+PODMAN = f"initializing source docker://r/a:1: pinging container registry r: {V2}"
+RECORDED = [
+    # Of registries that speak HTTP, of the one of Distribution and of a server written in Python.
+    ("26.1", f"{V2}: http: server gave HTTP response to HTTPS client", "http_for_https"),
+    ("20.10", f"{V2}: tls: first record does not look like a TLS handshake", "http_for_https"),
+    ("podman", f"{PODMAN}: http: server gave HTTP response to HTTPS client", "http_for_https"),
+    (
+        "26.1",
+        f"{V2}: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        "engine_unknown_ca",
+    ),
+    ("20.10", f"{V2}: x509: certificate signed by unknown authority", "engine_unknown_ca"),
+    (
+        "26.1",
+        (
+            f"{V2}: tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time "
+            "2026-11-26T11:07:28Z is after 2026-11-25T11:07:26Z"
+        ),
+        "expired",
+    ),
+    (
+        "20.10",
+        (
+            f"{V2}: x509: certificate has expired or is not yet valid: current time 2026-11-26T11:07:30Z is before "
+            "2026-11-28T11:07:26Z"
+        ),
+        "not_yet_valid",
+    ),
+    ("20.10", f"{V2}: x509: certificate is valid for another.test, not registry.fleet.test", "other_name"),
+    ("26.1", f"{V2}: dial tcp 172.18.0.7:5006: connect: connection refused", "refused"),
+    ("20.10", f"{V2}: dial tcp: lookup nowhere.fleet.test on 127.0.0.11:53: no such host", "no_such_name"),
+    # A firewall that drops what comes, a server that says nothing, and a route that leads nowhere.
+    (
+        "26.1",
+        (
+            f"{V2}: net/http: request canceled while waiting for connection (Client.Timeout exceeded while "
+            "awaiting headers)"
+        ),
+        "timed_out",
+    ),
+    ("podman", f"{PODMAN}: net/http: TLS handshake timeout", "timed_out"),
+    ("26.1", f"{V2}: dial tcp 198.51.100.1:5000: connect: no route to host", "no_route"),
+    # Nobody is at the address of the proxy; and proxies that answer CONNECT by 403, 503 and 407.
+    ("26.1", f"{V2}: proxyconnect tcp: dial tcp 127.0.0.1:9: connect: connection refused", "proxy"),
+    ("26.1", 'Get "https://registry.fleet.test/v2/": Forbidden', "proxy"),
+    ("20.10", 'Get "https://registry.fleet.test/v2/": Service Unavailable', "proxy"),
+    (
+        "podman",
+        'pinging container registry r: Get "https://registry.fleet.test/v2/": Proxy Authentication Required',
+        "proxy",
+    ),
+    # Without a login, with a wrong password, and as a user who may only pull.
+    ("26.1", 'Head "https://registry.fleet.test/v2/apps/web/manifests/9": no basic auth credentials', "not_logged_in"),
+    (
+        "podman",
+        (
+            "reading manifest 9 in registry.fleet.test/apps/web: unauthorized: authentication required: log in to this "
+            "registry, or check the name and the password"
+        ),
+        "wrong_password",
+    ),
+    ("20.10", "denied: this user may not do that here: ask for an account with more access", "wrong_account"),
+    (
+        "podman",
+        (
+            "writing blob: initiating layer upload to /v2/library/web/blobs/uploads/ in registry.fleet.test: denied: "
+            "this user may not do that here: ask for an account with more access"
+        ),
+        "wrong_account",
+    ),
+    (
+        "26.1",
+        "manifest for registry.fleet.test/apps/web:none not found: manifest unknown: manifest unknown",
+        "no_image",
+    ),
+    ("podman", "reading manifest none in registry.fleet.test/apps/web: manifest unknown", "no_image"),
+    ("26.1", "write /var/lib/docker/tmp/GetImageBlob1397297387: no space left on device", "no_space"),
+    # The storage of the registry is full.
+    ("26.1", "received unexpected HTTP status: 500 Internal Server Error", "registry_error"),
+    (
+        "podman",
+        (
+            "writing blob: initiating layer upload to /v2/big/blobs/uploads/ in registry.fleet.test:5010: received "
+            "unexpected HTTP status: 500 Internal Server Error"
+        ),
+        "registry_error",
+    ),
+]
+
+
+@pytest.mark.parametrize(("engine", "words", "mistake"), RECORDED)
+def test_what_engines_said(engine, words, mistake):
+    assert engine
+    error = failure(words, "registry.fleet.test:5000")
+    assert error.mistake == mistake, error
+    assert error.cure
+    assert "{" not in str(error)
+
+
+def test_a_plain_500_of_the_registry_is_no_proxy():
+    """Nor is what a registry forbids: its words have a code or the status before them."""
+    for words in (
+        "received unexpected HTTP status: 403 Forbidden",
+        "received unexpected HTTP status: 503 Service Unavailable",
+        "error parsing HTTP 403 response body: Forbidden",
+    ):
+        assert failure(words, "r").mistake != "proxy"
+
+
+def test_a_title_and_a_cure_fit_a_table():
+    for name, (title, cure) in _mistakes.MISTAKES.items():
+        assert re.fullmatch(r"[a-z_]+", name)
+        assert 0 < len(title) < 70
+        assert _mistakes.title(name) == title
+        assert "{" not in _mistakes.cure_in_fleet(name, "web1", "r.example.com")
+        assert not cure.endswith(".")
+    assert (_mistakes.title(""), _mistakes.cure_in_fleet("", "h", "r")) == ("", "")
+
+
+def test_what_engines_say_has_a_name_that_is_known():
+    names = {name for name, *_rest in _engine_words._FAILURES}
+    assert names - {""} <= set(_mistakes.MISTAKES)
+
+
+# --- what a host finds out by itself ----------------------------------------------------------------------------------
+
+
+def test_the_name_in_the_hosts_file(tmp_path):
+    file = tmp_path / "hosts"
+    file.write_text(
+        "127.0.0.1 localhost\n192.0.2.9 other Registry.Fleet.Test # once\n# 192.0.2.8 registry.fleet.test\n\n::1 x\n"
+    )
+    assert _diagnosis.in_hosts_file("registry.fleet.test", str(file)) == ["192.0.2.9"]
+    assert _diagnosis.in_hosts_file("registry", str(file)) == []
+    assert _diagnosis.in_hosts_file("x", str(tmp_path / "none")) == []
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A certificate of 90 days, and the times of this host and of the server, in days since it began."""
+
+    def explain(here, server):
+        begin = 1_700_000_000
+        monkeypatch.setattr("time.time", lambda: begin + here * 86400)
+        monkeypatch.setattr(
+            _diagnosis, "_times", lambda *_arguments: (begin, begin + 90 * 86400, begin + server * 86400)
+        )
+        error = RegistryError("The certificate of r has expired", "Renew it", "expired")
+        _diagnosis.explain_time(error, "https://r/v2/", 1)
+        return error
+
+    return explain
+
+
+@pytest.mark.parametrize(
+    ("days", "mistake", "says", "cure"),
+    [
+        ((-400, 30), "clock_off", "430 days behind", "Set the clock of this host"),
+        ((100, 30), "clock_off", "70 days ahead of", "timedatectl"),
+        ((100, 100), "expired", "by the clock of the server, too", "rotate.yml"),
+        ((-1, -1), "expired", "not before 2023-11-14", "issue it again"),
+    ],
+)
+def test_whose_clock_it_is(clock, days, mistake, says, cure):
+    error = clock(*days)
+    assert error.mistake == mistake
+    assert says in error.message
+    assert cure in error.cure
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setattr(_diagnosis, "CERTIFICATE_DIRECTORIES", [str(tmp_path / "docker"), str(tmp_path / "containers")])
+
+    def put(engine, name):
+        (tmp_path / engine / name).mkdir(parents=True)
+        (tmp_path / engine / name / "ca.crt").touch()
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("r.test:5000", "is another CA"),
+        ("r.test", "/r.test, which is not for r.test:5000"),
+        ("r.test:443", "/r.test:443, which is not for r.test:5000"),
+        ("r.test2:5000", ""),
+        ("other", ""),
+    ],
+)
+def test_a_ca_that_lies_nearly_where_it_should(places, name, says):
+    places("docker", name)
+    error = RegistryError("unknown", "Put it there", "unknown_ca")
+    _diagnosis.explain_ca(error, Registry("r.test:5000"))
+    assert says in error.message
+    assert (error.message == "unknown") is not bool(says)
+
+
+def test_a_ca_that_another_engine_knows(places, tmp_path):
+    places("containers", "r.test")
+    error = RegistryError("unknown", "Put it there", "engine_unknown_ca")
+    _diagnosis.explain_engine_ca(error, Registry("r.test"), (str(tmp_path / "docker"),), 1)
+    assert f"It lies in {tmp_path}/containers/r.test/ca.crt, where this engine does not look" in error.message
+
+
+def test_logins_for_nearly_the_same_name():
+    error = RegistryError("asks for a login", "Log in", "not_logged_in")
+    _diagnosis.explain_login(
+        error, Registry("r.test:5000"), ["https://r.test", "r.test:443", "other.test", "xr.test", "r.test2"]
+    )
+    assert error.message.endswith("There is a login for https://r.test, r.test:443, which is not for r.test:5000")
+
+
+# --- the image --------------------------------------------------------------------------------------------------------
+
+
+class Catalogue:
+    """Lists what a test says."""
+
+    def __init__(self, tags, names=()):
+        self._tags = tags
+        self._names = names
+
+    def tags(self, _repository):
+        return self._tags
+
+    def repositories(self):
+        return iter(self._names)
+
+
+@pytest.mark.parametrize(
+    ("tags", "wanted", "named", "mistake", "says"),
+    [
+        (None, "1.0", True, "no_repository", "no repository apps/web, but apps/webs"),
+        ([], "1.0", True, "no_tag", "has no tags"),
+        (["latest"], "1.0", True, "latest_only", "no tag but latest"),
+        (["1.0", "1.10", "1.9"], "latest", False, "no_latest", "There is 1.0, 1.9, 1.10"),
+        (["1.0", "1.10", "1.9"], "latest", True, "no_tag", "There is 1.0, 1.9, 1.10"),
+        (["v1.2.3", "v1.2.4", "edge"], "v1.2.5", True, "no_tag", "There is v1.2.4, v1.2.3"),
+        ([str(number) for number in range(30)], "x", True, "no_tag", "There is 25, 26, 27, 28, 29"),
+    ],
+)
+def test_an_image_that_is_not_there(tags, wanted, named, mistake, says):
+    reference = parse_reference(f"r.test/apps/web:{wanted}")
+    error = _diagnosis.explain_absent(Catalogue(tags, ["apps/webs", "other"]), reference, named)
+    assert error.mistake == mistake
+    assert f"has no {reference}" in error.message
+    assert says in error.message
+    assert error.cure
+
+
+def test_a_disk(tmp_path):
+    found = _diagnosis.disk(tmp_path / "not" / "there")
+    assert found["path"] == str(tmp_path)
+    assert 0 < found["free"] < found["size"]
+    assert not found["full"]
+
+
+# --- the storage of the registry --------------------------------------------------------------------------------------
+
+# What registry 2.8.2 answers, on a file system that is full, word for word but for the path.
+FULL = (
+    '{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":'
+    '{"Op":"write","Path":"/data/x","Err":28}}}]}\n'
+)
+ILL = FULL.replace("28", "5")
+
+
+@pytest.mark.parametrize(
+    ("begin", "patch", "mistake", "cancelled"),
+    [
+        (reply(202, Location="/v2/a/blobs/uploads/1"), reply(500, FULL), "registry_full", 1),
+        (reply(500, FULL), reply(202), "registry_full", 0),
+        (reply(500, ILL), reply(202), "registry_error", 0),
+        (
+            reply(202, Location="/v2/a/blobs/uploads/1"),
+            reply(202, Location="/v2/a/blobs/uploads/1"),
+            "registry_error",
+            1,
+        ),
+    ],
+)
+def test_a_push_that_the_registry_can_not_store(server, begin, patch, mistake, cancelled):
+    server.answer("/v2/a/blobs/uploads/", begin)
+    server.answer("/v2/a/blobs/uploads/1", patch, reply(204))
+    error = failure("received unexpected HTTP status: 500 Internal Server Error", "r")
+    with Client(Trust("r"), 2) as client:
+        _diagnosis.explain_storage(error, Api(Registry(server.netloc), client, plain_http=True), "a")
+    assert error.mistake == mistake
+    assert ("no space left on its storage" in error.message) is (mistake == "registry_full")
+    assert "500 Internal Server Error" in error.message
+    assert [request.method for request in server.requests].count("DELETE") == cancelled
