@@ -39,6 +39,8 @@ class Collector:
             "lock": str(front.directory / "lock"),
             "report": str(front.directory / "report.json"),
             "grace_seconds": 0,
+            "attempts": 1,
+            "pause_seconds": 0,
             "quiet_command": [
                 *("docker", "exec", front.containers["proxy"], "curl", "--silent", "--fail", "--max-time", "3"),
                 *("--output", "/dev/null", "--unix-socket", "/tmp/quiet.sock", "http://quiet/"),  # noqa: S108 (in the container)

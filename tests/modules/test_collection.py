@@ -28,7 +28,8 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
-    return fronts([{"name": "admin", "access": "admin"}], reverse_proxy_immutable_tags=["v*"])
+    users = [{"name": "admin", "access": "admin"}, {"name": "runtime", "access": "pull"}]
+    return fronts(users, reverse_proxy_immutable_tags=["v*"])
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_what_no_tag_leads_to_is_removed_and_can_be_pushed_again(
     delete(content, "apps/web", gone["digest"])
     report = collector.run()
     # The layer, its manifest and its configuration, which is that of the other image as well.
-    assert report["removed"] == {"manifests": 0, "layers": 1, "blobs": 2, "repositories": 0}
+    assert report["removed"] == {"tags": 0, "manifests": 0, "layers": 1, "blobs": 2, "repositories": 0}
     assert MIB < report["freed"] < MIB + 2000
     assert before - bytes_of(proxy.directory / "storage") >= report["freed"]
     assert pull(content, "apps/web", "1.0.0")[0] == stays["digest"]
@@ -129,6 +130,62 @@ def test_a_manifest_that_is_given_is_kept_without_a_tag(content: Content, collec
     assert content.digest("apps/web", second["digest"]) is None
 
 
+def test_a_damaged_tag_keeps_all_of_its_repository(content: Content, collector: Collector, proxy: Front) -> None:
+    """As a registry leaves one that is killed while it writes it. What it pointed to is in its history."""
+    image = content.image("apps/web", "1.0.0")
+    content.image("apps/web", "1.0.1")
+    link = proxy.directory / "storage/docker/registry/v2/repositories/apps/web/_manifests/tags/1.0.0/current/link"
+    before = link.read_bytes()
+    link.write_bytes(b"")
+    status, output, _errors = collector.finish(collector.start())
+    assert status == 1
+    assert "apps/web: the tag 1.0.0 is damaged; nothing of this repository is removed" in output
+    link.write_bytes(before)
+    assert pull(content, "apps/web", "1.0.0")[0] == image["digest"]
+
+
+def test_links_that_lead_out_of_the_storage_are_not_followed(
+    content: Content, collector: Collector, proxy: Front, tmp_path: Path
+) -> None:
+    """The account of the containers can make them, and the collector is root."""
+    victim = tmp_path / "sha256" / ("0" * 64)
+    victim.mkdir(parents=True)
+    (victim / "link").write_text("precious")
+    content.image("apps/web", "1.0.0")
+    content.image("apps/web", "1.0.0")
+    place = proxy.directory / "storage/docker/registry/v2/repositories/apps/web"
+    flag = proxy.directory / "sockets" / "hold"
+    flag.symlink_to(victim / "link")
+    for link in (place / "_manifests/revisions/sha512", place / "_layers/sha512", place.with_name("other")):
+        link.symlink_to(tmp_path)
+        status, _output, errors = collector.finish(collector.start())
+        assert status == 1
+        assert f"the registry makes no symbolic link, and this is one: '{link}'" in errors
+        link.unlink()
+    index = place / "_manifests/tags/1.0.0/index"
+    index.rename(tmp_path / "index")
+    index.symlink_to(tmp_path / "index")
+    status, _output, errors = collector.finish(collector.start())
+    assert status == 1
+    assert str(index) in errors
+    index.unlink()
+    collector.run()
+    assert (victim / "link").read_text() == "precious"
+    assert list((tmp_path / "index").rglob("link"))
+
+
+def test_blobs_without_repositories_are_no_garbage(content: Content, collector: Collector, proxy: Front) -> None:
+    """A storage that is not whole, as where a part of it is not mounted."""
+    image = content.image("apps/web", "1.0.0")
+    place = proxy.directory / "storage/docker/registry/v2/repositories"
+    place.rename(place.with_name("away"))
+    status, _output, errors = collector.finish(collector.start())
+    assert status == 1
+    assert "there are blobs, and no repositories" in errors
+    place.with_name("away").rename(place)
+    assert pull(content, "apps/web", "1.0.0")[0] == image["digest"]
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_what_can_not_be_read_keeps_all_of_its_repository(
     content: Content, collector: Collector, proxy: Front, damage: str
@@ -157,7 +214,7 @@ def test_what_somebody_is_about_to_use_stays(content: Content, collector: Collec
     layer = secrets.token_bytes(1000)
     image = content.image("apps/web", "x", layer=layer)
     delete(content, "apps/web", image["digest"])
-    blob = content.blob("apps/web", layer)
+    blob = {"digest": digest_of(layer), "size": len(layer)}
     process = collector.start(grace_seconds=2)
     time.sleep(1)
     # This only looks: it is there.
@@ -168,20 +225,32 @@ def test_what_somebody_is_about_to_use_stays(content: Content, collector: Collec
     pull(content, "apps/web", "x")
 
 
-def test_what_is_being_pushed_stays(content: Content, collector: Collector, proxy: Front) -> None:
-    """Layers that came long before the last one of their image."""
+def test_what_is_being_pushed_stays(content: Content, collector: Collector) -> None:
+    """Layers that came long before their manifest, whether an upload is open or not."""
+    gone = content.image("apps/web", "x", layer=secrets.token_bytes(1000))
+    delete(content, "apps/web", gone["digest"])
     layer = secrets.token_bytes(1000)
     blob = content.blob("apps/web", layer)
-    location = content.ask("POST", "/v2/apps/web/blobs/uploads/")[1]["Location"]
-    content.ask("PATCH", location, b"the beginning of another layer")
-    elsewhere = content.blob("apps/other", secrets.token_bytes(1000))
     time.sleep(1)
     collector.run()
     assert content.ask("HEAD", f"/v2/apps/web/blobs/{blob['digest']}")[0] == 200
-    assert content.ask("HEAD", f"/v2/apps/other/blobs/{elsewhere['digest']}")[0] == 404
-    # Nobody goes on with it.
-    collector.run(upload_idle_seconds=0.5)
+    content.image("apps/web", "1.0.0", layer=layer)
+    pull(content, "apps/web", "1.0.0")
+
+
+def test_a_push_that_was_given_up_goes(content: Content, collector: Collector) -> None:
+    blob = content.blob("apps/web", secrets.token_bytes(1000))
+    location = content.ask("POST", "/v2/apps/other/blobs/uploads/")[1]["Location"]
+    content.ask("PATCH", location, b"the beginning of a layer")
+    moved = content.image("apps/other", "1.0.0")
+    content.image("apps/other", "1.0.0")
+    collector.run()
+    # Somebody is in the middle of a push.
+    assert content.digest("apps/other", moved["digest"]) == moved["digest"]
+    time.sleep(1)
+    collector.run(upload_idle_seconds=0.5, push_seconds=0.5)
     assert content.ask("HEAD", f"/v2/apps/web/blobs/{blob['digest']}")[0] == 404
+    assert content.digest("apps/other", moved["digest"]) is None
 
 
 def test_writers_wait_and_readers_do_not(content: Content, collector: Collector, proxy: Front) -> None:
@@ -242,18 +311,22 @@ def test_who_waits_for_long_is_told_to_come_back(content: Content, proxy: Front)
         ("PUT", "/v2/apps/web/manifests/v2.0.0", b"{}"),
         ("DELETE", f"/v2/apps/web/manifests/{image['digest']}", None),
         ("HEAD", f"/v2/apps/web/manifests/{image['digest']}", None),
+        ("HEAD", f"/v2/apps/web/blobs/{digest_of(layer)}", None),
     ):
         status, headers, said = content.ask(method, path, body)
         assert status == 503, (method, path, status, said)
         assert headers["Retry-After"] == "10"
         assert method == "HEAD" or json.loads(said)["errors"][0]["code"] == "UNAVAILABLE"
+    # Who may only pull is not held up.
+    for path in (f"manifests/{image['digest']}", f"blobs/{digest_of(layer)}"):
+        assert proxy.client("runtime").ask("HEAD", f"/v2/apps/web/{path}", Accept=OCI).status == 200
     # Who has no password hears that first.
     assert proxy.client("admin", "wrong").ask("PUT", "/v2/apps/web/manifests/2.0.0", b"{}").status == 401
     assert proxy.client().ask("POST", "/v2/apps/web/blobs/uploads/", b"").status == 401
     pull(content, "apps/web", "1.0.0")
     status, _output, errors = hold.finish(process)
     assert status == 1
-    assert "uploads have not ended within 3 seconds" in errors
+    assert "was being written to, 1 times for 3 seconds" in errors
     # Nothing was removed, and all is as before.
     content.image("apps/web", "2.0.0", layer=layer)
     pull(content, "apps/web", "2.0.0")

@@ -27,12 +27,13 @@ class Result:
     """What a collection has done: counts, bytes and seconds."""
 
     def __init__(self):
-        self.manifests = self.links = self.blobs = self.repositories = self.freed = 0
+        self.tags = self.manifests = self.links = self.blobs = self.repositories = self.freed = 0
         self.held_seconds = 0.0
         self.refused = 0
         self.left = Garbage()
 
     def add(self, garbage):
+        self.tags += len(garbage.tags)
         self.manifests += len(garbage.revisions)
         self.links += len(garbage.layers)
         self.blobs += len(garbage.blobs)
@@ -43,7 +44,7 @@ class Result:
 @contextlib.contextmanager
 def alone(settings):
     """Keeps other collections and backups away. Raises CollectionError where they take too long."""
-    with open(settings.lock, "w") as stream:
+    with open(settings.lock, "w", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)) as stream:
         end = time.monotonic() + settings.lock_seconds
         while True:
             try:
@@ -72,6 +73,7 @@ def collect(storage, settings):
     result = Result()
     sweep.empty_trash(storage)
     result.left = earlier = find(storage, Keep(settings.keep_digests))
+    _looked_at(settings, time.time())
     if not len(earlier):
         return result
     # Who is about to pull or to use what has just become garbage has this time for it.
@@ -84,21 +86,36 @@ def collect(storage, settings):
 
 
 def _remove_some(storage, settings, earlier, result):
-    """The Garbage that was removed, while the registry was held once."""
-    hold = Hold(settings.hold_socket, settings.hold_group, settings.patience_seconds)
-    try:
-        with hold:
-            _wait_for_quiet(settings)
-            garbage = find(storage, _recent(settings)).both(earlier)
-            part = garbage.first(settings.batch)
-            sweep.take_out(storage, part)
-    finally:
-        result.held_seconds += hold.seconds
-        result.refused += hold.refused
-    result.add(part)
-    result.left = garbage
-    garbage.bytes -= sum(part.blobs.values())
-    return part
+    """The Garbage that was removed, while the registry was held once. Raises CollectionError."""
+    for attempt in range(settings.attempts):
+        if attempt:
+            time.sleep(settings.pause_seconds)
+        # A moment without writes, to begin with: others wait from then on only for what comes in between.
+        _wait_for_quiet(settings, settings.pause_seconds)
+        hold = Hold(settings.hold_socket, settings.hold_group, settings.patience_seconds)
+        try:
+            with hold:
+                time.sleep(_SETTLE_SECONDS)
+                if not _wait_for_quiet(settings, settings.drain_seconds):
+                    continue
+                garbage = find(storage, _recent(settings)).both(earlier)
+                part = garbage.first(settings.batch)
+                # What was let through, and has lost its client since, is still there.
+                if not _wait_for_quiet(settings, settings.drain_seconds):
+                    continue
+                sweep.take_out(storage, part)
+        finally:
+            result.held_seconds += hold.seconds
+            result.refused += hold.refused
+        result.add(part)
+        result.left = garbage
+        garbage.bytes -= sum(part.blobs.values())
+        return part
+    raise CollectionError(
+        f"the registry was being written to, {settings.attempts} times for {settings.drain_seconds} seconds. Nothing "
+        "was removed: run this again at a quieter time, or raise maintenance_drain_seconds. Where nobody writes, "
+        "a worker of the proxy was killed, and still counts: docker restart wharf-proxy"
+    )
 
 
 def _recent(settings):
@@ -107,7 +124,7 @@ def _recent(settings):
         settings.keep_digests,
         since=now - settings.grace_seconds,
         looked_at=_looked_at(settings, now),
-        uploading_since=now - settings.upload_idle_seconds,
+        active_since=now - settings.upload_idle_seconds,
         pushing_since=now - settings.push_seconds,
     )
 
@@ -120,6 +137,8 @@ def _looked_at(settings, now):
     with os.scandir(settings.looked_at) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
+                if not entry.is_file(follow_symlinks=False):
+                    continue
                 last = entry.stat(follow_symlinks=False).st_mtime
                 if last < now - settings.push_seconds:
                     os.unlink(entry.path)
@@ -128,29 +147,23 @@ def _looked_at(settings, now):
     return times
 
 
-def _wait_for_quiet(settings):
-    """Until nothing that writes is on its way. Raises CollectionError where that takes too long."""
-    end = time.monotonic() + settings.drain_seconds
-    time.sleep(_SETTLE_SECONDS)
+def _wait_for_quiet(settings, seconds):
+    """Whether nothing that writes is on its way, within so many seconds. Raises CollectionError where nobody says."""
+    end = time.monotonic() + seconds
     while True:
         try:
             done = subprocess.run(
                 settings.quiet_command,
                 check=False,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 timeout=10,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CollectionError(f"the proxy can't be asked whether something writes: {error}") from None
         if done.returncode == 0:
-            return
+            return True
         if time.monotonic() > end:
-            said = (done.stderr or done.stdout).strip()
-            raise CollectionError(
-                f"uploads have not ended within {settings.drain_seconds} seconds"
-                f"{f', or the proxy does not run ({said})' if said else ''}. Nothing was removed: run this again, or "
-                "raise maintenance_drain_seconds"
-            )
+            return False
         time.sleep(0.1)

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import typing
 
-from storage import UnreadableError
+from storage import MOST_BYTES, UnreadableError
 
 
 class Usage(typing.NamedTuple):
@@ -25,24 +25,35 @@ class Keep:
     """What is kept although no tag leads to it. Times are seconds of the clock.
 
     digests are manifests that somebody needs. Kept is also what was written, or asked for by somebody who may rely on
-    it, after since; looked_at is {digest: time} of the latter. A repository with an upload that was written to after
-    uploading_since is being pushed to: there it is what came after pushing_since, since a push may take long.
+    it, after since; looked_at is {digest: time} of the latter. While a repository is being pushed to, which is so when
+    a part of a push came after active_since, it is what came after pushing_since: a push may take long. Layers that no
+    manifest has ever named are such parts, and kept as long, whoever brought them.
     """
 
-    def __init__(self, digests=(), since=float("inf"), looked_at=None, uploading_since=float("inf"), pushing_since=0.0):
+    def __init__(
+        self,
+        digests=(),
+        since=float("inf"),
+        looked_at=None,
+        active_since=float("inf"),
+        pushing_since=float("inf"),
+    ):
         self.digests = frozenset(digests)
-        self._since = since
+        self.since = since
+        self.pushing_since = pushing_since
+        self._active_since = active_since
         self._looked_at = looked_at or {}
-        self._uploading_since = uploading_since
-        self._pushing_since = pushing_since
-
-    def since(self, last_upload):
-        pushing = last_upload > self._uploading_since
-        return min(self._since, self._pushing_since) if pushing else self._since
 
     def recent(self, links, since):
         """Those of {digest: time} that are kept for being recent."""
-        return {digest for digest, time in links.items() if max(time, self._looked_at.get(digest, 0)) > since}
+        return {digest for digest, time in links.items() if self._last(digest, time) > since}
+
+    def active(self, last_upload, unfinished):
+        """Whether a push is on its way, by the time of an upload and {digest: time} of layers without a manifest."""
+        return last_upload > self._active_since or bool(self.recent(unfinished, self._active_since))
+
+    def _last(self, digest, time):
+        return max(time, self._looked_at.get(digest, 0))
 
 
 class Garbage:
@@ -86,49 +97,90 @@ class Garbage:
         return part
 
 
+class _Repository:
+    """One repository: what it has, what its tags lead to, and what these name."""
+
+    def __init__(self, name, storage, keep):
+        self.name = name
+        # Links before tags: what comes after these looks is in none of the lists, and so no garbage.
+        self.layers = storage.layers(name)
+        self.revisions = storage.revisions(name)
+        self.tags = {}
+        self.problem = None
+        try:
+            self.tags = dict(storage.tags(name))
+            self.last_upload = storage.last_upload(name)
+            roots = self.revisions.keys() & {*self.tags.values(), *keep.digests}
+            self.manifests, self.named = _walk(storage, self.revisions, roots)
+        except (UnreadableError, OSError) as error:
+            self.problem = f"{name}: {error}; nothing of this repository is removed"
+            self.named = _all_named(storage, self.revisions)
+            self.manifests = set(self.revisions)
+            self.named.update(self.layers, self.tags.values())
+
+    @property
+    def needed(self):
+        return self.manifests | self.named
+
+    def keep_recent(self, storage, keep, ever_named):
+        """Keeps what is recent, too. ever_named holds what manifests name that are garbage, here or elsewhere."""
+        needed = self.needed
+        left = {digest: time for digest, time in self.layers.items() if digest not in needed}
+        unfinished = {digest: time for digest, time in left.items() if digest not in ever_named}
+        since = keep.since
+        if keep.active(self.last_upload, unfinished):
+            since = min(since, keep.pushing_since)
+        self.named |= keep.recent(left, since) | keep.recent(unfinished, keep.pushing_since)
+        # They may lead to something that can't be read: no tag says that it is needed.
+        recent = keep.recent(self.revisions, since) - self.manifests
+        manifests, named = _walk(storage, self.revisions, recent, strict=False)
+        self.manifests |= manifests
+        self.named |= named
+
+    def tell(self, garbage, sizes):
+        """Adds what is not needed here."""
+        lost = {tag for tag, digest in self.tags.items() if digest not in self.revisions}
+        layers = self.layers.keys() - self.needed
+        revisions = self.revisions.keys() - self.manifests
+        garbage.tags.update((self.name, tag) for tag in lost)
+        garbage.layers.update((self.name, digest) for digest in layers)
+        garbage.revisions.update((self.name, digest) for digest in revisions)
+        left = len(self.tags) - len(lost), len(self.layers) - len(layers), len(self.revisions) - len(revisions)
+        if not any(left) and not self.last_upload:
+            garbage.empty.add(self.name)
+        used = sum(sizes.get(digest, 0) for digest in self.needed)
+        garbage.usage.append(Usage(self.name, left[0], used))
+
+
 def find(storage, keep):
     """The Garbage of a storage, without what is to be kept."""
     garbage = Garbage()
     # Before the links: a blob that is linked after this look is not in the list, and so no garbage.
     blobs = {digest: (size, time) for digest, size, time in storage.blobs()}
-    needed = set(keep.digests) | keep.recent({digest: time for digest, (_size, time) in blobs.items()}, keep.since(0))
-    for repository in storage.repositories():
-        needed |= _look_into(repository, storage, keep, blobs, garbage)
-    garbage.blobs = {digest: size for digest, (size, _time) in blobs.items() if digest not in needed}
-    garbage.bytes = sum(size for size, _time in blobs.values())
+    sizes = {digest: size for digest, (size, _time) in blobs.items()}
+    repositories = [_Repository(name, storage, keep) for name in storage.repositories()]
+    garbage.problems = [one.problem for one in repositories if one.problem]
+    readable = [one for one in repositories if not one.problem]
+    ever_named = _named_by_garbage(storage, sizes, repositories)
+    for one in readable:
+        one.keep_recent(storage, keep, ever_named)
+        one.tell(garbage, sizes)
+    needed = set(keep.digests) | keep.recent({digest: time for digest, (_size, time) in blobs.items()}, keep.since)
+    needed.update(*(one.needed for one in repositories), *(one.layers for one in repositories if one.problem))
+    garbage.blobs = {digest: size for digest, size in sizes.items() if digest not in needed}
+    garbage.bytes = sum(sizes.values())
     return garbage
 
 
-def _look_into(repository, storage, keep, blobs, garbage):
-    """The digests that a repository needs. What it does not need is added to garbage."""
-    # Links before tags, for the same reason.
-    layers = storage.layers(repository)
-    revisions = storage.revisions(repository)
-    tags = dict(storage.tags(repository))
-    last_upload = storage.last_upload(repository)
-    since = keep.since(last_upload)
-    lost = {tag for tag, digest in tags.items() if digest not in revisions}
-    roots = revisions.keys() & {*tags.values(), *keep.digests}
-    try:
-        manifests, named = _walk(storage, revisions, roots)
-        recent = keep.recent(revisions, since) - manifests
-        # They may lead to something that can't be read: no tag says that it is needed.
-        late, named_late = _walk(storage, revisions, recent, strict=False)
-    except (UnreadableError, OSError) as error:
-        garbage.problems.append(f"{repository}: {error}; nothing of this repository is removed")
-        return {*layers, *revisions, *roots, *_all_named(storage, revisions)}
-    manifests, named = manifests | late, named | named_late
-    needed = manifests | named | roots
-    unneeded = layers.keys() - needed - keep.recent(layers, since)
-    unreached = revisions.keys() - manifests
-    garbage.tags.update((repository, tag) for tag in lost)
-    garbage.layers.update((repository, digest) for digest in unneeded)
-    garbage.revisions.update((repository, digest) for digest in unreached)
-    if len(lost) == len(tags) and not last_upload and len(unneeded) == len(layers) and len(unreached) == len(revisions):
-        garbage.empty.add(repository)
-    used = needed | (layers.keys() - unneeded)
-    garbage.usage.append(Usage(repository, len(tags), sum(blobs[digest][0] for digest in used if digest in blobs)))
-    return used
+def _named_by_garbage(storage, sizes, repositories):
+    """What is named by manifests that no tag leads to: they are in a repository, or were, and were deleted."""
+    known = set().union(*(one.needed for one in repositories), *(one.layers for one in repositories))
+    named = set()
+    for digest, size in sizes.items():
+        if digest not in known and size <= MOST_BYTES:
+            with contextlib.suppress(UnreadableError, OSError):
+                named.update(storage.references(digest)[0])
+    return named
 
 
 def _walk(storage, revisions, roots, strict=True):

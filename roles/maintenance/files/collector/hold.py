@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import grp
 import os
-import shutil
 import socket
 import threading
 import time
@@ -44,17 +44,23 @@ class Hold:
         temporary = f"{self._path}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        self._listener.bind(temporary)
-        os.chmod(temporary, 0o660)
+        # The directory is another account's, which may put something in the place of what was made here.
+        before = os.umask(0o117)
+        try:
+            self._listener.bind(temporary)
+        finally:
+            os.umask(before)
         if self._group:
-            shutil.chown(temporary, group=self._group)
+            number = grp.getgrnam(self._group).gr_gid if isinstance(self._group, str) else self._group
+            os.chown(temporary, -1, number, follow_symlinks=False)
         self._listener.listen(_BACKLOG)
         self._listener.settimeout(0.1)
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
         os.rename(temporary, self._path)
-        with open(self._flag, "w"):
-            pass
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._flag)
+        os.close(os.open(self._flag, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
         return self
 
     def __exit__(self, *_exception):

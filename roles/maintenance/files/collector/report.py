@@ -24,6 +24,7 @@ def of(result, storage, settings, seconds):
         "seconds": round(seconds, 1),
         "freed": result.freed,
         "removed": {
+            "tags": result.tags,
             "manifests": result.manifests,
             "layers": result.links,
             "blobs": result.blobs,
@@ -49,8 +50,8 @@ def lines(report, settings, did=True):
     removed, disk = report["removed"], report["disk"]
     told = [
         (
-            f"{'Freed ' if did else 'To free'} {size(report['freed'])}: {removed['manifests']} manifests, "
-            f"{removed['layers']} layers of repositories, {removed['blobs']} blobs, "
+            f"{'Freed ' if did else 'To free'} {size(report['freed'])}: {removed['tags']} tags without a manifest, "
+            f"{removed['manifests']} manifests, {removed['layers']} layers of repositories, {removed['blobs']} blobs, "
             f"{removed['repositories']} repositories"
         )
     ]

@@ -19,17 +19,21 @@ _KNOWN = {
     # Where the proxy leaves a file for each digest that somebody has asked for.
     "looked_at": "",
     # Held by whoever reads or changes the storage as a whole.
-    "lock": "/run/lock/wharf-registry-maintenance.lock",
+    "lock": "/run/wharf-registry-maintenance.lock",
     "report": "",
     # Digests of manifests that are kept without a tag.
     "keep_digests": [],
-    # Seconds: how long something must have been unneeded, how long a request may wait, what writes may take to end, and
-    # how long a collection waits for its turn.
+    # Seconds: how long something must have been unneeded, how long a request may wait, and how long a collection waits
+    # for its turn.
     "grace_seconds": 60,
     "patience_seconds": 20,
-    "drain_seconds": 30,
     "lock_seconds": 3600,
-    # Seconds: an upload that nobody has written to for so long is given up; a push takes no longer than that.
+    # Seconds: what writes may take to end while the registry is held. How often it is held before a collection gives
+    # up, and the seconds in between.
+    "drain_seconds": 5,
+    "attempts": 10,
+    "pause_seconds": 30,
+    # Seconds: when no part of a push has come for so long, it is given up; and a push takes no longer than that.
     "upload_idle_seconds": 900,
     "push_seconds": 21600,
     # How many files are taken out of the registry while it is held once.

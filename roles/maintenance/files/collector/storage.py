@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import time
 
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,}")
-# Larger than any manifest that a registry takes.
-_MOST_BYTES = 64 * 1024 * 1024
+# The largest manifest that a registry takes.
+MOST_BYTES = 4 * 1024 * 1024
 
 
 class UnreadableError(Exception):
@@ -27,20 +29,23 @@ class Storage:
     """A storage directory: that which has docker/registry/v2 in it."""
 
     def __init__(self, directory):
-        self.directory = directory
-        self.root = os.path.join(directory, "docker", "registry", "v2")
+        self.directory = os.path.realpath(directory)
+        self.root = os.path.join(self.directory, "docker", "registry", "v2")
         self._references = {}
 
     # --- repositories -------------------------------------------------------------------------------------------------
 
     def repositories(self):
-        """The names of all repositories, sorted. One may lie within another."""
+        """The names of all repositories, sorted. One may lie within another. Raises OSError where there is no place."""
         top = os.path.join(self.root, "repositories")
+        # Blobs alone would all be garbage: this is a storage that is not whole, or not mounted.
+        if not os.path.isdir(top) and any(self.blobs()):
+            raise FileNotFoundError(errno.ENOENT, "Nothing was removed: there are blobs, and no repositories", top)
         names = []
         waiting = [""]
         while waiting:
             name = waiting.pop()
-            for entry in _scan(os.path.join(top, name)):
+            for entry in _scan(os.path.join(top, name) if name else top):
                 if not entry.is_dir(follow_symlinks=False):
                     continue
                 if entry.name in ("_layers", "_manifests", "_uploads"):
@@ -54,9 +59,12 @@ class Storage:
         return os.path.join(self.root, "repositories", repository, *parts)
 
     def tags(self, repository):
-        """Yields (tag, digest) of those that point to something."""
+        """Yields (tag, digest) of those that point to something. Raises UnreadableError where one is damaged."""
         for entry in _scan(self.path(repository, "_manifests", "tags")):
-            digest = _read_link(os.path.join(entry.path, "current", "link"))
+            try:
+                digest = _read_link(os.path.join(entry.path, "current", "link"))
+            except UnreadableError as error:
+                raise UnreadableError(f"the tag {entry.name} {error}") from None
             if digest is not None:
                 yield entry.name, digest
 
@@ -65,7 +73,8 @@ class Storage:
         for tag in _scan(self.path(repository, "_manifests", "tags")):
             for algorithm in _scan(os.path.join(tag.path, "index")):
                 for entry in _scan(algorithm.path):
-                    yield entry.path, f"{algorithm.name}:{entry.name}"
+                    if is_digest(f"{algorithm.name}:{entry.name}"):
+                        yield entry.path, f"{algorithm.name}:{entry.name}"
 
     def revisions(self, repository):
         """{digest: time} of the manifests that the repository has. The time, in seconds, is that of the last push."""
@@ -128,7 +137,7 @@ class Storage:
     def _read_references(self, digest):
         try:
             with open(os.path.join(self.blob_directory(digest), "data"), "rb") as stream:
-                content = stream.read(_MOST_BYTES + 1)
+                content = stream.read(MOST_BYTES + 1)
         except FileNotFoundError:
             raise UnreadableError("is missing") from None
         try:
@@ -155,18 +164,36 @@ def _listed(value):
 
 
 def _read_link(path):
-    try:
-        with open(path) as stream:
-            text = stream.read(256).strip()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return text if is_digest(text) else None
+    """The digest in a link, or None where there is none. Raises UnreadableError where it holds something else."""
+    for _attempt in range(5):
+        try:
+            with open(path) as stream:
+                text = stream.read(256).strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if is_digest(text):
+            return text
+        # The registry may be writing it just now.
+        time.sleep(0.05)
+    raise UnreadableError("is damaged")
 
 
 def _scan(directory):
-    """The entries of a directory; none where it is gone."""
+    """The entries of a directory; none where it is gone. Raises OSError where it is not what the registry makes.
+
+    It makes no symbolic links. What lies behind one would be taken for gone, and what it names for garbage; and its
+    account could lead this one out of the storage.
+    """
     try:
-        with os.scandir(directory) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        with os.scandir(directory) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    linked = [entry.path for entry in entries if entry.is_symlink()]
+    if os.path.realpath(directory) != directory:
+        linked.append(directory)
+    if linked:
+        raise OSError(
+            errno.ELOOP, "Nothing was removed: the registry makes no symbolic link, and this is one", linked[0]
+        )
+    return entries
