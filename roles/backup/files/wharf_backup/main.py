@@ -33,6 +33,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     # For the role: whether there is a repository, and to make one.
     commands.add_parser("identity", help="the ID of the repository")
     commands.add_parser("init", help="make the repository")
+    accepts = commands.add_parser("accepts", help="whether a password opens the repository, where there is one")
+    accepts.add_argument("password_file", type=Path)
     fetch = commands.add_parser("restore-fetch", help="get a snapshot and prove it; the registry stays as it is")
     fetch.add_argument("--snapshot", default="latest")
     fetch.add_argument("--replace", action="store_true")
@@ -69,6 +71,15 @@ def _init(config: Config) -> dict[str, Any]:
     return {"id": restic.identity()}
 
 
+def _accepts(config: Config, password_file: Path) -> dict[str, Any]:
+    try:
+        return {"id": Restic(config, password_file).identity()}
+    except BackupError as error:
+        if error.details.get("absent"):
+            return {}
+        raise
+
+
 def _commands(options: argparse.Namespace, config: Config) -> dict[str, Callable[[], dict[str, Any]]]:
     restore = Restore(config)
     return {
@@ -78,6 +89,7 @@ def _commands(options: argparse.Namespace, config: Config) -> dict[str, Callable
         "verify": lambda: _verify(config, options.data or config.data),
         "identity": lambda: {"id": Restic(config).identity()},
         "init": lambda: _init(config),
+        "accepts": lambda: _accepts(config, options.password_file),
         "restore-fetch": lambda: restore.fetch(
             options.snapshot, replace=options.replace, accept_damage=options.accept_damage
         ),

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 from .common import BackupError, Config
@@ -113,14 +114,14 @@ def sftp_host(repository: str) -> tuple[str, int | None]:
 class Restic:
     """One repository, seen as the series of one registry."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, password_file: Path | None = None) -> None:
         self._config = config
         self._environment = {
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             "LANG": "C.UTF-8",
             "HOME": str(config.state),
             "RESTIC_REPOSITORY_FILE": str(config.directory / "repository"),
-            "RESTIC_PASSWORD_FILE": str(config.directory / "password"),
+            "RESTIC_PASSWORD_FILE": str(password_file or config.directory / "password"),
             "RESTIC_CACHE_DIR": str(config.state / "cache"),
             # The file that only root can read, and not the secret.
             "AWS_SHARED_CREDENTIALS_FILE": str(config.directory / "s3_credentials"),

@@ -204,8 +204,8 @@ class Restore:
         if problems and not accept_damage:
             raise BackupError(
                 f"The snapshot is not whole: {len(problems)} of its images lack what they need",
-                "Try an older one by -e restore_snapshot=ID, or take this one as it is by -e restore_accept_damage=true "
-                "and push those images again. Nothing was changed",
+                "Try an older one by -e restore_snapshot=ID, or take this one by -e restore_accept_damage=true and "
+                "push those images again. Nothing was changed",
                 table=verify.table(problems),
             )
         # A blob that was just being written when it was saved, or is damaged, would pass for a good one at a push.
