@@ -285,8 +285,8 @@ def config(tmp_path, repository):
         "addresses": [],
         "ca": "",
         "sockets": "/sockets",
-        "keep": {},
-        "check_days": 7,
+        "keep": {"last": "3"},
+        "check_days": "7",
         "check_percent": 5,
         "lock_seconds": 1,
         "compression": "auto",
@@ -298,6 +298,17 @@ def config(tmp_path, repository):
 
 def test_no_directory_is_saved_twice(tmp_path):
     assert config(tmp_path, "/r").settings == [Path("/etc/w"), Path("/srv/tls")]
+
+
+def test_numbers_are_numbers_however_ansible_wrote_them(tmp_path):
+    found = config(tmp_path, "/r")
+    assert (found.keep, found.check_days) == ({"last": 3}, 7)
+
+
+def test_a_configuration_of_another_version_is_told(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BackupError, match="Run the playbook backup for this host"):
+        Config.read(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize(
@@ -338,3 +349,9 @@ def test_failures_have_a_cure(said, what):
     found, cure = restic.meaning(said)
     assert what in found
     assert cure
+
+
+def test_the_last_words_are_for_a_reader():
+    said = 'Save(x) failed\n{"message_type":"exit_error","code":1,"message":"Fatal: unable to save snapshot"}\n'
+    assert restic.last_words(said) == "Fatal: unable to save snapshot"
+    assert restic.last_words("one\n\ntwo\n") == "one two"

@@ -78,7 +78,8 @@ def test_what_runs_is_waited_for(keeper: LabHost) -> None:
     keeper.run("systemd-run --quiet --unit=held flock /run/lock/wharf-registry-maintenance.lock sleep 4")
     began = time.monotonic()
     keeper.run("systemctl start --no-block wharf-registry-backup.service")
-    wait_for("it runs", lambda: keeper.run("pgrep -f 'wharf-registry-backup .*run'", check=False).returncode == 0)
+    free = "flock --nonblock /run/lock/wharf-registry-backup.lock true"
+    wait_for("it runs", lambda: keeper.run(free, check=False).returncode != 0)
     second = keeper.run(f"{COMMAND} run", check=False)
     assert second.returncode == 1 and "A backup or a restore runs already on this host" in second.stderr
     keeper.run("systemctl start wharf-registry-backup.service")
@@ -113,7 +114,7 @@ def test_a_full_disk(keeper: LabHost) -> None:
     """Of a repository in a directory, that has room for the first snapshot and not for the second."""
     other = f"{COMMAND} --config /root/other/config.json"
     keeper.run(
-        "mkdir -p /srv/small && mount -t tmpfs -o size=16m tmpfs /srv/small"
+        "mkdir -p /srv/small && mount -t tmpfs -o size=200m tmpfs /srv/small"
         " && cp -a /etc/wharf-registry-backup /root/other"
         ' && sed -i \'s#"repository": .*#"repository": "/srv/small/r",#\' /root/other/config.json'
         " && printf /srv/small/r >/root/other/repository"

@@ -59,11 +59,18 @@ class Config:
     def read(cls, path: Path) -> Config:
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BackupError(f"{path} can't be read: {error}", "Run the playbook backup for this host") from None
-        places = {name: Path(raw[name]) for name in ("state", "data", "sockets")}
-        settings = _outermost([Path(item) for item in raw["settings"]])
-        return cls(**{**raw, **places, "settings": settings, "directory": path.parent})
+            known = {
+                **raw,
+                "directory": path.parent,
+                "settings": _outermost([Path(item) for item in raw["settings"]]),
+                # Some versions of Ansible write numbers as texts.
+                "keep": {name: int(number) for name, number in raw["keep"].items()},
+            }
+            for name, kind in _KINDS.items():
+                known[name] = kind(raw[name])
+            return cls(**known)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackupError(f"{path} can't be read: {error!r}", "Run the playbook backup for this host") from None
 
     @property
     def staging(self) -> Path:
@@ -72,6 +79,17 @@ class Config:
     @property
     def result(self) -> Path:
         return self.state / "last.json"
+
+
+_KINDS = {
+    "state": Path,
+    "data": Path,
+    "sockets": Path,
+    "port": int,
+    "check_days": float,
+    "check_percent": float,
+    "lock_seconds": int,
+}
 
 
 def _outermost(paths: list[Path]) -> list[Path]:

@@ -85,8 +85,16 @@ def meaning(said: str) -> tuple[str, str]:
     return "restic failed", "Look at what it said"
 
 
+def _words(line: str) -> str:
+    """A line of restic's, which says some of what it says in JSON since 0.17."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
 def last_words(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [_words(line.strip()) for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith("Fatal:")]
     return " ".join(fatal or lines[-3:])[:600]
 
@@ -180,7 +188,7 @@ class Restic:
 
     def identity(self) -> str:
         """The ID of the repository. Raises BackupError where it can't be opened."""
-        return json.loads(self.run("cat", "config", timeout=OPEN_SECONDS))["id"]
+        return json.loads(self.run("cat", "--no-lock", "config", timeout=OPEN_SECONDS))["id"]
 
     def unlock(self) -> None:
         """Remove locks of those who are no more, such as a run that was killed. Others stay."""
