@@ -97,16 +97,16 @@ def test_a_wrong_password(keeper: LabHost) -> None:
 
 def test_a_repository_that_is_gone(keeper: LabHost, spare: LabHost) -> None:
     """It is not made anew where it was: its file system may just not be mounted."""
-    spare.run("mv /home/vault/backups /home/vault/away")
+    spare.run("mv /srv/vault/backups /srv/vault/away")
     try:
         failed = keeper.run("systemctl start wharf-registry-backup.service", check=False)
         assert failed.returncode == 1
-        assert "There is no repository at sftp:vault@spare:/home/vault/backups" in status(keeper)["message"]
+        assert "There is no repository at sftp:vault@spare:/srv/vault/backups" in status(keeper)["message"]
         run = run_playbook("wharf.registry.backup", check=False)
         assert run.code == 2 and "There is no repository at" in run.output and "any more" in run.output
-        assert spare.output("ls /home/vault") == "away"
+        assert spare.output("ls /srv/vault") == "away"
     finally:
-        spare.run("mv /home/vault/away /home/vault/backups")
+        spare.run("mv /srv/vault/away /srv/vault/backups")
     keeper.run("systemctl start wharf-registry-backup.service")
 
 

@@ -107,9 +107,10 @@ def test_a_snapshot_replaces_it(onto_a_bare_host: PlaybookRun, spare: LabHost, r
     assert restored.digest("quiet/app", "1.0.0")
 
 
-def test_a_snapshot_that_is_not_there(onto_a_bare_host: PlaybookRun, restored: Images) -> None:
-    run = restore("-e", "restore_replace=true", "-e", "restore_snapshot=0000", check=False)
-    assert run.code == 2 and "no snapshot 0000 of daytwo.lab.test" in run.output
+def test_a_snapshot_that_is_not_there(onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images) -> None:
+    run = spare.run("wharf-registry-backup restore-fetch --replace --snapshot 0000", check=False)
+    assert run.returncode == 1
+    assert "no snapshot 0000 of daytwo.lab.test. Set restore_snapshot to latest or to one of them" in run.stderr
     assert restored.digest("quiet/app", "1.0.0")
 
 
