@@ -34,7 +34,8 @@ MEANINGS: list[tuple[str, str, str]] = [
     (
         r"no space left|disk quota|disk full|quota exceeded",
         "a disk is full",
-        "Make room on the file system of the repository and of the state directory; what was saved before is untouched",
+        "Make room where the repository, the state directory or, in a restore, the images lie; what was saved before is "
+        "untouched",
     ),
     (
         r"already locked|unable to create lock",
