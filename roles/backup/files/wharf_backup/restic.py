@@ -34,8 +34,7 @@ MEANINGS: list[tuple[str, str, str]] = [
     (
         r"no space left|disk quota|disk full|quota exceeded",
         "a disk is full",
-        "Make room where the repository, the state directory or, in a restore, the images lie; what was saved before is "
-        "untouched",
+        "Make room for the repository, the state directory or, in a restore, the images; what was saved before is untouched",
     ),
     (
         r"already locked|unable to create lock",
