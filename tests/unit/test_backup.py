@@ -342,7 +342,11 @@ def test_ssh_asks_nobody_and_knows_its_host(tmp_path, repository, host, port):
         ("Fatal: unable to open config file: Stat: Access Denied.", "refuses the credentials"),
         ("dial tcp 192.0.2.1:443: connect: connection refused", "can't be reached"),
         ("mkdir /mnt/r/data: permission denied", "can't be written to"),
-        ("something new", "restic failed"),
+        (
+            "Get https://s3/x: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "trusted",
+        ),
+        ("stat /srv/certificates/config: something new", "restic failed"),
     ],
 )
 def test_failures_have_a_cure(said, what):

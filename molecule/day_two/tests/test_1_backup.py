@@ -124,7 +124,7 @@ def test_a_full_disk(keeper: LabHost) -> None:
         keeper.run("head -c 1G /dev/zero >/srv/small/filler 2>/dev/null || true")
         full = keeper.run(f"{other} run", check=False)
         assert full.returncode == 1
-        assert "a disk is full" in full.stderr and "what was saved before is untouched" in full.stderr
+        assert "a disk is full" in full.stderr and "what was saved is untouched" in full.stderr
         keeper.run("rm /srv/small/filler")
         assert len(json.loads(keeper.output(f"{other} --json snapshots"))["snapshots"]) == 1
         keeper.run(f"{other} run")

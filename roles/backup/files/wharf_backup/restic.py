@@ -34,7 +34,7 @@ MEANINGS: list[tuple[str, str, str]] = [
     (
         r"no space left|disk quota|disk full|quota exceeded",
         "a disk is full",
-        "Make room for the repository, the state directory or, in a restore, the images; what was saved before is untouched",
+        "Make room for the repository, the state directory or, in a restore, the images; what was saved is untouched",
     ),
     (
         r"already locked|unable to create lock",
@@ -57,7 +57,7 @@ MEANINGS: list[tuple[str, str, str]] = [
         "Correct backup_s3_access_key_id and backup_s3_secret_access_key, or the policy of the bucket",
     ),
     (
-        r"x509|certificate",
+        r"x509:|certificate (is|signed|has)",
         "its certificate is not trusted",
         "Give the CA of the S3 storage as backup_s3_ca (PEM)",
     ),
