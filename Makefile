@@ -17,7 +17,7 @@ TOOLS := PATH="$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test engine lint unit docs artefact sanity modules quickstart molecule bench clean
+.PHONY: help up down deps deps-dev test engine lint unit docs artefact sanity modules quickstart molecule day-two bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,7 +36,7 @@ deps-dev:
 	@scripts/venv dev
 
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
-	@scripts/parts lint docs artefact unit sanity engine modules+quickstart molecule
+	@scripts/parts lint docs artefact unit sanity engine modules+quickstart,day-two molecule
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -62,8 +62,11 @@ modules: deps-dev ## Run the modules against real registries, clients and creden
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
 	@$(TOOLS) tests/lab/quickstart
 
-molecule: deps-dev ## Run the molecule scenarios on machines of the lab
-	@$(TOOLS) molecule test --all
+molecule: deps-dev ## Run the molecule scenarios `default` and `fleet` on machines of the lab
+	@$(TOOLS) molecule test --scenario-name default --scenario-name fleet
+
+day-two: deps-dev ## Run the molecule scenario of backup and restore
+	@$(TOOLS) molecule test --scenario-name day_two
 
 bench: deps ## Compare with crane, skopeo and wrk, and with the usual modules on a fleet, as ratios in one run
 	@status=0; for part in run rollout; do $(TOOLS) tests/bench/$$part || { status=$$?; [ $$status -eq 1 ] || break; }; done; exit $$status

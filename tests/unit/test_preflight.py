@@ -270,6 +270,31 @@ def test_wrong_input_is_named(preflight, variables, says):
     assert says in output
 
 
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"backup_repository": ""}, 'backup_repository is "". Give a directory such as'),
+        ({"backup_repository": "srv/backup"}, 'backup_repository is "srv/backup"'),
+        ({"backup_repository": "ftp:host:/x"}, 'backup_repository is "ftp:host:/x"'),
+        ({"backup_repository": "/srv/backup", "backup_password": ""}, "backup_password is empty"),
+        ({"backup_repository": "/var/lib/wharf-registry/data/backup"}, "lies in /var/lib/wharf-registry/data"),
+        ({"backup_repository": "/etc/wharf-registry"}, "lies in /etc/wharf-registry"),
+        ({"backup_repository": "sftp:u@host:/x"}, "needs backup_sftp_key"),
+        ({"backup_repository": "s3:https://host/x"}, "needs backup_s3_access_key_id"),
+        ({"backup_compression": "best"}, "value of backup_compression must be one of"),
+    ],
+)
+def test_wrong_input_of_backups_is_named(preflight, variables, says):
+    status, output = preflight({"backup_repository": "/srv/backup", "backup_password": "geheim"} | variables)
+    assert status != 0
+    assert says in output
+
+
+def test_good_input_of_backups_passes(preflight):
+    status, output = preflight({"backup_repository": "/srv/backup", "backup_password": "geheim"})
+    assert status == 0, output
+
+
 def test_a_port_in_use(preflight):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

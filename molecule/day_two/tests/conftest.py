@@ -1,0 +1,152 @@
+"""Fixtures of the scenario: the registry, the host it is restored onto, and clients that push meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from labtest import LabHost, Registry, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HOSTNAME = "daytwo.lab.test"
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Small images that are pushed through the proxy, over the API."""
+
+    registry: Registry
+
+    def blob(self, repository: str, content: bytes) -> dict:
+        opened = self.registry.request("POST", f"/v2/{repository}/blobs/uploads/", "ci")
+        assert opened.status == 202, opened
+        place = opened.headers["Location"]
+        place += f"{'&' if '?' in place else '?'}digest={digest_of(content)}"
+        headers = {"Content-Type": "application/octet-stream"}
+        stored = self.registry.request("PUT", place, "ci", headers=headers, body=content)
+        assert stored.status == 201, stored
+        return {"digest": digest_of(content), "size": len(content)}
+
+    def push(self, repository: str, tag: str, size: int = 50_000) -> str:
+        """Push an image that nobody has seen before; return its digest, once the registry has acknowledged it."""
+        config = {"mediaType": "application/vnd.docker.container.image.v1+json"}
+        layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip"}
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": config | self.blob(repository, json.dumps({"id": uuid.uuid4().hex}).encode()),
+            "layers": [layer | self.blob(repository, os.urandom(size))],
+        }
+        content = json.dumps(manifest).encode()
+        headers = {"Content-Type": MANIFEST}
+        put = self.registry.request("PUT", f"/v2/{repository}/manifests/{tag}", "ci", headers=headers, body=content)
+        assert put.status == 201, put
+        return digest_of(content)
+
+    def delete(self, repository: str, digest: str) -> None:
+        answer = self.registry.request("DELETE", f"/v2/{repository}/manifests/{digest}", "admin")
+        assert answer.status == 202, answer
+
+    def digest(self, repository: str, tag: str) -> str | None:
+        """What the tag points to, by the content that the registry sends."""
+        answer = self.registry.manifest(repository, tag, "runtime")
+        return digest_of(answer.body) if answer.status == 200 else None
+
+
+class Load:
+    """Clients that push, move tags and delete, until they are told to stop. None of them may fail."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        # Tags that nobody touches any more, with the digest that was acknowledged.
+        self.settled: dict[str, str] = {}
+        self.counts = {"pushes": 0, "moves": 0, "deletes": 0}
+        self.failures: list[BaseException] = []
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(work,)) for work in (self._push, self._churn)]
+
+    def _run(self, work: Callable[[int], None]) -> None:
+        turn = 0
+        while not self._stopped.is_set():
+            try:
+                work(turn)
+            except BaseException as error:  # noqa: BLE001 - told by the thread that waits
+                self.failures.append(error)
+                return
+            turn += 1
+
+    def _push(self, turn: int) -> None:
+        self.settled[f"t{turn}"] = self.images.push("load/app", f"t{turn}")
+        self.counts["pushes"] += 1
+
+    def _churn(self, turn: int) -> None:
+        """A tag that moves, and what it pointed to is deleted at once; and a tag that comes and goes."""
+        former = self.images.digest("load/app", "moving")
+        self.images.push("load/app", "moving")
+        if former:
+            self.images.delete("load/app", former)
+        self.counts["moves"] += 1
+        self.images.delete("load/app", self.images.push("load/app", f"short-{turn}"))
+        self.counts["deletes"] += 1
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+        wait_for("some pushes", lambda: self.failures or min(self.counts.values()) >= 5)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+        assert not self.failures, self.failures
+
+
+@pytest.fixture(scope="session")
+def ephemeral() -> pathlib.Path:
+    """Where the scenario keeps what the play leaves on the control node."""
+    return pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+
+
+@pytest.fixture(scope="session")
+def keeper() -> LabHost:
+    return LabHost("keeper")
+
+
+@pytest.fixture(scope="session")
+def spare() -> LabHost:
+    return LabHost("spare")
+
+
+@pytest.fixture(scope="session")
+def registry(keeper: LabHost, ephemeral: pathlib.Path) -> Registry:
+    return Registry(keeper, HOSTNAME, ephemeral / "ca.crt", ephemeral / "credentials.yml")
+
+
+@pytest.fixture(scope="session")
+def images(registry: Registry) -> Images:
+    return Images(registry)
+
+
+@pytest.fixture(scope="session")
+def restored(spare: LabHost, ephemeral: pathlib.Path) -> Images:
+    """The registry on the other host, as the same clients meet it: by the same name, CA and users."""
+    return Images(Registry(spare, HOSTNAME, ephemeral / "ca.crt", ephemeral / "credentials.yml"))
+
+
+@pytest.fixture(scope="session")
+def load(images: Images) -> Load:
+    return Load(images)

@@ -1,0 +1,120 @@
+"""The registry comes back on another host: the same CA, the same passwords, the same digests, and all of it hashed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from labtest import run_playbook
+
+if TYPE_CHECKING:
+    from conftest import Images
+    from labtest import LabHost, PlaybookRun
+
+STORAGE = "/var/lib/wharf-registry/data/docker/registry/v2"
+KEPT = ("/etc/wharf-registry/certificate", "/etc/wharf-registry/http.secret", "/etc/wharf-registry/proxy/htpasswd")
+
+
+def restore(*arguments: str, check: bool = True) -> PlaybookRun:
+    return run_playbook("wharf.registry.restore", *arguments, inventory="spare", check=check)
+
+
+def contents(host: LabHost) -> dict[str, str]:
+    return {path: kept["content"] for path, kept in host.snapshot(*KEPT).items() if "content" in kept}
+
+
+def verify(host: LabHost) -> dict:
+    said = host.run("wharf-registry-backup --json verify", check=False)
+    return json.loads(said.stdout)
+
+
+@pytest.fixture(scope="module")
+def onto_a_bare_host() -> PlaybookRun:
+    return restore()
+
+
+def test_onto_a_bare_host(onto_a_bare_host: PlaybookRun, keeper: LabHost, spare: LabHost) -> None:
+    assert "Restored    snapshot" in onto_a_bare_host.output
+    assert contents(spare) == contents(keeper)
+    # By name: the numbers are others there.
+    owners = "stat --format='%U %G %a' /var/lib/wharf-registry/data/docker /etc/wharf-registry/proxy/htpasswd"
+    assert spare.output(owners) == keeper.output(owners)
+    assert spare.output("id -u wharf-registry") != keeper.output("id -u wharf-registry")
+    assert (
+        spare.output("find /etc /var/lib/wharf-registry -name '*.replaced' -o -name '*.restored' -o -name .restore")
+        == ""
+    )
+
+
+def test_what_was_acknowledged_is_there(
+    onto_a_bare_host: PlaybookRun, images: Images, restored: Images, ephemeral
+) -> None:
+    before = json.loads((ephemeral / "before.json").read_text())
+    assert {tag: restored.digest("load/app", tag) for tag in before} == before
+    assert restored.digest("quiet/app", "1.0.1") == images.digest("quiet/app", "1.0.1")
+
+
+def test_each_tag_of_the_registry_is_there(onto_a_bare_host: PlaybookRun, keeper: LabHost, spare: LabHost) -> None:
+    there, here = verify(keeper), verify(spare)
+    assert here["problems"] == []
+    assert here["digests"] == there["digests"]
+
+
+def test_it_goes_on(onto_a_bare_host: PlaybookRun, restored: Images) -> None:
+    pushed = restored.push("quiet/app", "after")
+    assert restored.digest("quiet/app", "after") == pushed
+
+
+def test_damage_is_shown_by_the_image(onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images) -> None:
+    manifest = restored.registry.manifest("quiet/app", "1.0.1", "runtime").json
+    layer = manifest["layers"][0]["digest"].partition(":")[2]
+    lost = restored.digest("quiet/app", "1.0.0")
+    spare.run(
+        f"printf x | dd of={STORAGE}/blobs/sha256/{layer[:2]}/{layer}/data seek=100 bs=1 conv=notrunc status=none;"
+        f"rm {STORAGE}/blobs/sha256/{lost[7:9]}/{lost[7:]}/data"
+    )
+    said = spare.run("wharf-registry-backup verify", check=False)
+    assert said.returncode == 1
+    lines = said.stderr.splitlines()
+    assert lines[1].split() == ["IMAGE", "PROBLEM", "DIGEST"]
+    assert [line.split("  ")[0] for line in lines[2:]] == ["quiet/app:1.0.0", "quiet/app:1.0.1"]
+    assert "manifest missing" in lines[2] and "layer damaged" in lines[3] and layer[:12] in lines[3]
+
+
+def test_a_registry_is_not_overwritten(onto_a_bare_host: PlaybookRun, restored: Images) -> None:
+    run = restore(check=False)
+    assert run.code == 2
+    assert "This host has a registry: 2 repositories" in run.output and "restore_replace=true" in run.output
+    assert restored.digest("quiet/app", "after")
+
+
+def test_what_fails_is_undone(onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images) -> None:
+    """Here nginx refuses its configuration, when the snapshot is in place already."""
+    run = restore("-e", "restore_replace=true", "-e", "reverse_proxy_max_upload_size=potatoes", check=False)
+    assert run.code == 2
+    assert "what was there before is back" in run.output and "client_max_body_size" in run.output
+    assert restored.digest("quiet/app", "after")
+    assert verify(spare)["problems"]
+
+
+def test_a_snapshot_replaces_it(onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images) -> None:
+    chosen = json.loads(spare.output("wharf-registry-backup --json snapshots"))["snapshots"][-1]["short_id"]
+    run = restore("-e", "restore_replace=true", "-e", f"restore_snapshot={chosen}")
+    assert f"Restored    snapshot {chosen}" in run.output
+    assert verify(spare)["problems"] == []
+    assert restored.digest("quiet/app", "after") is None
+    assert restored.digest("quiet/app", "1.0.0")
+
+
+def test_a_snapshot_that_is_not_there(onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images) -> None:
+    run = spare.run("wharf-registry-backup restore-fetch --replace --snapshot 0000", check=False)
+    assert run.returncode == 1
+    assert "no snapshot 0000 of daytwo.lab.test. Set restore_snapshot to latest or to one of them" in run.stderr
+    assert restored.digest("quiet/app", "1.0.0")
+
+
+def test_the_new_host_goes_on_with_the_series(onto_a_bare_host: PlaybookRun, spare: LabHost) -> None:
+    before = len(json.loads(spare.output("wharf-registry-backup --json snapshots"))["snapshots"])
+    run_playbook("wharf.registry.backup", "-e", "backup_keep_last=100", inventory="spare")
+    assert len(json.loads(spare.output("wharf-registry-backup --json snapshots"))["snapshots"]) == before + 1

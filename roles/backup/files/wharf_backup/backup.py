@@ -1,0 +1,165 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One backup: links first, blobs then, retention, and a check when one is due."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from . import staging, storage, verify
+from .common import BackupError, Config, human, maintenance, only_one, read_json, write_json
+from .restic import Restic
+
+FORMAT = 1
+DAY = 86400
+MOST_WARNINGS = 5
+
+
+# What the next result still tells of the ones before.
+REMEMBERED = ("checked", "succeeded", "repositories")
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Make a backup. What came of it is in the result, which is also left for those who ask later."""
+    # Another one that runs leaves the result.
+    with only_one():
+        began = time.time()
+        before = read_json(config.result)
+        result = {"outcome": "failed", "checked": 0, "began": _text(began), "repository": config.repository}
+        result.update({name: before[name] for name in REMEMBERED if name in before})
+        try:
+            _run(config, result, before)
+            result.update(outcome="ok", succeeded=result["began"])
+        except OSError as error:
+            wrong = BackupError(f"{error.filename or 'A file'}: {error.strerror}", _cure(config, error))
+            result.update(message=wrong.message, cure=wrong.cure)
+            raise wrong from None
+        except BackupError as error:
+            result.update(message=error.message, cure=error.cure, **error.details)
+            raise
+        finally:
+            result["seconds"] = round(time.time() - began, 1)
+            with contextlib.suppress(OSError):
+                write_json(config.result, result)
+    return result
+
+
+def _cure(config: Config, error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"Make room on the file system of {config.state}. What was saved before is untouched"
+    return "Look at that file and its disk"
+
+
+def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None:
+    restic = Restic(config)
+    open_repository(config, restic)
+    restic.unlock()
+    root = config.data / storage.ROOT
+    # Deletes and pushes go on; nothing is collected between the first link and the last blob.
+    with maintenance(config.lock_seconds):
+        found = _stage(config, root, before)
+        paths = [str(config.staging)] + ([str(root / "blobs")] if (root / "blobs").is_dir() else [])
+        try:
+            summary = restic.backup(config.hostname, paths)
+        finally:
+            staging.clear_settings(config.staging)
+    problems = found.problems()
+    result.update(
+        found.counts(),
+        snapshot=summary["snapshot_id"][:8],
+        files_new=summary["files_new"],
+        files_changed=summary["files_changed"],
+        files_unmodified=summary["files_unmodified"],
+        bytes_added=summary["data_added"],
+        bytes_read=summary["total_bytes_processed"],
+        problems=problems,
+        warnings=_warnings(config, problems),
+    )
+    result["snapshots_kept"], result["snapshots_removed"] = restic.forget(config.hostname)
+    if config.check_days and time.time() - result["checked"] >= config.check_days * DAY:
+        restic.check()
+        result.update(checked=int(time.time()), check="ok")
+
+
+def open_repository(config: Config, restic: Restic) -> None:
+    """The repository is there, opens, and is the one that the role has seen."""
+    known = config.directory / "repository.id"
+    identity = restic.identity()
+    if not known.exists() or known.read_text(encoding="ascii").strip() != identity:
+        raise BackupError(
+            f"{restic} is another repository than the one that backups of this host went to",
+            "Check backup_repository, and that its file system is mounted. Where that is meant, run the playbook "
+            "backup with -e backup_initialise=true",
+        )
+
+
+def _stage(config: Config, root: Path, before: dict[str, Any]) -> verify.Survey:
+    if not config.data.is_dir():
+        raise BackupError(f"There is no storage at {config.data}", "Mount its file system, or run site.yml")
+    if before.get("repositories") and not (root / "repositories").is_dir():
+        raise BackupError(
+            f"{config.data} is empty, and held {before['repositories']} repositories at the last backup",
+            "Mount its file system, or restore it. An empty registry that is meant is backed up once "
+            f"{config.result} is removed",
+        )
+    config.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+    repositories = staging.stage_links(root, config.staging / storage.ROOT)
+    owner = config.data.stat()
+    facts = {
+        "format": FORMAT,
+        "hostname": config.hostname,
+        "blobs": str(root / "blobs"),
+        "owner": [staging.user_name(owner.st_uid), staging.group_name(owner.st_gid)],
+        "settings": [str(path) for path in config.settings if path.is_dir()],
+        "owners": staging.stage_settings(config.settings, config.staging),
+    }
+    found = verify.survey(root, repositories)
+    staging.write_facts(config.staging, {**facts, "counts": found.counts()})
+    return found
+
+
+def _warnings(config: Config, problems: list[dict[str, str]]) -> list[str]:
+    said = [f"{item['image']}: {item['problem']} {item['digest']}".rstrip() for item in problems[:MOST_WARNINGS]]
+    if said:
+        said = [f"The registry itself lacks what {len(problems)} of its images need; push them again:", *said]
+    place = Path(
+        config.repository.partition("local:")[2] if config.repository.startswith("local:") else config.repository
+    )
+    if place.is_absolute() and place.exists() and os.stat(place).st_dev == os.stat(config.data).st_dev:
+        said.append(f"{place} lies on the file system of the images, and is lost with it. Use another disk or host.")
+    return said
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """What came of it, for a reader."""
+    if result.get("outcome") != "ok":
+        said = [f"Failed      {BackupError(result.get('message', 'it was interrupted'), result.get('cure', ''))}"]
+        if result.get("said"):
+            said.append(f"            {result['said']}")
+        if result.get("snapshot"):
+            said.append(f"            Snapshot {result['snapshot']} was made before that.")
+        return said + ([f"Last good   {result['succeeded']}"] if result.get("succeeded") else [])
+    removed = f", {result['snapshots_removed']} removed" if result["snapshots_removed"] else ""
+    held = f"{result['repositories']} repositories, {result['tags']} tags, {result['manifests']} manifests"
+    files = (
+        f"{result['files_new']} files new, {result['files_changed']} changed, {result['files_unmodified']} as before"
+    )
+    said = [
+        f"Snapshot    {result['snapshot']} in {result['repository']}, {result['began']}",
+        f"Holds       {held}, {result['blobs']} blobs, {human(result['bytes'])}",
+        f"Added       {human(result['bytes_added'])}: {files}; {result['seconds']:.0f} s",
+        f"Kept        {result['snapshots_kept']} snapshots{removed}",
+    ]
+    if result["checked"]:
+        said.append(f"Checked     {_text(result['checked'])}")
+    return said + [f"Note        {warning}" for warning in result["warnings"]]
+
+
+def _text(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

@@ -1,0 +1,169 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all parts of the backup share: errors with their cure, the configuration, locks, files replaced in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+# The collection of garbage takes this lock alone, and whoever reads the storage as a whole shares it.
+MAINTENANCE_LOCK = Path("/run/wharf-registry-maintenance.lock")
+# Held by the one backup or restore that runs.
+BACKUP_LOCK = Path("/run/wharf-registry-backup.lock")
+
+
+class BackupError(Exception):
+    """What went wrong, and the cure: two sentences for whoever reads the journal or the play. Never holds a secret."""
+
+    def __init__(self, message: str, cure: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message, self.cure, self.details = message, cure, details
+
+    def __str__(self) -> str:
+        parts = [part.strip().rstrip(".") for part in (self.message, self.cure) if part]
+        return ". ".join(parts) + "."
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What the role wrote for this host. By `hostname`, the registry's, a new host goes on with the same series."""
+
+    hostname: str
+    repository: str
+    directory: Path
+    state: Path
+    data: Path
+    # Directories of the registry, the proxy and the certificate. None lies in another.
+    settings: list[Path]
+    port: int
+    addresses: list[str]
+    ca: str
+    sockets: Path
+    keep: dict[str, int]
+    check_days: int
+    check_percent: float
+    lock_seconds: int
+    compression: str
+    s3_region: str
+
+    @classmethod
+    def read(cls, path: Path) -> Config:
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            known = {
+                **raw,
+                "directory": path.parent,
+                "settings": _outermost([Path(item) for item in raw["settings"]]),
+                # Some versions of Ansible write numbers as texts.
+                "keep": {name: int(number) for name, number in raw["keep"].items()},
+            }
+            for name, kind in _KINDS.items():
+                known[name] = kind(raw[name])
+            return cls(**known)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BackupError(f"{path} can't be read: {error!r}", "Run the playbook backup for this host") from None
+
+    @property
+    def staging(self) -> Path:
+        return self.state / "staging"
+
+    @property
+    def result(self) -> Path:
+        return self.state / "last.json"
+
+
+_KINDS = {
+    "state": Path,
+    "data": Path,
+    "sockets": Path,
+    "port": int,
+    "check_days": float,
+    "check_percent": float,
+    "lock_seconds": int,
+}
+
+
+def _outermost(paths: list[Path]) -> list[Path]:
+    """The directories without those that lie in another one of them."""
+    return sorted(path for path in set(paths) if not any(other in path.parents for other in paths))
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, exclusive: bool, seconds: float, otherwise: BackupError) -> Iterator[None]:
+    """Hold a lock, or raise `otherwise` when it is not to be had in time. The kernel frees it in every ending."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise otherwise from None
+                time.sleep(0.5)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def only_one(seconds: float = 0) -> contextlib.AbstractContextManager:
+    return lock(
+        BACKUP_LOCK,
+        exclusive=True,
+        seconds=seconds,
+        otherwise=BackupError("A backup or a restore runs already on this host", "Wait until it has ended"),
+    )
+
+
+def maintenance(seconds: float, *, exclusive: bool = False) -> contextlib.AbstractContextManager:
+    return lock(
+        MAINTENANCE_LOCK,
+        exclusive=exclusive,
+        seconds=seconds,
+        otherwise=BackupError(
+            f"{MAINTENANCE_LOCK} was held by others for {seconds:.0f} s, such as a collection of garbage",
+            "Run it again when that has ended",
+        ),
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a file in one step. Only root can read it."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2, sort_keys=True)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file of ours holds; nothing where there is none, or it was torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def human(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,172 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether all that tags and revisions reach is there, and is what its digest says. Reads, and never writes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Iterable, Iterator
+
+from . import storage
+
+# Two readers keep a disk busy, and leave the other processors to those who serve.
+READERS = 2
+CHUNK = 1 << 20
+MOST_ROWS = 40
+
+
+@dataclasses.dataclass
+class Survey:
+    """What a storage holds and what it lacks, by digest."""
+
+    repositories: list[storage.Repository]
+    # What each manifest needs. One that can't be read is not here.
+    needs: dict[str, list[storage.Reference]] = dataclasses.field(default_factory=dict)
+    # What is wrong with a digest wherever it is used, such as "missing".
+    bad: dict[str, str] = dataclasses.field(default_factory=dict)
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def tags(self) -> int:
+        return sum(len(repository.tags) for repository in self.repositories)
+
+    @property
+    def manifests(self) -> set[str]:
+        return {digest for repository in self.repositories for digest in repository.revisions}
+
+    @property
+    def reached(self) -> set[str]:
+        """All that can be pulled."""
+        return self.manifests | {item.digest for needs in self.needs.values() for item in needs}
+
+    @property
+    def linked(self) -> set[str]:
+        """Layers that no manifest needs yet. What a collection took is linked still, and is no loss."""
+        return {digest for repository in self.repositories for digest in repository.layers} - self.reached
+
+    def counts(self) -> dict[str, int]:
+        reached = self.reached
+        return {
+            "repositories": len(self.repositories),
+            "tags": self.tags,
+            "manifests": len(self.manifests),
+            "blobs": len(reached),
+            "bytes": sum(self.sizes.get(digest, 0) for digest in reached),
+        }
+
+    def digests(self) -> dict[str, dict[str, str]]:
+        return {repository.name: dict(sorted(repository.tags.items())) for repository in self.repositories}
+
+    def problems(self) -> list[dict[str, str]]:
+        """What is missing or damaged, by the tags that need it; by digest where no tag does."""
+        return [problem for repository in self.repositories for problem in self._problems(repository)]
+
+    def _problems(self, repository: storage.Repository) -> Iterator[dict[str, str]]:
+        for tag in sorted(repository.broken):
+            yield _problem(f"{repository.name}:{tag}", "tag points to nothing", "")
+        own = {digest: list(self._own_problems(repository, digest)) for digest in sorted(repository.revisions)}
+        if not any(own.values()):
+            return
+        told: set[str] = set()
+        for tag, digest in sorted(repository.tags.items()):
+            for reached in self._closure(repository, digest):
+                told.add(reached)
+                for what, culprit in own[reached]:
+                    yield _problem(f"{repository.name}:{tag}", what, culprit)
+        for digest in sorted(own.keys() - told):
+            for what, culprit in own[digest]:
+                yield _problem(f"{repository.name}@{digest}", what, culprit)
+
+    def _closure(self, repository: storage.Repository, digest: str) -> list[str]:
+        """A manifest and those below it that the repository has."""
+        found, waiting = [], [digest]
+        while waiting:
+            current = waiting.pop()
+            if current in repository.revisions and current not in found:
+                found.append(current)
+                waiting += [item.digest for item in self.needs.get(current, []) if item.kind == "manifest"]
+        return found
+
+    def _own_problems(self, repository: storage.Repository, digest: str) -> Iterator[tuple]:
+        if digest in self.bad:
+            yield f"manifest {self.bad[digest]}", digest
+        for item in self.needs.get(digest, []):
+            links = repository.revisions if item.kind == "manifest" else repository.layers
+            if item.digest in self.bad and (item.kind != "manifest" or item.digest not in links):
+                yield f"{item.kind} {self.bad[item.digest]}", item.digest
+            elif item.digest not in links:
+                yield f"link of {item.kind} missing", item.digest
+
+
+def _problem(image: str, what: str, digest: str) -> dict[str, str]:
+    return {"image": image, "problem": what, "digest": digest}
+
+
+def survey(root: Path, repositories: Iterable[storage.Repository]) -> Survey:
+    """Follow each revision to what it needs, without reading the layers."""
+    found = Survey([item for item in repositories if item.revisions or item.layers or item.broken])
+    for digest in sorted(found.manifests):
+        _follow(root, found, digest)
+    for digest in found.reached | found.linked:
+        path = storage.blob_path(root, digest)
+        if path.exists():
+            found.sizes[digest] = path.stat().st_size
+        elif digest in found.reached:
+            found.bad.setdefault(digest, "missing")
+    return found
+
+
+def _follow(root: Path, found: Survey, digest: str) -> None:
+    try:
+        found.needs[digest] = storage.references(storage.manifest(root, digest))
+    except FileNotFoundError:
+        found.bad[digest] = "missing"
+    except OSError as error:
+        found.bad[digest] = f"unreadable ({error.strerror})"
+    except ValueError:
+        found.bad[digest] = "damaged"
+
+
+def hash_all(root: Path, found: Survey) -> None:
+    """Read all that is reached or linked from the disk, and note what is not what its digest says."""
+    there = sorted(found.sizes)
+    with concurrent.futures.ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+        # The work is done without Python's lock: threads are as quick as processes here.
+        for digest, wrong in zip(there, pool.map(lambda digest: _wrong(root, digest), there)):
+            if wrong:
+                found.bad[digest] = wrong
+
+
+def _wrong(root: Path, digest: str) -> str:
+    algorithm, encoded = storage.split(digest)
+    try:
+        hashed = hashlib.new(algorithm)
+        with open(storage.blob_path(root, digest), "rb", buffering=0) as file:
+            # What the kernel remembers of a file that was just written tells nothing about the disk.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while True:
+                chunk = file.read(CHUNK)
+                if not chunk:
+                    break
+                hashed.update(chunk)
+            # Nobody is to be served more slowly because all of it was read.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    except OSError as error:
+        return f"unreadable ({error.strerror})"
+    except ValueError:
+        return "of an unknown kind of digest"
+    return "" if hashed.hexdigest() == encoded else "damaged"
+
+
+def table(problems: list[dict[str, Any]]) -> list[str]:
+    """The problems as lines in columns."""
+    rows = [("IMAGE", "PROBLEM", "DIGEST")]
+    rows += [(item["image"], item["problem"], item["digest"][:19]) for item in problems[:MOST_ROWS]]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"{image:<{widths[0]}}  {what:<{widths[1]}}  {digest}".rstrip() for image, what, digest in rows]
+    return lines + ([f"and {len(problems) - MOST_ROWS} more"] if len(problems) > MOST_ROWS else [])
