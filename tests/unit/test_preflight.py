@@ -295,6 +295,27 @@ def test_good_input_of_backups_passes(preflight):
     assert status == 0, output
 
 
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"maintenance_grace_seconds": -1}, "maintenance_grace_seconds is -1; give 0 to 86400."),
+        (
+            {"maintenance_patience_seconds": 99, "maintenance_disk_warn_percent": 0},
+            "maintenance_patience_seconds is 99; give 1 to 55. maintenance_disk_warn_percent is 0; give 1 to 100.",
+        ),
+        ({"maintenance_keep_digests": ["sha256:abc"]}, 'maintenance_keep_digests has "sha256:abc", which is no digest'),
+        (
+            {"maintenance_retention": [{"keep_newest": 1}], "maintenance_retention_user": "nobody"},
+            "reverse_proxy_users has no user nobody",
+        ),
+    ],
+)
+def test_wrong_input_of_the_maintenance_is_named(preflight, variables, says):
+    status, output = preflight(variables)
+    assert status != 0
+    assert says in " ".join(output.split())
+
+
 def test_a_port_in_use(preflight):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
