@@ -82,8 +82,8 @@ class Pusher(threading.Thread):
                 # TypeError: no Location where a 503 came in place of an upload. Another no is no client's to repeat.
                 if time.monotonic() > end or not ("UNAVAILABLE" in str(error) or isinstance(error, TypeError)):
                     raise
-                self.retries += 1
-                time.sleep(0.2)
+            self.retries += 1
+            time.sleep(0.2)
 
 
 def pid_of(container: str) -> int:

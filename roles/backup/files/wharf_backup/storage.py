@@ -29,7 +29,7 @@ MOST_BYTES = 4 << 20
 
 
 def split(digest: str) -> tuple[str, str]:
-    algorithm, _, encoded = digest.partition(":")
+    algorithm, _colon, encoded = digest.partition(":")
     return algorithm, encoded
 
 
