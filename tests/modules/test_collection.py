@@ -121,6 +121,20 @@ def test_the_bytes_are_those_of_a_fresh_registry(
     assert json.loads(body)["repositories"] == ["team/app"]
 
 
+def test_an_image_that_another_repository_has_goes_here(content: Content, collector: Collector) -> None:
+    """The layer is no part of a push that is on its way, though no manifest of this repository names it any more."""
+    layer = secrets.token_bytes(1000)
+    for repository in ("apps/web", "apps/copy", "apps/more"):
+        image = content.image(repository, "1.0.0", layer=layer)
+    content.image("apps/web", "1.0.0")
+    delete(content, "apps/copy", image["digest"])
+    report = collector.run()
+    assert report["removed"] == {"tags": 0, "manifests": 1, "layers": 3, "blobs": 0, "repositories": 1}
+    for repository, status in (("apps/web", 404), ("apps/copy", 404), ("apps/more", 200)):
+        assert content.ask("HEAD", f"/v2/{repository}/blobs/{digest_of(layer)}")[0] == status
+    pull(content, "apps/more", "1.0.0")
+
+
 def test_a_manifest_that_is_given_is_kept_without_a_tag(content: Content, collector: Collector) -> None:
     first, _children = content.index("apps/web", "latest")
     second = content.image("apps/web", "latest")

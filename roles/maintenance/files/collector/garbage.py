@@ -123,7 +123,7 @@ class _Repository:
         return self.manifests | self.named
 
     def keep_recent(self, storage, keep, ever_named):
-        """Keeps what is recent, too. ever_named holds what manifests name that are garbage, here or elsewhere."""
+        """Keeps what is recent, too. ever_named holds what any manifest names, here or elsewhere."""
         needed = self.needed
         left = {digest: time for digest, time in self.layers.items() if digest not in needed}
         unfinished = {digest: time for digest, time in left.items() if digest not in ever_named}
@@ -161,7 +161,7 @@ def find(storage, keep):
     repositories = [_Repository(name, storage, keep) for name in storage.repositories()]
     garbage.problems = [one.problem for one in repositories if one.problem]
     readable = [one for one in repositories if not one.problem]
-    ever_named = _named_by_garbage(storage, sizes, repositories)
+    ever_named = _ever_named(storage, sizes, repositories)
     for one in readable:
         one.keep_recent(storage, keep, ever_named)
         one.tell(garbage, sizes)
@@ -172,12 +172,12 @@ def find(storage, keep):
     return garbage
 
 
-def _named_by_garbage(storage, sizes, repositories):
-    """What is named by manifests that no tag leads to: they are in a repository, or were, and were deleted."""
-    known = set().union(*(one.needed for one in repositories), *(one.layers for one in repositories))
-    named = set()
+def _ever_named(storage, sizes, repositories):
+    """What any manifest names: those of the repositories, and those that were deleted, whose blobs are still there."""
+    named = set().union(*(_all_named(storage, one.revisions) for one in repositories))
+    linked = set().union(*(one.revisions for one in repositories), *(one.layers for one in repositories))
     for digest, size in sizes.items():
-        if digest not in known and size <= MOST_BYTES:
+        if digest not in linked and size <= MOST_BYTES:
             with contextlib.suppress(UnreadableError, OSError):
                 named.update(storage.references(digest)[0])
     return named
