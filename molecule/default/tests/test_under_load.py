@@ -169,7 +169,7 @@ def test_a_new_image_and_configuration_roll(
         "--extra-vars=registry_log_level=warn",
     )
     (ephemeral / "newer.tar").unlink()
-    assert "-> lab.local/registry:9.0.0 (" in run.output
+    assert "-> lab.local/registry:9.0.0 (" in " ".join(run.output.split())
     for replica in replicas:
         now = lab.inspect(replica)
         assert now["Id"] != before[replica]
