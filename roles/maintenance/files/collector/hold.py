@@ -60,7 +60,7 @@ class Hold:
         os.rename(temporary, self._path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._flag)
-        os.close(os.open(self._flag, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644))
+        os.close(os.open(self._flag, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         return self
 
     def __exit__(self, *_exception):

@@ -85,7 +85,8 @@ def size(count):
 def write(report, path):
     """Replaces the file of the last report, whole or not at all."""
     temporary = f"{path}.new"
-    with open(temporary, "w") as stream:
+    # The names of repositories are not for everybody.
+    with open(temporary, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
         json.dump(report, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
