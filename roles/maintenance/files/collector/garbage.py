@@ -111,7 +111,8 @@ class _Repository:
             self.tags = dict(storage.tags(name))
             self.last_upload = storage.last_upload(name)
             roots = self.revisions.keys() & {*self.tags.values(), *keep.digests}
-            self.manifests, self.named = _walk(storage, self.revisions, roots)
+            self._referrers = _referrers(storage, self.revisions)
+            self.manifests, self.named = _walk(storage, self.revisions, self._referrers, roots)
         except (UnreadableError, OSError) as error:
             self.problem = f"{name}: {error}; nothing of this repository is removed"
             self.named = _all_named(storage, self.revisions)
@@ -133,7 +134,7 @@ class _Repository:
         self.named |= keep.recent(left, since) | keep.recent(unfinished, keep.pushing_since)
         # They may lead to something that can't be read: no tag says that it is needed.
         recent = keep.recent(self.revisions, since) - self.manifests
-        manifests, named = _walk(storage, self.revisions, recent, strict=False)
+        manifests, named = _walk(storage, self.revisions, self._referrers, recent, strict=False)
         self.manifests |= manifests
         self.named |= named
 
@@ -166,7 +167,7 @@ def find(storage, keep):
         one.keep_recent(storage, keep, ever_named)
         one.tell(garbage, sizes)
     needed = set(keep.digests) | keep.recent({digest: time for digest, (_size, time) in blobs.items()}, keep.since)
-    needed.update(*(one.needed for one in repositories), *(one.layers for one in repositories if one.problem))
+    needed.update(*(one.needed for one in repositories))
     garbage.blobs = {digest: size for digest, size in sizes.items() if digest not in needed}
     garbage.bytes = sum(sizes.values())
     return garbage
@@ -183,12 +184,11 @@ def _ever_named(storage, sizes, repositories):
     return named
 
 
-def _walk(storage, revisions, roots, strict=True):
+def _walk(storage, revisions, referrers, roots, strict=True):
     """(manifests, digests): what is reached from the roots, and all that these name.
 
     Raises UnreadableError where one is missing or damaged, unless it is not to be strict.
     """
-    referrers = _referrers(storage, revisions)
     manifests, named, waiting = set(), set(), list(roots)
     while waiting:
         digest = waiting.pop()
