@@ -64,6 +64,7 @@ PLAY = """
         dest: "{directory}/config/{{{{ item }}}}"
         mode: "0644"
       loop: [auth.conf, nginx.conf]
+    - ansible.builtin.copy: {{src: "{roles}/reverse_proxy/files/nginx.sh", dest: "{directory}/config/", mode: "0644"}}
 """
 
 
@@ -287,10 +288,11 @@ class Front:
             )
         self.containers["auth"] = run_container(
             self.images["nginx"],
-            "-c",
-            f"{INSIDE['config']}/auth.conf",
+            f"{INSIDE['config']}/nginx.sh",
+            "start",
+            "auth",
             options=(
-                "--entrypoint=nginx",
+                "--entrypoint=/bin/sh",
                 "--cpu-shares=64",
                 *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
                 *self.mounts({"auth": INSIDE["auth"]}),
@@ -299,10 +301,11 @@ class Front:
         )
         self.containers["proxy"] = run_container(
             self.images["nginx"],
-            "-c",
-            f"{INSIDE['config']}/nginx.conf",
+            f"{INSIDE['config']}/nginx.sh",
+            "start",
+            "nginx",
             options=(
-                "--entrypoint=nginx",
+                "--entrypoint=/bin/sh",
                 f"--publish=127.0.0.1:{self.port}:{INSIDE['https']}",
                 f"--publish={self.outside}:{INSIDE['https']}",
                 "--ulimit=nofile=16384:16384",
@@ -347,11 +350,11 @@ class Front:
 
     def reload(self) -> None:
         """Load the configuration as the handlers of the role do, and wait until it is served."""
-        for name, config in (("auth", "auth.conf"), ("proxy", "nginx.conf")):
-            nginx = ("docker", "exec", self.containers[name], "nginx", "-c", f"{INSIDE['config']}/{config}")
-            command(*nginx, "-t", "-q")
+        for name, config in (("auth", "auth"), ("proxy", "nginx")):
+            nginx = ("docker", "exec", self.containers[name], "sh", f"{INSIDE['config']}/nginx.sh")
+            command(*nginx, "test", config)
             before = self.workers(name)
-            command(*nginx, "-s", "reload")
+            command(*nginx, "load", config)
             # Those that serve what was before are told to go once those for what is now are there.
             wait_for("workers of another generation", lambda name=name, before=before: self.workers(name) - before)
         wait_for("the proxy answers", self.healthy)

@@ -15,15 +15,17 @@ ACCOUNTS = {
     "wharf-registry-2": "wharf-registry",
     "wharf-proxy": "wharf-proxy",
     "wharf-proxy-auth": "wharf-proxy",
+    "wharf-proxy-network": "wharf-proxy",
 }
 CONTAINERS = list(ACCOUNTS)
+SERVERS = [name for name in CONTAINERS if name != "wharf-proxy-network"]
 
 
 def test_these_containers_and_no_others(lab: LabHost) -> None:
     assert sorted(lab.output("docker ps --all --format '{{.Names}}'").split()) == sorted(CONTAINERS)
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("container", SERVERS)
 def test_running_and_healthy(lab: LabHost, container: str) -> None:
     inspected = lab.inspect(container)
     assert inspected["Config"]["Healthcheck"]["Test"][0] in {"CMD", "CMD-SHELL"}
@@ -105,10 +107,13 @@ def test_they_are_off_the_network(lab: LabHost, container: str) -> None:
     assert not {port: bound for port, bound in inspected["NetworkSettings"]["Ports"].items() if bound}
 
 
-def test_proxy_publishes_https_alone(lab: LabHost) -> None:
-    inspected = lab.inspect("wharf-proxy")
-    assert list(inspected["NetworkSettings"]["Networks"]) == ["wharf-proxy"]
-    bound = [
-        binding["HostPort"] for bindings in inspected["NetworkSettings"]["Ports"].values() for binding in bindings or []
-    ]
-    assert set(bound) == {"443"}
+def test_https_alone_is_published(lab: LabHost) -> None:
+    """By a container that does nothing else, whose network nginx is in."""
+    holder = lab.inspect("wharf-proxy-network")
+    assert list(holder["NetworkSettings"]["Networks"]) == ["wharf-proxy"]
+    assert lab.output("docker top wharf-proxy-network -o args").splitlines()[1:] == ["sleep infinity"]
+    published = holder["NetworkSettings"]["Ports"].values()
+    assert {binding["HostPort"] for bindings in published for binding in bindings or []} == {"443"}
+    proxy = lab.inspect("wharf-proxy")
+    assert proxy["HostConfig"]["NetworkMode"] == f"container:{holder['Id']}"
+    assert not proxy["HostConfig"]["PortBindings"]

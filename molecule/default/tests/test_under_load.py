@@ -38,6 +38,12 @@ while :; do
   note docker --config $config pull $repository
 done
 """
+# A new connection each time, some fifty a second.
+CONNECT = f"""{NOTE}
+while :; do
+  note curl --silent --show-error --fail --insecure --output /dev/null https://${{repository%%/*}}/healthz
+done
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Load:
     """Clients that push and pull meanwhile."""
 
     host: LabHost
-    names: tuple[str, ...] = ("pushes", "pulls")
+    names: tuple[str, ...] = ("pushes", "pulls", "connections")
 
     def start(self, name: str, script: str, repository: str, client: DockerClient) -> None:
         log = f"/run/load-{name}"
@@ -82,6 +88,7 @@ def load(lab: LabHost, clients: dict[str, DockerClient]) -> Iterator[Load]:
     load = Load(lab)
     load.start("pushes", PUSH, f"{clients['ci'].registry.hostname}/load/pushed", clients["ci"])
     load.start("pulls", PULL, probe, clients["runtime"])
+    load.start("connections", CONNECT, probe, clients["runtime"])
     load.go_on()
     yield load
     load.stop()
@@ -90,8 +97,8 @@ def load(lab: LabHost, clients: dict[str, DockerClient]) -> Iterator[Load]:
 
 def test_reloads(load: Load, lab: LabHost) -> None:
     for _turn in range(8):
-        for container, config in (("wharf-proxy-auth", "auth.conf"), ("wharf-proxy", "nginx.conf")):
-            lab.run(f"docker exec {container} nginx -c /etc/wharf-proxy/{config} -s reload")
+        for container, name in (("wharf-proxy-auth", "auth"), ("wharf-proxy", "nginx")):
+            lab.run(f"docker exec {container} sh /etc/wharf-proxy/nginx.sh load {name}")
         time.sleep(0.5)
     load.go_on()
 
@@ -149,24 +156,38 @@ def test_collections(load: Load, lab: LabHost, registry: Registry) -> None:
     print(f"six collections freed {freed >> 20} MiB and held the registry for {held} seconds")
 
 
+# What the role runs of nginx, and what asks for another image of it, which the host has.
+PROXIES = ("wharf-proxy-auth", "wharf-proxy")
+NEWER_NGINX = (
+    "--extra-vars=reverse_proxy_image_source=pull",
+    "--extra-vars=reverse_proxy_image=lab.local/nginx:9.0.0",
+)
+
+
+def make_newer(lab: LabHost, image: str, name: str) -> None:
+    lab.run(
+        f"docker rm --force newer; docker run --name newer --entrypoint sh {image} -c 'echo newer >/etc/newer' && "
+        f"docker commit newer {name} && docker rm newer"
+    )
+
+
 def test_a_new_image_and_configuration_roll(
     load: Load, lab: LabHost, replicas: list[str], ephemeral: pathlib.Path
 ) -> None:
-    """Replica by replica, from an archive on the control node, while others push and pull."""
-    image = lab.inspect(replicas[0])["Config"]["Image"]
-    lab.run(
-        f"docker rm --force newer; docker run --name newer --entrypoint sh {image} -c 'echo newer >/etc/newer' && "
-        "docker commit newer lab.local/registry:9.0.0 && docker rm newer && "
-        "docker save --output /root/newer.tar lab.local/registry:9.0.0 && docker image rm lab.local/registry:9.0.0"
-    )
+    """Replica by replica, from an archive on the control node, and nginx beside nginx, while others push and pull."""
+    make_newer(lab, lab.inspect(replicas[0])["Config"]["Image"], "lab.local/registry:9.0.0")
+    lab.run("docker save --output /root/newer.tar lab.local/registry:9.0.0 && docker image rm lab.local/registry:9.0.0")
     control("docker", "cp", f"{lab.container}:/root/newer.tar", str(ephemeral / "newer.tar"))
     lab.run("rm /root/newer.tar")
-    before = {replica: lab.inspect(replica)["Id"] for replica in replicas}
+    make_newer(lab, lab.inspect("wharf-proxy")["Config"]["Image"], "lab.local/nginx:9.0.0")
+    before = {name: lab.inspect(name)["Id"] for name in (*replicas, *PROXIES)}
+    holder = lab.inspect("wharf-proxy-network")["Id"]
     run = run_playbook(
         "wharf.registry.upgrade",
         f"--extra-vars=registry_image_archive={ephemeral / 'newer.tar'}",
         "--extra-vars=registry_image=lab.local/registry:9.0.0",
         "--extra-vars=registry_log_level=warn",
+        *NEWER_NGINX,
     )
     (ephemeral / "newer.tar").unlink()
     assert "-> lab.local/registry:9.0.0 (" in " ".join(run.output.split())
@@ -176,6 +197,12 @@ def test_a_new_image_and_configuration_roll(
         assert now["Config"]["Image"] == "lab.local/registry:9.0.0"
         lab.run(f"docker exec {replica} test -e /etc/newer")
         assert "level: warn" in lab.output(f"cat /etc/wharf-registry/registry/config-{replica[-1]}.yml")
+    for proxy in PROXIES:
+        now = lab.inspect(proxy)
+        assert now["Id"] != before[proxy]
+        assert now["Config"]["Image"] == "lab.local/nginx:9.0.0"
+    assert lab.inspect("wharf-proxy-network")["Id"] == holder
+    assert "-next" not in lab.output("docker ps --all --format '{{.Names}}'")
     load.go_on()
 
 
@@ -200,4 +227,29 @@ def test_an_image_that_does_not_serve_goes_back(load: Load, lab: LabHost, replic
         assert lab.inspect(replica)["Image"] == newer
         assert lab.healthy(replica)
     assert "level: warn" in lab.output("cat /etc/wharf-registry/registry/config-1.yml")
+    load.go_on()
+
+
+def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> None:
+    """Its configuration can be read, by `nginx -t`, and nobody is behind it."""
+    before = {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES}
+    read = "cat /etc/wharf-registry/proxy/nginx.conf /etc/wharf-registry/proxy/auth.conf"
+    configuration = lab.output(read)
+    lab.run("mkdir -p /srv/nowhere/sockets /srv/nowhere/auth /srv/nowhere/looked-at")
+    run = run_playbook(
+        "wharf.registry.upgrade",
+        "--extra-vars=registry_image_source=pull",
+        "--extra-vars=registry_image=lab.local/registry:9.0.0",
+        "--extra-vars=registry_log_level=warn",
+        "--extra-vars=reverse_proxy_socket_directory=/srv/nowhere/sockets",
+        "--extra-vars=reverse_proxy_log_format=text",
+        *NEWER_NGINX,
+        check=False,
+    )
+    assert run.code != 0
+    said = " ".join(run.output.split())
+    assert "it answers 503, and not 200, to a request for /healthz (the registry behind it has to answer)" in said
+    assert "What runs there serves on." in said
+    assert {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES} == before
+    assert lab.output(read) == configuration
     load.go_on()

@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from labtest import DockerClient, LabHost, Registry
 
 
+def test_the_network_is_started_anew(lab: LabHost, registry: Registry) -> None:
+    """Whoever is in it would hear nobody any more. Nobody has to do anything."""
+    holder = lab.inspect("wharf-proxy-network")["State"]
+    lab.run(f"kill -9 {holder['Pid']}")
+    wait_for("it runs again", lambda: lab.inspect("wharf-proxy-network")["State"]["StartedAt"] != holder["StartedAt"])
+
+    def served() -> bool:
+        try:
+            return registry.request("GET", "/v2/", "runtime").status == 200
+        except OSError:
+            return False
+
+    print(f"served again after {wait_for('the registry is served', served):.1f} s")
+
+
 def test_reboot(lab: LabHost, registry: Registry, clients: dict[str, DockerClient], replicas: list[str]) -> None:
     reference = clients["ci"].make_image("reboot/probe")
     tag = reference.rpartition(":")[2]

@@ -1,0 +1,125 @@
+#!/bin/sh
+# Runs an nginx of the proxy on a copy of its configuration: what it has loaded stays as it was while the files change for the nginx that
+# replaces it. Lies beside the configuration, in the container.
+#
+# Usage: nginx.sh start NAME          runs it in the foreground
+#        nginx.sh test NAME           reads what lies there, as `load` would
+#        nginx.sh load NAME           goes on by what lies there
+#        nginx.sh publish             has passwords checked by this auth and no other one
+#        nginx.sh drain NAME SECONDS  closes its ports, and waits until what it serves has ended, for so long at most
+#        nginx.sh try                 runs all of it for a moment, asks what it answers, and fails with what is wrong with it;
+#                                     reads a user and a password from standard input, as `curl --config` takes them
+# NAME is nginx or auth.
+set -eu
+
+here=$(dirname "$0")
+# Two of a kind run for a moment when one replaces the other: each listens at a socket that has its own name in it.
+instance=$(uname -n)
+
+copy() {
+  sed "s/@instance@/$instance/g" "$here/$1.conf" >"/tmp/$1.conf.new"
+}
+
+# The socket that only this instance of auth listens at.
+own_socket() {
+  sed -n "s/^ *listen unix:\(.*@instance@.*\);\$/\1/p" "$here/auth.conf" | sed "s/@instance@/$instance/"
+}
+
+# It is asked from now on, in place of another one: once it answers, and at no moment nobody.
+publish() {
+  own=$(own_socket)
+  until curl --silent --output /dev/null --max-time 3 --unix-socket "$own" http://auth/; do
+    sleep 0.1
+  done
+  ln -f "$own" "${own%-"$instance".sock}.next"
+  mv -f "${own%-"$instance".sock}.next" "${own%-"$instance".sock}.sock"
+}
+
+start() {
+  copy "$1"
+  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
+  if [ "$1" = auth ]; then
+    # A socket that a killed nginx has left keeps the next one from starting.
+    rm -f "$(own_socket)"
+    publish &
+  fi
+  exec nginx -c "/tmp/$1.conf"
+}
+
+load() {
+  copy "$1"
+  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
+  nginx -c "/tmp/$1.conf" -s reload
+}
+
+workers() {
+  for process in /proc/[0-9]*; do
+    if grep -qs '^nginx: worker' "$process/cmdline"; then
+      echo "$process"
+    fi
+  done
+}
+
+# A reload without ports, not the end of all: what was begun is served by parts of this nginx that have to be there for it.
+drain() {
+  sed '/^ *listen [0-9]/d' "/tmp/$1.conf" >"/tmp/$1.conf.new"
+  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
+  serving=$(workers)
+  nginx -c "/tmp/$1.conf" -s reload
+  for process in $serving; do
+    waited=0
+    while [ -e "$process" ] && [ "$waited" -lt "$2" ]; do
+      sleep 1
+      waited=$((waited + 1))
+    done
+  done
+}
+
+# Whether what is asked for, with the options of curl, is answered by one of the codes wanted, soon.
+expect() {
+  wanted=$1
+  asked=$2
+  tries=0
+  while :; do
+    said=$(printf '%s' "$secret" | curl --silent --insecure --output /dev/null --write-out '%{http_code}' --max-time 10 \
+      --unix-socket /tmp/front.sock --config - "https://localhost$asked") || true
+    case " $wanted " in
+      *" $said "*) return ;;
+    esac
+    tries=$((tries + 1))
+    if [ "$tries" -ge 10 ]; then
+      echo "it answers $said, and not ${wanted%% *}, to a request for $asked $3"
+      exit 1
+    fi
+    sleep 0.3
+  done
+}
+
+try() {
+  password=$(cat)
+  for part in auth nginx; do
+    copy "$part"
+    mv "/tmp/$part.conf.new" "/tmp/$part.conf"
+    nginx -c "/tmp/$part.conf" &
+  done
+  publish &
+  secret=
+  expect "200" /healthz "(the registry behind it has to answer)"
+  # 403 where who asks from here is in none of the networks that are served, or has no certificate to show.
+  expect "401 403" /v2/ "without a password"
+  secret=$password
+  expect "200 403" /v2/ "with a right password"
+}
+
+case $1 in
+  start) start "$2" ;;
+  test) copy "$2" && nginx -t -q -c "/tmp/$2.conf.new" ;;
+  load) load "$2" ;;
+  drain) drain "$2" "$3" ;;
+  publish) publish ;;
+  try) try ;;
+  *)
+    echo "nginx.sh: no such command: $1" >&2
+    exit 2
+    ;;
+esac
