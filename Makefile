@@ -17,7 +17,7 @@ TOOLS := PATH="$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test engine lint unit docs artefact sanity modules quickstart molecule day-two bench clean
+.PHONY: help up down deps deps-dev test engine lint unit docs artefact sanity modules quickstart molecule default fleet day-two images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,7 +36,7 @@ deps-dev:
 	@scripts/venv dev
 
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
-	@scripts/parts lint docs artefact unit sanity engine modules+quickstart molecule
+	@scripts/parts lint docs artefact unit sanity engine images modules+quickstart,fleet default+day-two
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -62,12 +62,16 @@ modules: deps-dev ## Run the modules against real registries, clients and creden
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
 	@$(TOOLS) tests/lab/quickstart
 
-molecule: deps-dev ## Run the molecule scenarios `default` and `fleet` on machines of the lab
-	@$(TOOLS) molecule test --scenario-name default --scenario-name fleet
+molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet` and `day_two` on machines of the lab
 
-# Ten minutes, and not yet a part of `test`, which must end well within an hour.
-day-two: deps-dev ## Run the molecule scenario of backup and restore, which `test` leaves out
-	@$(TOOLS) molecule test --scenario-name day_two
+# Of one host, from nothing to a registry under load; of many hosts; of backup and restore.
+default fleet day-two: deps-dev
+	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
+
+# What the parts after it share, so that none of them builds it while another one does.
+images: deps-dev
+	@$(TOOLS) tests/lab/build-image $$(tests/lab/build-image --list | grep -vxE 'tools|rollout') >/dev/null
+	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ansible-playbook -i tests/lab/inventory tests/lab/images.yml
 
 bench: deps ## Compare with crane, skopeo and wrk, and with the usual modules on a fleet, as ratios in one run
 	@status=0; for part in run rollout; do $(TOOLS) tests/bench/$$part || { status=$$?; [ $$status -eq 1 ] || break; }; done; exit $$status

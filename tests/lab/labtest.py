@@ -148,17 +148,25 @@ class PlaybookRun:
         return {host: self.recap.get(host, {}).get("changed", 0) for host in hosts}
 
 
-def run_playbook(playbook: str, *arguments: str, inventory: str = "inventory", check: bool = True) -> PlaybookRun:
+def run_playbook(
+    playbook: str,
+    *arguments: str,
+    inventory: str = "inventory",
+    check: bool = True,
+    killed_after: float | None = None,
+) -> PlaybookRun:
     """Run a playbook on the scenario's hosts as its user would, and tell how it ended.
 
     `playbook` is the name of one of the collection's, or a file of the scenario. Secrets come from the inventory,
-    which is the scenario's own or another directory of it.
+    which is the scenario's own or another directory of it. After `killed_after` seconds all of it gets SIGKILL.
     """
     project = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
     scenario = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
     inventories = [f"--inventory={place}" for place in (project / "tests/lab/inventory", scenario / inventory)]
     file = scenario / playbook
     command = ["ansible-playbook", *inventories, *arguments, str(file) if file.is_file() else playbook]
+    if killed_after is not None:
+        command = ["timeout", "--signal=KILL", f"{killed_after:.1f}", *command]
     # What molecule sets for its own runs would colour the output and bend paths.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment |= {"ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}

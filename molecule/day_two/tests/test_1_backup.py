@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -85,6 +87,22 @@ def test_what_runs_is_waited_for(keeper: LabHost) -> None:
     keeper.run("systemctl start wharf-registry-backup.service")
     assert time.monotonic() - began > 3.5
     assert status(keeper)["outcome"] == "ok"
+
+
+def test_it_is_killed(keeper: LabHost, images: Images) -> None:
+    """At any moment. The next one does not stumble over what it left, and all that was there stays."""
+    digest = images.push("quiet/app", "killed")
+    saved = status(keeper)["seconds"]
+    chance = random.Random()  # noqa: S311 (not a secret)
+    for _turn in range(int(os.environ.get("WHARF_KILLS", "3"))):
+        keeper.run("systemctl start --no-block wharf-registry-backup.service")
+        time.sleep(chance.uniform(0, saved + 1))
+        keeper.run("systemctl kill --signal=KILL wharf-registry-backup.service", check=False)
+        assert images.digest("quiet/app", "killed") == digest
+    keeper.run("systemctl reset-failed wharf-registry-backup.service; systemctl start wharf-registry-backup.service")
+    after = status(keeper)
+    assert after["outcome"] == "ok"
+    assert after["problems"] == []
 
 
 def test_a_wrong_password(keeper: LabHost) -> None:

@@ -111,7 +111,8 @@ def test_https_alone_is_published(lab: LabHost) -> None:
     """By a container that does nothing else, whose network nginx is in."""
     holder = lab.inspect("wharf-proxy-network")
     assert list(holder["NetworkSettings"]["Networks"]) == ["wharf-proxy"]
-    assert lab.output("docker top wharf-proxy-network -o args").splitlines()[1:] == ["sleep infinity"]
+    running = lab.output("docker top wharf-proxy-network -o pid,args").splitlines()[1:]
+    assert [line.split(maxsplit=1)[1] for line in running] == ["sleep infinity"]
     published = holder["NetworkSettings"]["Ports"].values()
     assert {binding["HostPort"] for bindings in published for binding in bindings or []} == {"443"}
     proxy = lab.inspect("wharf-proxy")

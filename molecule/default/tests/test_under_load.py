@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import random
 import time
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ while :; do
   head -c 3M /dev/urandom >$work/payload
   tar -C $work -c payload | docker import - $reference >/dev/null
   note docker --config $config push $reference
+  [ "$(tail -n 1 $log)" != ok ] || echo ${{reference##*:}} >>$log-tags
   docker image rm $reference >/dev/null
 done
 """
@@ -38,11 +41,22 @@ while :; do
   note docker --config $config pull $repository
 done
 """
-# A new connection each time, some fifty a second.
-CONNECT = f"""{NOTE}
-while :; do
-  note curl --silent --show-error --fail --insecure --output /dev/null https://${{repository%%/*}}/healthz
-done
+# A new connection each time, some fifty a second. The host has no curl.
+CONNECT = """
+exec python3 -c '
+import os, ssl, time, urllib.request
+trusting = ssl._create_unverified_context()
+address = "https://" + os.environ["repository"].split("/")[0] + "/healthz"
+with open(os.environ["log"], "a", buffering=1) as log:
+    while True:
+        try:
+            urllib.request.urlopen(address, context=trusting, timeout=30).close()
+            said = "ok"
+        except OSError as error:
+            said = f"FAILED: {error!r}"
+        log.write(said + "\\n")
+        time.sleep(0.01)
+'
 """
 
 
@@ -56,7 +70,7 @@ class Load:
     def start(self, name: str, script: str, repository: str, client: DockerClient) -> None:
         log = f"/run/load-{name}"
         self.host.run(
-            f"rm -f {log}; cat >/run/load-{name}.sh; mkdir -p /run/load-work; systemd-run --quiet --collect "
+            f"rm -f {log} {log}-tags; cat >/run/load-{name}.sh; mkdir -p /run/load-work; systemd-run --quiet --collect "
             f"--unit=load-{name} --setenv=repository={repository} --setenv=config={client.config} --setenv=log={log} "
             f"--setenv=work=/run/load-work --setenv=HOME=/root sh /run/load-{name}.sh",
             stdin=script,
@@ -75,6 +89,10 @@ class Load:
         assert not failed, failed
         return {name: len(lines) for name, lines in found.items()}
 
+    def acknowledged(self) -> set[str]:
+        """The tags whose push has ended well."""
+        return set(self.host.output("cat /run/load-pushes-tags").split())
+
     def go_on(self) -> None:
         """Some more have begun and ended well from now on."""
         before = self.counts()
@@ -89,9 +107,11 @@ def load(lab: LabHost, clients: dict[str, DockerClient]) -> Iterator[Load]:
     load.start("pushes", PUSH, f"{clients['ci'].registry.hostname}/load/pushed", clients["ci"])
     load.start("pulls", PULL, probe, clients["runtime"])
     load.start("connections", CONNECT, probe, clients["runtime"])
-    load.go_on()
-    yield load
-    load.stop()
+    try:
+        load.go_on()
+        yield load
+    finally:
+        load.stop()
     print("under load: " + ", ".join(f"{count} {name}" for name, count in load.counts().items()))
 
 
@@ -120,6 +140,10 @@ def test_what_is_remembered_needs_no_check(load: Load, lab: LabHost) -> None:
 
 
 REPORT = "/run/wharf-registry-maintenance.json"
+# Tags that the tests delete.
+DELETED: set[str] = set()
+# How often a playbook is killed.
+KILLS = int(os.environ.get("WHARF_KILLS", "2"))
 
 
 def pushed(registry: Registry) -> list[str]:
@@ -128,6 +152,7 @@ def pushed(registry: Registry) -> list[str]:
 
 def delete(registry: Registry, tag: str) -> None:
     digest = registry.manifest("load/pushed", tag, "admin").headers["Docker-Content-Digest"]
+    DELETED.add(tag)
     assert registry.request("DELETE", f"/v2/load/pushed/manifests/{digest}", "admin").status == 202
 
 
@@ -253,3 +278,61 @@ def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> 
     assert {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES} == before
     assert lab.output(read) == configuration
     load.go_on()
+
+
+BACKUP = (
+    "--extra-vars=backup_repository=/srv/backups",
+    "--extra-vars=backup_password=of-the-lab-alone",
+    # Far from any run of the tests.
+    "--extra-vars={backup_schedule: '*-01-01 00:00:00'}",
+)
+
+
+def test_a_backup(load: Load, lab: LabHost) -> None:
+    acknowledged = load.acknowledged()
+    run_playbook("wharf.registry.backup", *BACKUP)
+    made = json.loads(lab.output("wharf-registry-backup --json status"))
+    assert made["outcome"] == "ok"
+    assert made["problems"] == []
+    # Those that had been acknowledged, but for those that are deleted, and what else is there.
+    assert made["tags"] > len(acknowledged - DELETED)
+    load.go_on()
+
+
+def test_a_playbook_is_killed(load: Load, lab: LabHost, replicas: list[str]) -> None:
+    """At any moment of an upgrade, a collection or a backup. Another run finds its way, and nobody notices."""
+    make_newer(lab, "lab.local/nginx:9.0.0", "lab.local/nginx:9.0.1")
+    settings = ("--extra-vars=registry_image_source=pull", "--extra-vars=registry_image=lab.local/registry:9.0.0")
+    seed = int(os.environ.get("WHARF_SEED") or time.time())
+    chance = random.Random(seed)  # noqa: S311 (not a secret)
+    print(f"WHARF_SEED={seed}")
+    for turn in range(KILLS):
+        # Each time another image and configuration than before.
+        upgrade = (
+            *settings,
+            *NEWER_NGINX,
+            f"--extra-vars=reverse_proxy_image=lab.local/nginx:9.0.{turn % 2}",
+            f"--extra-vars=registry_log_level={('info', 'debug')[turn % 2]}",
+        )
+        playbook, arguments, most = chance.choice(
+            [
+                ("wharf.registry.upgrade", upgrade, 100),
+                ("wharf.registry.upgrade", upgrade, 100),
+                ("wharf.registry.maintain", ("--extra-vars=maintenance_grace_seconds=1",), 15),
+                ("wharf.registry.backup", BACKUP, 20),
+            ]
+        )
+        run_playbook(playbook, *arguments, check=False, killed_after=chance.uniform(2, most))
+        load.go_on()
+    run_playbook("wharf.registry.upgrade", *settings, *NEWER_NGINX)
+    run_playbook("wharf.registry.backup", *BACKUP)
+    assert "-next" not in lab.output("docker ps --all --format '{{.Names}}'")
+    for container in (*replicas, *PROXIES):
+        assert lab.healthy(container)
+    load.go_on()
+
+
+def test_no_tag_is_lost(load: Load, registry: Registry) -> None:
+    acknowledged = load.acknowledged()
+    assert acknowledged - DELETED - set(pushed(registry)) == set()
+    print(f"{len(acknowledged)} tags were pushed, {len(DELETED)} deleted, and none is lost")
