@@ -46,7 +46,7 @@ LATENCY_SECONDS = 8
 
 # The proxy and all that it stands before; the recipe has a registry of its own.
 SERVERS = {
-    OURS: ["wharf-proxy", "wharf-proxy-auth", "wharf-registry-1", "wharf-registry-2"],
+    OURS: ["wharf-proxy", "wharf-proxy-auth", "wharf-proxy-network", "wharf-registry-1", "wharf-registry-2"],
     RECIPE: ["recipe-proxy", "recipe-registry"],
 }
 

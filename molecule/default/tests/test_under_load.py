@@ -24,7 +24,7 @@ note() {
   if said=$("$@" 2>&1); then echo ok; else echo "FAILED: $said" | tr '\\n' ' '; echo; fi >>$log
 }
 """
-# Pushes an image that nobody has seen before, or pulls one anew, again and again.
+# Pushes an image that nobody has seen before, or pulls one anew, again and again, and leaves some time to others.
 PUSH = f"""{NOTE}
 while :; do
   reference=$repository:$(cat /proc/sys/kernel/random/uuid)
@@ -33,15 +33,17 @@ while :; do
   note docker --config $config push $reference
   [ "$(tail -n 1 $log)" != ok ] || echo ${{reference##*:}} >>$log-tags
   docker image rm $reference >/dev/null
+  sleep 0.5
 done
 """
 PULL = f"""{NOTE}
 while :; do
   docker --config $config image rm --force $repository >/dev/null 2>&1
   note docker --config $config pull $repository
+  sleep 0.3
 done
 """
-# A new connection each time, some fifty a second. The host has no curl.
+# A new connection each time, some twenty a second. The host has no curl.
 CONNECT = """
 exec python3 -c '
 import os, ssl, time, urllib.request
@@ -55,7 +57,7 @@ with open(os.environ["log"], "a", buffering=1) as log:
         except OSError as error:
             said = f"FAILED: {error!r}"
         log.write(said + "\\n")
-        time.sleep(0.01)
+        time.sleep(0.05)
 '
 """
 
@@ -143,7 +145,7 @@ REPORT = "/run/wharf-registry-maintenance.json"
 # Tags that the tests delete.
 DELETED: set[str] = set()
 # How often a playbook is killed.
-KILLS = int(os.environ.get("WHARF_KILLS", "2"))
+KILLS = int(os.environ.get("WHARF_KILLS", "1"))
 
 
 def pushed(registry: Registry) -> list[str]:
