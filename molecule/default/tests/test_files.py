@@ -31,7 +31,7 @@ DATA = "/var/lib/wharf-registry"
         (f"{CONFIG}/proxy/nginx.conf", 0o640, "root", "wharf-proxy"),
         (f"{CONFIG}/proxy/auth.conf", 0o640, "root", "wharf-proxy"),
         (f"{CONFIG}/proxy/nginx.sh", 0o640, "root", "wharf-proxy"),
-        (f"{CONFIG}/proxy/nginx.conf.loaded", 0o600, "root", "root"),
+        (f"{CONFIG}/proxy/former", 0o700, "root", "root"),
         (f"{CONFIG}/proxy/htpasswd", 0o640, "root", "wharf-proxy"),
         (f"{CONFIG}/proxy/htpasswd.former", 0o640, "root", "wharf-proxy"),
         (f"{CONFIG}/proxy/tls/server.key", 0o600, "wharf-proxy", "wharf-proxy"),

@@ -8,7 +8,7 @@
 #        nginx.sh publish             has passwords checked by this auth and no other one
 #        nginx.sh drain NAME SECONDS  closes its ports, and waits until what it serves has ended, for so long at most
 #        nginx.sh try                 runs all of it for a moment, asks what it answers, and fails with what is wrong with it;
-#                                     reads a user and a password from standard input, as `curl --config` takes them
+#                                     reads the header of a right password from standard input, as `curl --config` takes it
 # NAME is nginx or auth.
 set -eu
 
@@ -25,14 +25,30 @@ own_socket() {
   sed -n "s/^ *listen unix:\(.*@instance@.*\);\$/\1/p" "$here/auth.conf" | sed "s/@instance@/$instance/"
 }
 
+# Whether an auth that listens at a socket does its work: it says "no" to anybody.
+refuses() {
+  [ "$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 3 --unix-socket "$1" http://auth/)" = 401 ]
+}
+
 # It is asked from now on, in place of another one: once it answers, and at no moment nobody.
 publish() {
   own=$(own_socket)
-  until curl --silent --output /dev/null --max-time 3 --unix-socket "$own" http://auth/; do
+  asked=${own%-"$instance".sock}
+  until refuses "$own"; do
     sleep 0.1
   done
-  ln -f "$own" "${own%-"$instance".sock}.next"
-  mv -f "${own%-"$instance".sock}.next" "${own%-"$instance".sock}.sock"
+  if ! [ "$own" -ef "$asked.sock" ]; then
+    ln -f "$own" "$asked.next"
+    mv -f "$asked.next" "$asked.sock"
+  fi
+  # What killed ones have left, where nobody listens any more (7).
+  for other in "$asked"-*.sock; do
+    answer=0
+    curl --silent --output /dev/null --max-time 3 --unix-socket "$other" http://auth/ || answer=$?
+    if [ "$answer" -eq 7 ]; then
+      rm -f "$other"
+    fi
+  done
 }
 
 start() {
@@ -60,14 +76,16 @@ workers() {
   done
 }
 
-# A reload without ports, not the end of all: what was begun is served by parts of this nginx that have to be there for it.
+# A reload without ports, not the end of all: what was begun is served by parts of this nginx that have to be there for it. The mark says
+# that another one was found to be healthy, and is the one to keep.
 drain() {
+  touch /tmp/drained
   sed '/^ *listen [0-9]/d' "/tmp/$1.conf" >"/tmp/$1.conf.new"
   mv "/tmp/$1.conf.new" "/tmp/$1.conf"
   serving=$(workers)
   nginx -c "/tmp/$1.conf" -s reload
+  waited=0
   for process in $serving; do
-    waited=0
     while [ -e "$process" ] && [ "$waited" -lt "$2" ]; do
       sleep 1
       waited=$((waited + 1))
@@ -87,11 +105,11 @@ expect() {
       *" $said "*) return ;;
     esac
     tries=$((tries + 1))
-    if [ "$tries" -ge 10 ]; then
+    if [ "$tries" -ge 30 ]; then
       echo "it answers $said, and not ${wanted%% *}, to a request for $asked $3"
       exit 1
     fi
-    sleep 0.3
+    sleep 0.5
   done
 }
 

@@ -8,8 +8,13 @@ network=$1
 label=$2
 
 started() {
-  # Seconds and nanoseconds as one number: the engine drops the zeros at the end.
-  date --date="$(docker inspect --format '{{.State.StartedAt}}' "$1")" +%s%N
+  at=$(docker inspect --format '{{.State.StartedAt}}' "$1")
+  case $at in
+    # Never.
+    0001-*) echo 0 ;;
+    # Seconds and nanoseconds as one number: the engine drops the zeros at the end.
+    *) date --date="$at" +%s%N ;;
+  esac
 }
 
 join() {
