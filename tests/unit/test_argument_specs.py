@@ -68,3 +68,11 @@ def test_images_have_explicit_versions(root):
         for option, value in (load(path) or {}).items():
             if option.endswith("_image") and value:
                 assert re.search(r":\d+\.\d+\.\d+$|@sha256:", value), option
+
+
+def test_no_result_hides_a_variable(role):
+    """What is registered wins over vars and defaults, from then on: where a role runs twice in a play, too."""
+    _name, path, _specs, defaults = role
+    tasks = "\n".join(file.read_text(encoding="utf-8") for file in (path / "tasks").glob("*.yml"))
+    variables = {*(load(path / "vars" / "main.yml") or {}), *defaults}
+    assert not variables & set(re.findall(r"^ +register: (\w+)$", tasks, re.MULTILINE))
