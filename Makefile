@@ -36,7 +36,7 @@ deps-dev:
 	@scripts/venv dev
 
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
-	@scripts/parts lint+docs,artefact unit sanity+engine,images modules+quickstart default+fleet
+	@scripts/parts lint+docs,artefact unit+sanity,engine,images modules+quickstart,day-two default+fleet
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -62,14 +62,10 @@ modules: deps-dev ## Run the modules against real registries, clients and creden
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
 	@$(TOOLS) tests/lab/quickstart
 
-molecule: default fleet ## Run the molecule scenarios `default` and `fleet` on machines of the lab
+molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet` and `day_two` on machines of the lab
 
-default fleet: deps-dev
-	@$(TOOLS) molecule test --scenario-name $@
-
-# Twelve minutes, and no part of `test`, which must end well within an hour.
-day-two: deps-dev ## Run the molecule scenario of backup and restore, which `test` leaves out
-	@$(TOOLS) molecule test --scenario-name day_two
+default fleet day-two: deps-dev
+	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
 
 # What the parts after it share, so that none of them builds it while another one does.
 images: deps-dev

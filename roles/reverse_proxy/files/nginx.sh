@@ -7,8 +7,9 @@
 #        nginx.sh load NAME           goes on by what lies there
 #        nginx.sh publish             has passwords checked by this auth and no other one
 #        nginx.sh drain NAME SECONDS  closes its ports, and waits until what it serves has ended, for so long at most
-#        nginx.sh try                 runs all of it for a moment, asks what it answers, and fails with what is wrong with it;
-#                                     reads the header of a right password from standard input, as `curl --config` takes it
+#        nginx.sh try SECONDS         runs all of it for a moment, asks what it answers, for so long at most until it is what it should
+#                                     be, and fails with what is wrong with it; reads the header of a right password from standard
+#                                     input, as `curl --config` takes it
 # NAME is nginx or auth.
 set -eu
 
@@ -18,6 +19,11 @@ instance=$(uname -n)
 
 copy() {
   sed "s/@instance@/$instance/g" "$here/$1.conf" >"/tmp/$1.conf.new"
+}
+
+# It is what nginx reads from now on.
+use() {
+  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
 }
 
 # The socket that only this instance of auth listens at.
@@ -53,7 +59,7 @@ publish() {
 
 start() {
   copy "$1"
-  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
+  use "$1"
   if [ "$1" = auth ]; then
     # A socket that a killed nginx has left keeps the next one from starting.
     rm -f "$(own_socket)"
@@ -64,7 +70,7 @@ start() {
 
 load() {
   copy "$1"
-  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
+  use "$1"
   nginx -c "/tmp/$1.conf" -s reload
 }
 
@@ -81,7 +87,7 @@ workers() {
 drain() {
   touch /tmp/drained
   sed '/^ *listen [0-9]/d' "/tmp/$1.conf" >"/tmp/$1.conf.new"
-  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
+  use "$1"
   serving=$(workers)
   nginx -c "/tmp/$1.conf" -s reload
   waited=0
@@ -93,19 +99,17 @@ drain() {
   done
 }
 
-# Whether what is asked for, with the options of curl, is answered by one of the codes wanted, soon.
+# Whether what is asked for, with the options of curl, is answered by one of the codes wanted, in time.
 expect() {
   wanted=$1
   asked=$2
-  tries=0
   while :; do
     said=$(printf '%s' "$secret" | curl --silent --insecure --output /dev/null --write-out '%{http_code}' --max-time 10 \
       --unix-socket /tmp/front.sock --config - "https://localhost$asked") || true
     case " $wanted " in
       *" $said "*) return ;;
     esac
-    tries=$((tries + 1))
-    if [ "$tries" -ge 30 ]; then
+    if [ "$(date +%s)" -ge "$deadline" ]; then
       echo "it answers $said, and not ${wanted%% *}, to a request for $asked $3"
       exit 1
     fi
@@ -114,10 +118,11 @@ expect() {
 }
 
 try() {
+  deadline=$(($(date +%s) + $1))
   password=$(cat)
   for part in auth nginx; do
     copy "$part"
-    mv "/tmp/$part.conf.new" "/tmp/$part.conf"
+    use "$part"
     nginx -c "/tmp/$part.conf" &
   done
   publish &
@@ -135,7 +140,7 @@ case $1 in
   load) load "$2" ;;
   drain) drain "$2" "$3" ;;
   publish) publish ;;
-  try) try ;;
+  try) try "$2" ;;
   *)
     echo "nginx.sh: no such command: $1" >&2
     exit 2
