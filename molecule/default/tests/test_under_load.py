@@ -275,6 +275,7 @@ def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> 
         "proxy.yml",
         "--extra-vars=reverse_proxy_socket_directory=/srv/nowhere/sockets",
         "--extra-vars=reverse_proxy_log_format=text",
+        "--extra-vars=reverse_proxy_start_timeout=10",
         *NEWER_NGINX,
         check=False,
     )
