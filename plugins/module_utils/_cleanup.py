@@ -14,7 +14,15 @@ from ansible_collections.wharf.registry.plugins.module_utils._errors import Regi
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, UnreachableError
 from ansible_collections.wharf.registry.plugins.module_utils._images import find_repositories, subject_of
 from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError, UnsupportedError
-from ansible_collections.wharf.registry.plugins.module_utils._retention import Decision, Tag, belonging, decide, holders
+from ansible_collections.wharf.registry.plugins.module_utils._retention import (
+    Decision,
+    Tag,
+    belonging,
+    decide_images,
+    decide_signatures,
+    holders,
+    orphaned,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._tags import remove_alone
 
 # What is the same for every repository: there is no use in asking on.
@@ -66,13 +74,54 @@ class Cleanup:
         listed = [(one, tags) for one, tags in zip(found, self._pool.map(_list, found)) if tags is not None]
         places = ((repository, tag) for repository, tags in listed for tag in tags)
         looks = self._pool.map(self._look, places)
+        whole = []
         for repository, names in listed:
             tags = [tag for tag in itertools.islice(looks, len(names)) if tag is not None]
             if repository.problem is None:
-                repository.decisions = decide(repository.rules, tags, in_use, now)
+                images = decide_images(repository.rules, tags, in_use, now)
+                repository.decisions = list(images.values())
+                whole.append((repository, tags, images))
             else:
                 repository.keep_all(names, tags)
             self.repositories.append(repository)
+        # Signatures may be kept apart from their images, so that all of these come first.
+        alive = self._alive([(repository, orphaned(tags), images) for repository, tags, images in whole])
+        for repository, tags, images in whole:
+            repository.decisions = decide_signatures(
+                repository.rules, tags, images, in_use, alive.get(repository.name, {})
+            )
+
+    def _alive(self, places):
+        """{repository: {subject: why it is needed}} of subjects to which no tag of the repository leads."""
+        judged = self._holders({subject for _repository, subjects, _images in places for subject in subjects})
+        unread = any(repository.problem for repository in self.repositories)
+        alive, unknown = collections.defaultdict(dict), []
+        for repository, subjects, images in places:
+            for subject in sorted(subjects):
+                kept = judged[True].get(subject)
+                if kept:
+                    alive[repository.name][subject] = f"{kept} needs"
+                elif subject in judged[False]:
+                    continue
+                elif unread or not images:
+                    where = "could not be read" if unread else "no rule names"
+                    alive[repository.name][subject] = f"may be in a repository that {where}"
+                else:
+                    unknown.append((repository.name, subject))
+        # What was pushed by its digest, and signed, is about to get its tag, or is used without one.
+        for (name, subject), head in zip(unknown, self._pool.map(lambda api, place: api.head(*place), unknown)):
+            if head is not None:
+                alive[name][subject] = "is there without a tag"
+        return alive
+
+    def _holders(self, digests):
+        """{whether they stay: {digest: repository and tag}} of the tags that were decided on and lead to these."""
+        found = {True: {}, False: {}}
+        for repository in self.repositories if digests else ():
+            for decision in repository.decisions:
+                for digest in digests.intersection(decision.tag.holds):
+                    found[decision.kept].setdefault(digest, f"{repository.name}:{decision.tag.name}")
+        return found
 
     def _look(self, api, place):
         """The Tag at a place, or None where it is gone or the repository has stopped already."""
@@ -111,20 +160,47 @@ class Cleanup:
     def remove(self):
         """Removes what is to go. What could not be removed is kept then, with the reason."""
         # Signatures come last: no image may be without its own, whatever happens in between.
-        for which in (_doomed_images, _doomed_signatures):
+        for which in (_doomed_images, self._doomed_signatures):
             collections.deque(self._pool.map(functools.partial(self._remove, which), self.repositories), maxlen=0)
 
     def _remove(self, which, api, repository):
         # One after another in a repository: version 2 reads the links of all of its tags for each that goes, and takes
         # offence at one that is just being written.
         needed_by = _needed_by(repository)
-        for decision in which(repository):
+        for decision in which(api, repository):
             problem = self._stopped or repository.problem
             if problem is not None:
                 decision.kept, decision.reason = True, "it was to be deleted, and the run had stopped here before"
                 repository.stop(problem)
             else:
                 self._remove_one(api, repository, decision, needed_by(decision.tag.digest))
+
+    def _doomed_signatures(self, api, repository):
+        """Those that are to go still. The signatures of what is still there, or there again, stay with it."""
+        doomed = {decision.tag.name: decision for decision in repository.chosen(kept=False) if decision.tag.subject}
+        if doomed and not self._stopped and not repository.problem:
+            self._spare(api, repository, doomed)
+        return list(doomed.values())
+
+    def _spare(self, api, repository, doomed):
+        """Takes those out of the doomed signatures whose subject a tag leads to, as tags are now."""
+        try:
+            names = [name for name in api.tags(repository.name) or [] if name not in doomed]
+            tags = [self._look(api, (repository, name)) for name in names]
+        except RegistryError as error:
+            self._stop(repository, error, RegistryError(f"{repository.name}: {error.message}", error.cure))
+            return
+        held = self._holders({decision.tag.subject for decision in doomed.values()})[True]
+        held.update((digest, f"{repository.name}:{name}") for digest, name in holders(filter(None, tags)).items())
+        for name, holder in belonging([decision.tag for decision in doomed.values()], held).items():
+            spared = doomed.pop(name)
+            spared.kept = True
+            spared.reason = f"belongs to {spared.tag.subject}, and {holder} is there"
+
+    def _stop(self, repository, error, problem):
+        if isinstance(error, (*_EVERYWHERE, UnsupportedError)):
+            self._stopped = problem
+        repository.stop(problem)
 
     def _remove_one(self, api, repository, decision, needed_by):
         try:
@@ -137,9 +213,7 @@ class Cleanup:
             problem = RegistryError(
                 f"{repository.name}:{decision.tag.name} was not deleted: {error.message}", error.cure
             )
-            if isinstance(error, (*_EVERYWHERE, UnsupportedError)):
-                self._stopped = problem
-            repository.stop(problem)
+            self._stop(repository, error, problem)
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
@@ -177,20 +251,8 @@ def _list(api, repository):
         return []
 
 
-def _doomed_images(repository):
+def _doomed_images(_api, repository):
     return [decision for decision in repository.chosen(kept=False) if not decision.tag.subject]
-
-
-def _doomed_signatures(repository):
-    """Those that are to go still: the signatures of what was to be deleted, and is still there, stay with it."""
-    doomed = {decision.tag.name: decision for decision in repository.chosen(kept=False)}
-    held = holders(decision.tag for decision in repository.chosen(kept=True))
-    signatures = [decision.tag for decision in doomed.values() if decision.tag.subject]
-    for name, holder in belonging(signatures, held).items():
-        spared = doomed.pop(name)
-        spared.kept = True
-        spared.reason = f"belongs to {spared.tag.subject}, and {holder} was not deleted"
-    return list(doomed.values())
 
 
 def _needed_by(repository):

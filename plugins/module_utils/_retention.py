@@ -26,6 +26,9 @@ _TIME = re.compile(
 # Builders that make the same image from the same source write the year 1, 1970 or 1980 in place of a time. No image
 # of a container is older than Docker.
 _FIRST = calendar.timegm((2013, 1, 1, 0, 0, 0)) * SECOND
+# Clocks differ, and time zones are forgotten. What was made later than that was made by a clock that is wrong.
+_AHEAD = 86400 * SECOND
+_IN_USE = "is in use"
 _CONDITIONS = ("keep_newest", "keep_younger", "keep_matching", "keep_versions", "keep_labels")
 
 
@@ -137,11 +140,14 @@ class Rule:
 
     def judge(self, tags, now):
         """{name of a tag: why it is kept} of those among the tags, which it names, that a condition keeps."""
-        oldest = self._oldest_of_newest(tags)
+        created = {tag.name: tag.created if tag.created and tag.created <= now + _AHEAD else None for tag in tags}
+        oldest = self._oldest_of_newest({tag.digest: created[tag.name] for tag in tags})
         since = None if self._younger is None else now - parse_duration(self._younger)
         kept = {}
         for tag in tags:
-            why = self._by_name(tag.name) or self._by_label(tag.labels) or self._by_time(tag.created, oldest, since)
+            why = (
+                self._by_name(tag.name) or self._by_label(tag.labels) or self._by_time(created[tag.name], oldest, since)
+            )
             if why:
                 kept[tag.name] = f"{self.name}: {why}"
         return kept
@@ -174,15 +180,15 @@ class Rule:
             return f"is younger than {self._younger}"
         return ""
 
-    def _oldest_of_newest(self, tags):
-        """When the last of those was made that keep_newest keeps, or None where it keeps none.
+    def _oldest_of_newest(self, created):
+        """When the last of those was made that keep_newest keeps, or None where it keeps none. created is by digest.
 
         Images are counted, not tags: one with three names is one. Those of the same time stay or go together, since
         nothing tells which of them is the newer.
         """
         if not self._newest:
             return None
-        times = sorted({tag.digest: tag.created for tag in tags if tag.created is not None}.values(), reverse=True)
+        times = sorted((time for time in created.values() if time is not None), reverse=True)
         return times[: self._newest][-1] if times else None
 
 
@@ -198,8 +204,9 @@ def parse_rule(number, options):
     if not options["repositories"] or not options["tags"]:
         raise InputError(f"{name} names no {'tags' if options['repositories'] else 'repositories'}", "Give it globs")
     newest = options.get("keep_newest")
-    if newest is not None and newest < 0:
-        raise InputError(f"{name} has keep_newest: {newest}", "Give 0 or more")
+    # YAML's no is a 0 to Python, and here it would have all go.
+    if newest is not None and (isinstance(newest, bool) or newest < 0):
+        raise InputError(f"{name} has keep_newest: {newest}", "Give a number, 0 or more")
     try:
         if options.get("keep_younger") is not None:
             parse_duration(options["keep_younger"])
@@ -230,25 +237,47 @@ def _label_value(label, value):
     if isinstance(value, bool):
         # YAML's true, where the label's text is meant.
         return str(value).lower()
-    if not isinstance(value, (str, int, float)):
+    if isinstance(value, float):
+        # 1.10 has become 1.1 before it comes here.
+        raise InputError(f"the label {label} has the number {value} for its value", "Quote it in YAML")
+    if not isinstance(value, (str, int)):
         raise InputError(f"the label {label} has {value!r} for its value", "Give a text or a glob; '*' is any value")
     return str(value)
 
 
-def decide(rules, tags, in_use=frozenset(), now=0):
+def decide(rules, tags, in_use, now, alive=None):
     """The Decisions on all tags of one repository, in the order of their names.
 
-    rules are those that name the repository. in_use are digests that may not lose their tags. Raises nothing.
+    rules are those that name the repository. in_use are digests that may not lose their tags. now is the time, in
+    nanoseconds since 1970. alive is as `decide_signatures` takes it. Raises nothing.
     """
-    tags = sorted(tags, key=lambda tag: tag.name)
-    images = [tag for tag in tags if not tag.subject]
-    decisions = {}
+    images = decide_images(rules, tags, in_use, now)
+    return decide_signatures(rules, tags, images, in_use, alive or {})
+
+
+def decide_images(rules, tags, in_use, now):
+    """{name: Decision} of those tags of one repository that are not of signatures and the like."""
+    images = sorted((tag for tag in tags if not tag.subject), key=lambda tag: tag.name)
     verdicts = [(rule, rule.judge([tag for tag in images if rule.names(tag.name)], now)) for rule in rules]
-    for tag in images:
-        decisions[tag.name] = _decide(tag, verdicts, in_use)
+    decisions = {tag.name: _decide(tag, verdicts, in_use) for tag in images}
     _explain_siblings(decisions)
-    _follow_subjects(rules, [tag for tag in tags if tag.subject], decisions, in_use)
-    return [decisions[tag.name] for tag in tags]
+    return decisions
+
+
+def decide_signatures(rules, tags, images, in_use, alive):
+    """The Decisions on all tags of one repository, by those on its images.
+
+    alive is {subject: why, in words} of subjects that no tag of this repository leads to, and that are needed.
+    """
+    decisions = dict(images)
+    _follow_subjects(rules, [tag for tag in tags if tag.subject], decisions, in_use, alive)
+    return [decisions[name] for name in sorted(decisions)]
+
+
+def orphaned(tags):
+    """The subjects of signatures and the like of one repository to which none of its tags leads."""
+    held = holders(tags)
+    return {tag.subject for tag in tags if tag.subject and tag.subject not in held}
 
 
 def _decide(tag, verdicts, in_use):
@@ -268,7 +297,7 @@ def _decide(tag, verdicts, in_use):
 
 def _used(tag, in_use):
     found = next((digest for digest in tag.holds if digest in in_use), None) if in_use else None
-    return f"{found} is in use" if found else ""
+    return f"{found} {_IN_USE}" if found else ""
 
 
 def holders(tags):
@@ -290,7 +319,7 @@ def _explain_siblings(decisions):
 
 
 def belonging(signatures, held):
-    """{name of a signature's tag: name of the tag by which it stays}. held is what `holders` returns of the others.
+    """{name of a signature's tag: by which of held it stays}. held is what `holders` returns of the others.
 
     A signature that stays is a subject itself: that of an attestation lives as long as the attestation.
     """
@@ -302,33 +331,33 @@ def belonging(signatures, held):
         digest, holder = waiting.popleft()
         for tag in by_subject.pop(digest, ()):
             stay[tag.name] = holder
-            waiting.extend((held_too, tag.name) for held_too in tag.holds)
+            waiting.extend((held_too, holder) for held_too in tag.holds)
     return stay
 
 
-def _follow_subjects(rules, signatures, decisions, in_use):
+def _follow_subjects(rules, signatures, decisions, in_use, alive):
     """Decides on what belongs to another manifest. It stays and goes with that, whatever conditions say of its name."""
-    images = list(decisions.values())
-    by_name = {decision.tag.name: decision for decision in images}
+    images = dict(decisions)
     # Of those to whose subject no tag leads, only the names are known: the subject may have been pushed by digest.
-    known = belonging(signatures, holders(decision.tag for decision in images))
+    known = belonging(signatures, holders(decision.tag for decision in images.values()))
     for tag in signatures:
         used = _used(tag, in_use)
         if used:
-            decisions[tag.name] = Decision(tag, True, used)
+            decisions[tag.name] = Decision(tag, True, used, considered=False)
         elif tag.name not in known and not any(rule.names(tag.name) for rule in rules):
             why = f"no rule names it, and no tag leads to {tag.subject}"
             decisions[tag.name] = Decision(tag, True, why, considered=False)
     held = holders(decision.tag for decision in decisions.values() if decision.kept)
     # What is in use needs its signature, whether it has a tag or not.
-    held = {**dict.fromkeys(in_use, ""), **held}
+    held = {**dict.fromkeys(in_use, _IN_USE), **alive, **held}
     undecided = [tag for tag in signatures if tag.name not in decisions]
     stay = belonging(undecided, held)
     for tag in undecided:
         if tag.name in stay:
             holder = stay[tag.name]
-            why = f"belongs to {tag.subject}, which {f'{holder} needs' if holder else 'is in use'}"
-            considered = holder not in by_name or by_name[holder].considered
+            why = f"belongs to {tag.subject}, which {f'{holder} needs' if holder in decisions else holder}"
+            # As its image: what can't go anyway must not make room for more below a cap.
+            considered = holder in images and images[holder].considered
             decisions[tag.name] = Decision(tag, True, why, considered)
         else:
             decisions[tag.name] = Decision(tag, False, f"belongs to {tag.subject}, which no tag that stays needs")

@@ -20,7 +20,10 @@ description:
   - Signatures, attestations, SBOMs and lists of referrers, which lie under tags made of the digest of their subject
     (C(sha256-…), C(sha256-….sig), C(.att), C(.sbom)), stay as long as a tag that is kept leads to the subject, itself
     or through an index, and go with it. Conditions do not look at them, and O(rules[].keep_newest) does not count them.
-    One to whose subject no tag leads goes where O(rules[].tags) match its own name.
+  - One to whose subject no tag of its repository leads follows the tags that lead to it in other repositories that
+    rules name. Where none does, it goes if O(rules[].tags) match its own name, the subject is not there either, and
+    there are images beside it. A repository of signatures alone is one for images elsewhere, and loses only those of
+    images that go.
 options:
   rules:
     description:
@@ -39,7 +42,8 @@ options:
         default: ['*']
       tags:
         description:
-          - Names or globs of tags that the rule is for. It keeps and removes none but these.
+          - Names or globs of tags that the rule is for. It keeps and removes none but these. Quote numbers in YAML, to
+            which C(1.10) is 1.1.
         type: list
         elements: str
         default: ['*']
@@ -51,8 +55,8 @@ options:
             any condition is refused.
           - When an image was made is what its configuration tells. An index is as new as its annotation
             C(org.opencontainers.image.created) or the newest of its children, whichever is later.
-            Where there is no time, or one before 2013, as reproducible builds write it, nobody knows; such a tag is
-            kept, and not counted.
+            Where there is no time, or one before 2013, as reproducible builds write it, or one that is more than a day
+            ahead, nobody knows; such a tag is kept, and not counted.
         type: int
       keep_younger:
         description:
@@ -78,7 +82,7 @@ options:
       keep_labels:
         description:
           - Keeps images that have one of these labels with a value that matches the glob. Of an index, the labels of
-            all children count.
+            all children count. Quote numbers with a point.
         type: dict
         default: {}
   digests:

@@ -209,7 +209,7 @@ def test_reasons():
         rule(1, tags=["[!o]*"], keep_newest=1),
         rule(2, tags=["[!o]*"], keep_versions=["1.x"], keep_matching=["^v"]),
     ]
-    told = {one.tag.name: (one.kept, one.reason) for one in decide(rules, tags, now=NOW)}
+    told = {one.tag.name: (one.kept, one.reason) for one in decide(rules, tags, frozenset(), NOW)}
     assert told == {
         "a": (True, "rule 1: is one of the 1 newest"),
         "b": (False, "nothing in rule 1, rule 2 keeps it"),
@@ -249,7 +249,9 @@ def test_newest_counts_what_the_rule_names():
 
 def test_a_name_goes_and_the_image_stays():
     tags = [image("1.0", 90, "a"), image("rc", 90, "a"), image("old", 90, "b")]
-    told = {one.tag.name: one.reason for one in decide([rule(keep_versions=["*"])], tags, now=NOW) if not one.kept}
+    told = {
+        one.tag.name: one.reason for one in decide([rule(keep_versions=["*"])], tags, frozenset(), NOW) if not one.kept
+    }
     assert told["rc"] == "nothing in rule 1 keeps it; what it points to stays, as 1.0 needs it"
     assert told["old"] == "nothing in rule 1 keeps it"
 
@@ -283,7 +285,7 @@ def test_signatures_follow_their_subjects():
         signature("5", "3", ".att"),
         signature("7", "4", ""),
     ]
-    told = {one.tag.name: one for one in decide([rule(keep_newest=1)], tags, now=NOW)}
+    told = {one.tag.name: one for one in decide([rule(keep_newest=1)], tags, frozenset(), NOW)}
     stay = {name for name, one in told.items() if one.kept}
     wanted = {"new", *(f"sha256-{letter * 64}.sig" for letter in "ab"), f"sha256-{'5' * 64}.att"}
     assert stay == wanted
@@ -453,6 +455,31 @@ def test_no_signature_is_lost_before_its_subject(tags, options, in_use):
 def test_a_second_run_deletes_nothing(tags, options, in_use):
     result = outcome(options, tags, in_use)
     assert outcome(options, [tag for tag in tags if tag.name in result.kept], in_use).deleted == set()
+
+
+@pytest.mark.parametrize("ahead", [2, 20000])
+def test_what_was_made_in_the_future_takes_nobodys_place(ahead):
+    """By a clock that is wrong."""
+    reasons = kept([rule(keep_newest=1)], [image("bad", -ahead), image("current", 0), image("old", 1)])
+    assert reasons == {
+        "bad": "rule 1: nobody knows when it was made",
+        "current": "rule 1: is one of the 1 newest",
+    }
+    # That of a builder may be some hours ahead.
+    assert "is one" in kept([rule(keep_newest=1)], [image("soon", -0.5), image("old", 1)])["soon"]
+
+
+def test_what_can_not_go_makes_no_room_below_a_cap():
+    tags = [image("prod", 90, "p"), *(image(f"pr-{number}", 90, str(number)) for number in range(9))]
+    tags += [signature("p", "x"), signature("x", "y"), signature("q", "z"), signature("z", "w")]
+    decisions = decide([rule(tags=["pr-*"], keep_newest=0)], tags, frozenset({digest("q")}), NOW)
+    assert sum(one.considered for one in decisions) == 9
+
+
+@pytest.mark.parametrize("options", [{"keep_newest": False}, {"keep_labels": {"release": 1.1}}])
+def test_what_yaml_makes_of_words_and_numbers_is_refused(options):
+    with pytest.raises(InputError):
+        rule(**options)
 
 
 # --- the cap ----------------------------------------------------------------------------------------------------------
