@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import managed
 import pytest
 from collecting import Collector, bytes_of, content_of, fresh, pull
-from content import DOCKER, OCI, digest_of
+from content import ACCEPT, DOCKER, OCI, OCI_INDEX, digest_of
 from engine import wait_for
 
 if TYPE_CHECKING:
@@ -135,6 +135,42 @@ def test_an_image_that_another_repository_has_goes_here(content: Content, collec
     pull(content, "apps/more", "1.0.0")
 
 
+def test_a_child_that_is_the_subject_too_stays(content: Content, collector: Collector) -> None:
+    child = content.image("apps/web", None)
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child], "subject": child}
+    content.manifest("apps/web", "1.0.0", index, OCI_INDEX)
+    collector.run()
+    assert child["digest"] in pull(content, "apps/web", "1.0.0")
+
+
+def test_a_write_that_no_look_has_seen_keeps_all(content: Content, proxy: Front, tmp_path: Path) -> None:
+    """It was let through before, came late, and has ended before the second look whether something writes."""
+    image = content.image("apps/web", "old")
+    content.image("apps/web", "old")
+    body = content.ask("GET", f"/v2/apps/web/manifests/{image['digest']}", Accept=ACCEPT)[2]
+    (tmp_path / "body").write_bytes(body)
+    # Behind the gate, at the third look: one before the registry is held, and one before all is looked at again.
+    late = (
+        f"n=$(cat {tmp_path}/n 2>/dev/null || echo 0); echo $((n + 1)) >{tmp_path}/n; [ $n -ne 2 ] || "
+        f"docker exec --interactive {proxy.containers['proxy']} curl --silent --fail --unix-socket /tmp/write.sock "
+        f"--request PUT --header 'Content-Type: {image['mediaType']}' --header 'Expect:' --data-binary @- "
+        f"http://write/v2/apps/web/manifests/late <{tmp_path}/body"
+    )
+    collection = Collector(proxy, quiet_command=["sh", "-c", late], attempts=2)
+    report = collection.run()
+    assert (tmp_path / "n").read_text().strip() == "6"
+    assert report["removed"]["manifests"] == 0
+    assert pull(content, "apps/web", "late")[0] == image["digest"]
+
+
+def test_a_proxy_that_can_not_be_asked_is_told(content: Content, proxy: Front) -> None:
+    delete(content, "apps/web", content.image("apps/web", "x")["digest"])
+    hold = Collector(proxy, quiet_command=["sh", "-c", "echo no such container >&2; exit 1"])
+    status, _output, errors = hold.finish(hold.start())
+    assert status == 1
+    assert "can't be asked whether something writes: no such container. Nothing was removed" in errors
+
+
 def test_a_manifest_that_is_given_is_kept_without_a_tag(content: Content, collector: Collector) -> None:
     first, _children = content.index("apps/web", "latest")
     second = content.image("apps/web", "latest")
@@ -150,10 +186,11 @@ def test_a_damaged_tag_keeps_all_of_its_repository(content: Content, collector: 
     content.image("apps/web", "1.0.1")
     link = proxy.directory / "storage/docker/registry/v2/repositories/apps/web/_manifests/tags/1.0.0/current/link"
     before = link.read_bytes()
-    link.write_bytes(b"")
-    status, output, _errors = collector.finish(collector.start())
-    assert status == 1
-    assert "apps/web: the tag 1.0.0 is damaged; nothing of this repository is removed" in output
+    for damage in (b"", b"sha256:\xff\xfe"):
+        link.write_bytes(damage)
+        status, output, errors = collector.finish(collector.start())
+        assert status == 1
+        assert "apps/web: the tag 1.0.0 is damaged; nothing of this repository is removed" in output, errors
     link.write_bytes(before)
     assert pull(content, "apps/web", "1.0.0")[0] == image["digest"]
 
@@ -188,14 +225,21 @@ def test_links_that_lead_out_of_the_storage_are_not_followed(
     assert list((tmp_path / "index").rglob("link"))
 
 
-def test_blobs_without_repositories_are_no_garbage(content: Content, collector: Collector, proxy: Front) -> None:
-    """A storage that is not whole, as where a part of it is not mounted."""
+@pytest.mark.parametrize("mounted", [True, False])
+def test_blobs_without_repositories_are_no_garbage(
+    content: Content, collector: Collector, proxy: Front, mounted: bool
+) -> None:
+    """A storage that is not whole, as where a part of it is not mounted on the directory that is made for it."""
     image = content.image("apps/web", "1.0.0")
     place = proxy.directory / "storage/docker/registry/v2/repositories"
     place.rename(place.with_name("away"))
+    if mounted:
+        place.mkdir()
     status, _output, errors = collector.finish(collector.start())
     assert status == 1
     assert "there are blobs, and no repositories" in errors
+    if mounted:
+        place.rmdir()
     place.with_name("away").rename(place)
     assert pull(content, "apps/web", "1.0.0")[0] == image["digest"]
 
@@ -315,7 +359,7 @@ def test_writers_wait_and_readers_do_not(content: Content, collector: Collector,
 def test_who_waits_for_long_is_told_to_come_back(content: Content, proxy: Front) -> None:
     layer = secrets.token_bytes(1000)
     image = content.image("apps/web", "1.0.0", layer=layer)
-    hold = Collector(proxy, patience_seconds=0.5, drain_seconds=3, quiet_command=["false"])
+    hold = Collector(proxy, patience_seconds=0.5, drain_seconds=3, quiet_command=["sh", "-c", "exit 22"])
     delete(content, "apps/web", content.image("apps/web", "x")["digest"])
     process = hold.start()
     wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
@@ -348,7 +392,7 @@ def test_who_waits_for_long_is_told_to_come_back(content: Content, proxy: Front)
 
 def test_a_collector_that_was_killed_holds_nothing(content: Content, proxy: Front) -> None:
     delete(content, "apps/web", content.image("apps/web", "x", layer=secrets.token_bytes(MIB))["digest"])
-    hold = Collector(proxy, quiet_command=["false"])
+    hold = Collector(proxy, quiet_command=["sh", "-c", "exit 22"])
     process = hold.start()
     wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
     pushed = {}
@@ -392,7 +436,7 @@ def test_one_at_a_time(content: Content, collector: Collector) -> None:
 
 def test_one_that_is_told_to_stop_lets_go(content: Content, proxy: Front) -> None:
     delete(content, "apps/web", content.image("apps/web", "x")["digest"])
-    hold = Collector(proxy, quiet_command=["false"])
+    hold = Collector(proxy, quiet_command=["sh", "-c", "exit 22"])
     process = hold.start()
     wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
     process.terminate()

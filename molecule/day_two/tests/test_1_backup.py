@@ -77,7 +77,7 @@ def test_secrets_are_roots(keeper: LabHost, ephemeral) -> None:
 
 def test_what_runs_is_waited_for(keeper: LabHost) -> None:
     """Another backup is an error, and a collection of garbage is let end."""
-    keeper.run("systemd-run --quiet --unit=held flock /run/wharf-registry-maintenance.lock sleep 4")
+    keeper.run("systemd-run --quiet --unit=held flock /run/wharf-registry-maintenance/lock sleep 4")
     began = time.monotonic()
     keeper.run("systemctl start --no-block wharf-registry-backup.service")
     free = "flock --nonblock /run/wharf-registry-backup.lock true"

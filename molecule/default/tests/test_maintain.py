@@ -34,7 +34,7 @@ def test_tags_and_what_only_they_led_to_go(lab: LabHost, registry: Registry, cli
     done = run_playbook("wharf.registry.maintain", *ARGUMENTS)
     assert foretold.changed("trixie")["trixie"] >= 1
     assert done.changed("trixie")["trixie"] >= 2
-    report = json.loads(lab.output("cat /run/wharf-registry-maintenance.json"))
+    report = json.loads(lab.output("cat /run/wharf-registry-maintenance/report.json"))
     assert report["removed"]["manifests"] >= 1
     assert report["freed"] > 0
     assert report["problems"] == []

@@ -143,7 +143,7 @@ def test_what_is_remembered_needs_no_check(load: Load, lab: LabHost) -> None:
     wait_for("passwords are checked again", lambda: lab.healthy("wharf-proxy-auth"))
 
 
-REPORT = "/run/wharf-registry-maintenance.json"
+REPORT = "/run/wharf-registry-maintenance/report.json"
 # Tags that the tests delete.
 DELETED: set[str] = set()
 # How often a playbook is killed, besides the once of an upgrade.

@@ -17,6 +17,10 @@ from hold import Hold
 
 # A request that the proxy lets through is counted there a moment later.
 _SETTLE_SECONDS = 0.2
+# Beside the digests that somebody has asked for, a file that grows with each write that has ended.
+_WRITTEN = "written"
+# Said by the quiet command, as curl says it: something writes.
+_BUSY = 22
 
 
 class CollectionError(Exception):
@@ -44,6 +48,7 @@ class Result:
 @contextlib.contextmanager
 def alone(settings):
     """Keeps other collections and backups away. Raises CollectionError where they take too long."""
+    os.makedirs(os.path.dirname(settings.lock), mode=0o700, exist_ok=True)
     with open(settings.lock, "w", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)) as stream:
         end = time.monotonic() + settings.lock_seconds
         while True:
@@ -63,7 +68,9 @@ def alone(settings):
 def look(storage, settings):
     """What a collection would remove, as a Result that has done nothing."""
     result = Result()
-    result.left = find(storage, Keep(settings.keep_digests))
+    # As it will be after the grace, where nothing comes in between.
+    now = time.time() + settings.grace_seconds
+    result.left = find(storage, _recent(settings, now, _looked_at(settings)))
     result.add(result.left)
     return result
 
@@ -73,7 +80,7 @@ def collect(storage, settings):
     result = Result()
     sweep.empty_trash(storage)
     result.left = earlier = find(storage, Keep(settings.keep_digests))
-    _looked_at(settings, time.time())
+    _forget_looks(settings)
     if not len(earlier):
         return result
     # Who is about to pull or to use what has just become garbage has this time for it.
@@ -91,17 +98,19 @@ def _remove_some(storage, settings, earlier, result):
         if attempt:
             time.sleep(settings.pause_seconds)
         # A moment without writes, to begin with: others wait from then on only for what comes in between.
-        _wait_for_quiet(settings, settings.pause_seconds)
+        _wait_for_quiet(settings, settings.pause_seconds, strict=True)
         hold = Hold(settings.hold_socket, settings.hold_group, settings.patience_seconds)
         try:
             with hold:
                 time.sleep(_SETTLE_SECONDS)
                 if not _wait_for_quiet(settings, settings.drain_seconds):
                     continue
-                garbage = find(storage, _recent(settings)).both(earlier)
+                written = _written(settings)
+                garbage = find(storage, _recent(settings, time.time(), _looked_at(settings))).both(earlier)
                 part = garbage.first(settings.batch)
-                # What was let through, and has lost its client since, is still there.
-                if not _wait_for_quiet(settings, settings.drain_seconds):
+                # What was let through, and has lost its client since, is still there. What was let through, and came
+                # and ended between two looks of a slow proxy, has left its mark.
+                if not _wait_for_quiet(settings, settings.drain_seconds) or _written(settings) != written:
                     continue
                 sweep.take_out(storage, part)
         finally:
@@ -111,44 +120,64 @@ def _remove_some(storage, settings, earlier, result):
         result.left = garbage
         garbage.bytes -= sum(part.blobs.values())
         return part
+    done = f"No more than {result.freed} bytes were freed" if result.freed else "Nothing was removed"
     raise CollectionError(
-        f"the registry was being written to, {settings.attempts} times for {settings.drain_seconds} seconds. Nothing "
-        "was removed: run this again at a quieter time, or raise maintenance_drain_seconds. Where nobody writes, "
-        "a worker of the proxy was killed, and still counts: docker restart wharf-proxy"
+        f"the registry was being written to, {settings.attempts} times for {settings.drain_seconds} seconds. {done}: "
+        "run this again at a quieter time, or raise maintenance_drain_seconds. Where nobody writes, a worker of the "
+        "proxy was killed, and still counts: docker restart wharf-proxy"
     )
 
 
-def _recent(settings):
-    now = time.time()
+def _recent(settings, now, looked_at):
     return Keep(
         settings.keep_digests,
         since=now - settings.grace_seconds,
-        looked_at=_looked_at(settings, now),
+        looked_at=looked_at,
         active_since=now - settings.upload_idle_seconds,
         pushing_since=now - settings.push_seconds,
     )
 
 
-def _looked_at(settings, now):
-    """{digest: time} of what somebody has asked for. What is too old to matter is removed."""
-    times = {}
+def _looks(settings):
+    """Yields (entry, time) of what the proxy has left a file for."""
     if not settings.looked_at:
-        return times
+        return
     with os.scandir(settings.looked_at) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
-                if not entry.is_file(follow_symlinks=False):
-                    continue
-                last = entry.stat(follow_symlinks=False).st_mtime
-                if last < now - settings.push_seconds:
-                    os.unlink(entry.path)
-                else:
-                    times[entry.name] = last
-    return times
+                if entry.is_file(follow_symlinks=False):
+                    yield entry, entry.stat(follow_symlinks=False)
 
 
-def _wait_for_quiet(settings, seconds):
-    """Whether nothing that writes is on its way, within so many seconds. Raises CollectionError where nobody says."""
+def _looked_at(settings):
+    """{digest: time} of what somebody has asked for."""
+    return {entry.name: about.st_mtime for entry, about in _looks(settings)}
+
+
+def _written(settings):
+    """What tells one moment from a later one that has seen a write end."""
+    try:
+        about = os.stat(os.path.join(settings.looked_at, _WRITTEN), follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_size
+
+
+def _forget_looks(settings):
+    """Removes what is too old to matter, and the marks of writes."""
+    old = time.time() - max(settings.push_seconds, settings.grace_seconds)
+    for entry, about in _looks(settings):
+        if about.st_mtime < old or entry.name == _WRITTEN:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)
+
+
+def _wait_for_quiet(settings, seconds, strict=False):
+    """Whether nothing that writes is on its way, within so many seconds.
+
+    Raises CollectionError where nobody can be asked; where that may be for a moment, as the proxy is replaced, it is
+    only so if it is to be strict.
+    """
     end = time.monotonic() + seconds
     while True:
         try:
@@ -157,7 +186,7 @@ def _wait_for_quiet(settings, seconds):
                 check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 timeout=10,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -165,5 +194,12 @@ def _wait_for_quiet(settings, seconds):
         if done.returncode == 0:
             return True
         if time.monotonic() > end:
-            return False
+            break
         time.sleep(0.1)
+    if strict and done.returncode != _BUSY:
+        words = done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
+        raise CollectionError(
+            f"the proxy can't be asked whether something writes: {words}. Nothing was removed: where it does not run, "
+            "run site.yml, and then this again"
+        )
+    return False

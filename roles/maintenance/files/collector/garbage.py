@@ -147,10 +147,11 @@ class _Repository:
         garbage.layers.update((self.name, digest) for digest in layers)
         garbage.revisions.update((self.name, digest) for digest in revisions)
         left = len(self.tags) - len(lost), len(self.layers) - len(layers), len(self.revisions) - len(revisions)
-        if not any(left) and not self.last_upload:
+        if any(left) or self.last_upload:
+            used = sum(sizes.get(digest, 0) for digest in self.needed)
+            garbage.usage.append(Usage(self.name, left[0], used))
+        else:
             garbage.empty.add(self.name)
-        used = sum(sizes.get(digest, 0) for digest in self.needed)
-        garbage.usage.append(Usage(self.name, left[0], used))
 
 
 def find(storage, keep):

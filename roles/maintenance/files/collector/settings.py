@@ -14,12 +14,12 @@ _KNOWN = {
     # Where the proxy asks whether it may let something through, and the group that may connect to it.
     "hold_socket": None,
     "hold_group": "",
-    # Ends with status 0 when nothing that writes is on its way to the registry.
+    # Ends with status 0 when nothing that writes is on its way to the registry, with 22 when something is.
     "quiet_command": None,
-    # Where the proxy leaves a file for each digest that somebody has asked for.
+    # Where the proxy leaves a file for each digest that somebody has asked for, and one that grows with each write.
     "looked_at": "",
     # Held by whoever reads or changes the storage as a whole.
-    "lock": "/run/wharf-registry-maintenance.lock",
+    "lock": "/run/wharf-registry-maintenance/lock",
     "report": "",
     # Digests of manifests that are kept without a tag.
     "keep_digests": [],

@@ -38,9 +38,6 @@ class Storage:
     def repositories(self):
         """The names of all repositories, sorted. One may lie within another. Raises OSError where there is no place."""
         top = os.path.join(self.root, "repositories")
-        # Blobs alone would all be garbage: this is a storage that is not whole, or not mounted.
-        if not os.path.isdir(top) and any(self.blobs()):
-            raise FileNotFoundError(errno.ENOENT, "Nothing was removed: there are blobs, and no repositories", top)
         names = []
         waiting = [""]
         while waiting:
@@ -53,6 +50,14 @@ class Storage:
                         names.append(name)
                 elif not entry.name.startswith("_"):
                     waiting.append(f"{name}/{entry.name}" if name else entry.name)
+        # Blobs alone would all be garbage: this is a storage that is not whole, or not mounted.
+        if not names and any(self.blobs()):
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "Nothing was removed: there are blobs, and no repositories. Mount what is missing, or remove the "
+                "directory blobs beside it where nobody needs them",
+                top,
+            )
         return sorted(set(names))
 
     def path(self, repository, *parts):
@@ -131,30 +136,36 @@ class Storage:
         Raises UnreadableError, and OSError where the disk does.
         """
         if digest not in self._references:
-            self._references[digest] = self._read_references(digest)
-        return self._references[digest]
+            try:
+                with open(os.path.join(self.blob_directory(digest), "data"), "rb") as stream:
+                    # A layer, of which there may be thousands, is known by its first bytes.
+                    content = stream.read(64)
+                    content += stream.read(MOST_BYTES) if content.lstrip().startswith(b"{") else b""
+            except FileNotFoundError:
+                raise UnreadableError("is missing") from None
+            self._references[digest] = _references(content)
+        found = self._references[digest]
+        if isinstance(found, str):
+            raise UnreadableError(found)
+        return found
 
-    def _read_references(self, digest):
-        try:
-            with open(os.path.join(self.blob_directory(digest), "data"), "rb") as stream:
-                content = stream.read(MOST_BYTES + 1)
-        except FileNotFoundError:
-            raise UnreadableError("is missing") from None
-        try:
-            document = json.loads(content)
-            # Whatever kind it is: an index may name layers, and other formats name things in the same places.
-            named = [
-                descriptor
-                for key in ("manifests", "layers", "blobs", "fsLayers", "config", "subject")
-                for descriptor in _listed(document.get(key))
-            ]
-            digests = [descriptor.get("digest", descriptor.get("blobSum")) for descriptor in named]
-            subject = (document.get("subject") or {}).get("digest", "")
-        except (ValueError, AttributeError, RecursionError):
-            raise UnreadableError("is no manifest") from None
-        if not all(is_digest(one) for one in digests):
-            raise UnreadableError("names what is no digest")
-        return tuple(one for one in digests if one != subject), subject
+
+def _references(content):
+    """(digests, subject) of a manifest, or in words what is wrong with it."""
+    try:
+        document = json.loads(content)
+        # Whatever kind it is: an index may name layers, and other formats name things in the same places.
+        digests = [
+            descriptor.get("digest", descriptor.get("blobSum"))
+            for key in ("manifests", "layers", "blobs", "fsLayers", "config")
+            for descriptor in _listed(document.get(key))
+        ]
+        subject = (document.get("subject") or {}).get("digest", "")
+    except (ValueError, AttributeError, RecursionError):
+        return "is no manifest"
+    if not all(is_digest(one) for one in [*digests, *([subject] if subject else [])]):
+        return "names what is no digest"
+    return tuple(digests), subject
 
 
 def _listed(value):
@@ -167,7 +178,7 @@ def _read_link(path):
     """The digest in a link, or None where there is none. Raises UnreadableError where it holds something else."""
     for _attempt in range(5):
         try:
-            with open(path) as stream:
+            with open(path, encoding="ascii", errors="replace") as stream:
                 text = stream.read(256).strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
