@@ -11,7 +11,8 @@ author: wharf.registry contributors (@wharf)
 description:
   - Reads what the playbook C(doctor.yml) has left in the variables of its hosts, and makes one table of it.
   - Adds what one host can't know by itself. A name that leads elsewhere is told from the hosts where it leads to the
-    registry, and a registry that stores nothing from the disk of its host.
+    registry, whose clock is wrong from those of the other hosts, and a registry that stores nothing from the disk of
+    its host.
 positional: hostvars
 options:
   _input:
@@ -64,6 +65,12 @@ from ansible_collections.wharf.registry.plugins.module_utils._mistakes import cu
 _HEAD = ("HOST", "FAILS AT", "WHAT")
 # Hops that fail where a name leads to a wrong host.
 _ELSEWHERE = ("connection", "TLS", "registry", "credentials")
+# Mistakes that show that it is the registry that answered, or that are this host's wherever the name leads.
+_NOT_OF_THE_NAME = ("clock_off", "address_refused")
+# What is said of a certificate only where the CA that issued it is known.
+_OF_TIME = ("clock_off", "expired", "not_yet_valid")
+# Clocks that differ by less are alike.
+_SAME_TIME = 300  # seconds
 # Those that are behind it show that the name leads to the registry.
 _PAST = ("credentials", "upload refused", "upload allowed", "image", "engine", "reach", "push", "pull", "digest")
 
@@ -121,6 +128,12 @@ def _seen(of_host, name):
     return ((of_host.get("__client_doctor") or {}).get("seen") or {}).get(name) or []
 
 
+def _passed(of_host, names):
+    """Whether one of these hops works on a host."""
+    hops = (of_host.get("__client_doctor") or {}).get("hops") or []
+    return any(hop["ok"] and hop["name"] in names for hop in hops)
+
+
 def _is_loopback(address):
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
@@ -129,8 +142,7 @@ def _proven(hosts, hostvars):
     """{host: addresses of the name on it} of the hosts on which it leads to the registry."""
     found = {}
     for host in hosts:
-        hops = (hostvars[host].get("__client_doctor") or {}).get("hops") or []
-        if any(hop["ok"] and hop["name"] in _PAST for hop in hops):
+        if _passed(hostvars[host], _PAST):
             # The registry host may reach itself by an address that is nobody else's.
             addresses = [address for address in _seen(hostvars[host], "addresses") if not _is_loopback(address)]
             if addresses:
@@ -148,14 +160,61 @@ def _compare_addresses(row, of_host, proven, registry):
     where = f"{', '.join(right)} on {len(others)} other host{'s' if len(others) > 1 else ''}"
     if row["mistake"] == "no_such_name":
         row["cure"] += f". It is {where}"
-    elif row["hop"] in _ELSEWHERE and here and not set(here) & set(right):
+    elif row["hop"] in _ELSEWHERE and here and not set(here) & set(right) and not _is_itself(row, of_host):
         by = " by /etc/hosts" if set(_seen(of_host, "hosts_file")) & set(here) else ""
         row["said"] = f"the name is {', '.join(here)} here{by}, and {where}. {row['said']}"
+        if row["hop"] == "credentials" or row["mistake"] in _NOT_OF_THE_NAME:
+            # A registry answered, by another of its addresses or as another one. What it said is worth more.
+            return
         # Hosts of another site may have another address that is right. Then it is what the hop says.
         own = f". If both are right: {cure_in_fleet(row['mistake'], row['host'], registry) or row['cure']}"
         row["cure"] = f"Correct the name in {'/etc/hosts of this host' if by else 'the DNS that this host asks'}"
         row["cure"] += own if row["hop"] != "connection" else ""
         row["mistake"] = "name_elsewhere"
+
+
+def _is_itself(row, of_host):
+    """Whether a name that leads to this host itself leads to the registry, as on a registry host.
+
+    Debian gives a host its own name at 127.0.1.1.
+    """
+    if row["hop"] == "connection" or not all(map(_is_loopback, _seen(of_host, "addresses"))):
+        return False
+    # Only registry hosts are asked for the disks of the registry.
+    answered = row["hop"] == "credentials" or row["mistake"] in _OF_TIME or _passed(of_host, ("TLS",))
+    return answered or bool(_seen(of_host, "disks"))
+
+
+def _compare_clocks(row, hosts, hostvars):
+    """Whose clock it is, of a host that only knows that its own and that of the registry host differ."""
+    if row["mistake"] != "clock_off":
+        return
+    others = [hostvars[host] for host in hosts if str(host) != row["host"]]
+    alike = sum(_has_the_time_of(hostvars[row["host"]], other) for other in others)
+    # The registry host has the clock that is in question.
+    valid = sum(_passed(other, ("TLS",)) and not _seen(other, "disks") for other in others)
+    if alike and alike + 1 > valid:
+        row["cure"] = (
+            "Set the clock of the registry host, as by timedatectl set-ntp true, and run rotate.yml -e "
+            f"rotate=certificate then: {_hosts(alike)} the time of this one. If date -u is right there, set the clocks "
+            "of these hosts"
+        )
+    elif valid:
+        row["cure"] = (
+            f"Set the clock of this host, as by timedatectl set-ntp true: {_hosts(valid)} a time at which the "
+            "certificate is valid. If date -u is right here, set the clock of the registry host"
+        )
+
+
+def _has_the_time_of(of_host, other):
+    """Whether both are as far from the clock of the server, by which the certificate is valid."""
+    aheads = [_seen(one, "clock_ahead") for one in (of_host, other)]
+    clock_off = (other.get("__client_doctor") or {}).get("mistake") == "clock_off"
+    return clock_off and all(aheads) and abs(aheads[0] - aheads[1]) <= _SAME_TIME
+
+
+def _hosts(number):
+    return "1 other host has" if number == 1 else f"{number} other hosts have"
 
 
 def _compare_storage(row, full):
@@ -206,6 +265,7 @@ def doctor_result(hosts, hostvars, width=112):
         if row["hop"]:
             registry = (hostvars[row["host"]].get("__client_doctor") or {}).get("registry", "")
             _compare_addresses(row, hostvars[row["host"]], proven, registry)
+            _compare_clocks(row, hosts, hostvars)
             _compare_storage(row, full)
             row["cure"] = cure_in_fleet(row["mistake"], row["host"], registry) or row["cure"]
         row["title"] = title(row["mistake"])

@@ -135,7 +135,7 @@ class Check:
         self._credential = None
         self._api = None
         self.hops = []
-        self.seen = {"addresses": [], "hosts_file": [], "disks": []}
+        self.seen = {"addresses": [], "hosts_file": [], "disks": [], "clock_ahead": None}
 
     def __enter__(self):
         return self
@@ -196,7 +196,7 @@ class Check:
 
     def _explain_tls(self, error, url):
         if error.mistake in ("expired", "not_yet_valid"):
-            _diagnosis.explain_time(error, url, self._connection.params["timeout"])
+            self.seen["clock_ahead"] = _diagnosis.explain_time(error, url, self._connection.params["timeout"])
         elif error.mistake == "unknown_ca" and not self._connection.params["ca_path"]:
             _diagnosis.explain_ca(error, self._registry)
 

@@ -20,7 +20,7 @@ import urllib.parse
 from ansible_collections.wharf.registry.plugins.module_utils._certificates import day, validity
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import CERTIFICATE_DIRECTORIES, Client, Trust
-from ansible_collections.wharf.registry.plugins.module_utils._images import Describer
+from ansible_collections.wharf.registry.plugins.module_utils._images import Describer, subject_of
 from ansible_collections.wharf.registry.plugins.module_utils._programs import read_text
 
 # Clocks that differ by less are no reason for anything.
@@ -32,6 +32,8 @@ _FULL_SHARE = 0.01
 _TRIED_BYTES = 256 << 10
 _PATH = re.compile(r"(/[^\s:\"']+)[\"']?: (?:no space left|disk quota)")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386"}
+# What a processor runs besides programs of its own kind, and engines take from an index where that is missing.
+_ALSO_RUNS = {"linux/amd64": "linux/386", "linux/arm64": "linux/arm"}
 _MOST_NAMES = 5
 
 
@@ -48,19 +50,28 @@ def in_hosts_file(name, path="/etc/hosts"):
 
 
 def explain_time(error, url, timeout):
-    """Tells a certificate that is out of its time from a clock that is: the server has one, too, and tells its time."""
+    """Tells a certificate that is out of its time from a clock that is: the server has one, too, and tells its time.
+
+    Returns the seconds that the clock of this host is ahead of that of the server, or None where it does not tell.
+    """
     try:
         begin, end, server = _times(url, timeout)
     except RegistryError:
         # Then there is no more to tell.
-        return
-    ahead = time.time() - server
-    if begin <= server <= end and abs(ahead) > _SAME_TIME:
+        return None
+    here = time.time()
+    ahead = here - server
+    if _side(here, begin, end) != _side(server, begin, end) and abs(ahead) > _SAME_TIME:
+        # Which of the two it is can't be seen from here: a certificate that was issued by a clock that was ahead is
+        # valid by that clock alone.
         error.message += (
             f", by the clock of this host, which is {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} that "
-            "of the server, by which it is valid"
+            "of the server. One of the two clocks is wrong, this host's or the registry host's"
         )
-        error.cure = "Set the clock of this host, as by timedatectl set-ntp true"
+        error.cure = (
+            "Compare both with date -u, and set the clock of this host or that of the registry host, as by "
+            "timedatectl set-ntp true"
+        )
         error.mistake = "clock_off"
     elif server > end:
         error.message += f" on {day(end)}, by the clock of the server, too"
@@ -69,6 +80,12 @@ def explain_time(error, url, timeout):
     elif server < begin:
         error.message += f", and not before {day(begin)} by the clock of the server, either"
         error.cure = "Look at the clock of the host that issued it, and issue it again"
+    return round(ahead)
+
+
+def _side(moment, begin, end):
+    """-1 before a certificate is valid, 0 while it is, and 1 after that."""
+    return (moment > end) - (moment < begin)
 
 
 def _times(url, timeout):
@@ -99,7 +116,9 @@ def explain_ca(error, registry):
     host = registry.api_host
     found, near = _certificates(host)
     if found:
-        error.message += f". What lies in {_listed(found)} is another CA"
+        error.message += (
+            f". What lies in {_listed(found)} is another CA, or the server does not send its intermediate certificates"
+        )
     elif near:
         error.message += f". There is {_listed(near)}, which is not for {host}"
     error.cure += ". For a host of the inventory, rollout.yml --limit HOST does it"
@@ -216,8 +235,11 @@ def explain_absent(api, reference, tag_was_named):
             "Push it before, or correct the name of the repository",
             "no_repository",
         )
+    # Nobody means what tools put beside the images, and its names would come before all others.
+    signatures, tags = len(tags), [tag for tag in tags if not subject_of(tag)]
     if not tags:
-        return RegistryError(f"{message}: {repository} has no tags", "Push it before, or correct image", "no_tag")
+        what = "no tags of images, only of signatures and the like" if signatures else "no tags"
+        return RegistryError(f"{message}: {repository} has {what}", "Push it before, or correct image", "no_tag")
     if reference.tag and tags == ["latest"]:
         return RegistryError(
             f"{message}: {repository} has no tag but latest",
@@ -268,9 +290,9 @@ def look_at(api, reference):
     manifest = api.manifest(reference.repository, reference.digest or reference.tag)
     if manifest is None:
         return None
-    here = platform_of_host()
+    here = found = platform_of_host()
     if manifest.is_index:
-        digest = _child(manifest, here, reference)
+        found, digest = _child(manifest, here, reference)
         manifest = api.manifest(reference.repository, digest)
         if manifest is None:
             raise _lost(reference, digest)
@@ -280,21 +302,28 @@ def look_at(api, reference):
     facts = Describer().describe(api, reference.repository, manifest.digest) or {"platforms": []}
     # Without the variant: which of them a host can run is the engine's to know.
     offered = ["/".join(name.split("/")[:2]) for name in facts["platforms"]]
-    if offered and here not in offered and not _emulates(offered[0]):
+    runs = _runnable(offered, here)
+    if offered and not runs and not _emulates(offered[0]):
         raise _other_platform(reference, offered, here)
-    return f"{reference} is there for {here}, and its {len(manifest.blobs)} parts begin to come"
+    return f"{reference} is there for {runs or found}, and its {len(manifest.blobs)} parts begin to come"
 
 
 def _child(manifest, here, reference):
-    """The digest of the manifest for this host in an index."""
+    """(platform, digest) of the manifest for this host in an index."""
     offered = {}
     for child in manifest.children:
         about = child.get("platform")
         about = about if isinstance(about, dict) else {}
         offered.setdefault(f"{about.get('os')}/{about.get('architecture')}", child["digest"])
-    if here not in offered:
+    found = _runnable(offered, here)
+    if not found:
         raise _other_platform(reference, [name for name in offered if "unknown" not in name], here)
-    return offered[here]
+    return found, offered[found]
+
+
+def _runnable(offered, here):
+    """The platform that this host runs, of those that are offered, or an empty string."""
+    return next((name for name in (here, _ALSO_RUNS.get(here)) if name in offered), "")
 
 
 def _lost(reference, digest):

@@ -19,9 +19,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._registry import (
     Manifest,
 )
 
-# Tags that tools make of the digest of a subject, and what is kept under them.
-_SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\.(sig|att|sbom))?")
-_SUBJECT_KINDS = {"sig": "signature", "att": "attestation", "sbom": "sbom", None: "referrers"}
+# Tags that tools make of the digest of a subject, with any suffix of theirs, and what is kept under those that are
+# known. A tag has no room for a digest of SHA-512: what tools cut it to does not say whose it is.
+_SUBJECT_TAG = re.compile(r"sha256-([0-9a-f]{64})(?:\.([A-Za-z0-9_.-]+))?")
+_SUBJECT_KINDS = {"sig": "signature", "att": "attestation", "sbom": "sbom"}
 # The configurations that make a manifest an image that can be run.
 _IMAGE_CONFIGS = frozenset(
     ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"]
@@ -167,7 +168,8 @@ def _facts(kind, sizes, **more):
 def kind_of(tag, facts):
     """What a tag holds: image, artifact, or what belongs to another manifest, such as a signature."""
     found = _SUBJECT_TAG.fullmatch(tag)
-    return _SUBJECT_KINDS[found.group(2)] if found else facts["kind"]
+    # Not the suffix itself: anybody can call it image.
+    return _SUBJECT_KINDS.get(found.group(2), "referrers") if found else facts["kind"]
 
 
 def total_size(facts):

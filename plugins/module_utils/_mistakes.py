@@ -21,6 +21,7 @@ MISTAKES = {
     "timed_out": ("no answer: a firewall or a lost host", ""),
     "no_route": ("no route to the registry", ""),
     "proxy": ("an HTTP proxy stands in the way", ""),
+    "address_refused": ("the registry does not serve this address", ""),
     # TLS.
     "http_for_https": ("HTTP is spoken where HTTPS is asked for", ""),
     "https_for_http": (
@@ -29,10 +30,13 @@ MISTAKES = {
     ),
     "unknown_ca": (
         "the CA is unknown on this host",
-        f"{_ROLL_OUT}, which puts it where the engine looks for it. If it is there, somebody else answers",
+        (
+            f"{_ROLL_OUT}, which puts it where the engine looks for it. If it is there, somebody else answers, "
+            "or the server does not send its intermediate certificates"
+        ),
     ),
     "engine_unknown_ca": ("the CA is unknown to the engine", ""),
-    "clock_off": ("the clock of this host is wrong", ""),
+    "clock_off": ("the clock of this host or of the registry host is wrong", ""),
     "expired": ("the certificate has expired", ""),
     "not_yet_valid": ("the certificate is not valid yet", ""),
     "other_name": ("the certificate is for another name", ""),

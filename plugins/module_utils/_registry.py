@@ -192,7 +192,7 @@ class Api:
             if not {"basic", "bearer"} & set(schemes):
                 raise self._asks_for_the_unknown(schemes)
             return schemes
-        self._check_welcome(response)
+        self._check_welcome(response, logged_in=False)
         return []
 
     def ping(self):
@@ -206,15 +206,17 @@ class Api:
         if asked:
             response = self._authorized(response, functools.partial(self._send, "GET", "/v2/"))
             self._stays_here(response)
-        self._check_welcome(response)
+        self._check_welcome(response, logged_in=asked)
         return asked
 
-    def _check_welcome(self, response):
+    def _check_welcome(self, response, logged_in):
         name = self.registry.name
         if response.status == 200:
             if not _looks_like_registry(response):
                 raise AnswerError(f"{name} answers, but not as a registry", "Correct the host or the port")
             return
+        if response.status == 403 and not logged_in:
+            raise self._turned_away(response)
         if response.status == 403:
             raise RefusedError(
                 f"{name} answered 403: {self._who()} may not use it{said(response)}",
@@ -575,6 +577,19 @@ class Api:
     def _who(self):
         username = self._credential.username if self._credential else ""
         return f"user {username!r}" if username else "this client"
+
+    def _turned_away(self, response):
+        """The error for a 403 before any login, which is no matter of a user."""
+        words = said(response)
+        message = f"{self.registry.name} answered 403 before any login{words}"
+        if "certificate" in words.lower():
+            return RefusedError(message, "Give one that it trusts by client_cert and client_key", "client_certificate")
+        return RefusedError(
+            message if words else f"{message}, as for an address that it does not serve",
+            "Connect from a network that it allows, or add this one to reverse_proxy_allowed_networks and run site.yml "
+            "on the registry host",
+            "address_refused",
+        )
 
     def _refused(self, why):
         unnamed = self._credential is not None and not self._credential.username

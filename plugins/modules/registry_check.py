@@ -172,12 +172,12 @@ cure:
 mistake:
   description:
     - Name of the mistake that was recognised. Empty where none was.
-    - Of the way, V(no_such_name), V(refused), V(timed_out), V(no_route) and V(proxy); of TLS V(http_for_https),
-      V(https_for_http), V(unknown_ca), V(engine_unknown_ca), V(clock_off), V(expired), V(not_yet_valid), V(other_name)
-      and V(client_certificate); of logins V(not_logged_in), V(wrong_password), V(wrong_account) and V(too_much_access);
-      of the image V(no_image), V(no_repository), V(no_tag), V(latest_only), V(no_latest), V(other_platform) and
-      V(layer_missing); of the rest V(engine_down), V(no_space), V(disk_full), V(registry_full), V(registry_error),
-      V(too_many_requests) and V(too_large).
+    - Of the way, V(no_such_name), V(refused), V(timed_out), V(no_route), V(proxy) and V(address_refused); of TLS
+      V(http_for_https), V(https_for_http), V(unknown_ca), V(engine_unknown_ca), V(clock_off), V(expired),
+      V(not_yet_valid), V(other_name) and V(client_certificate); of logins V(not_logged_in), V(wrong_password),
+      V(wrong_account) and V(too_much_access); of the image V(no_image), V(no_repository), V(no_tag), V(latest_only),
+      V(no_latest), V(other_platform) and V(layer_missing); of the rest V(engine_down), V(no_space), V(disk_full),
+      V(registry_full), V(registry_error), V(too_many_requests) and V(too_large).
   returned: always
   type: str
   sample: not_logged_in
@@ -203,6 +203,11 @@ seen:
       description: For each of O(storage) C(path), C(size) and C(free) (bytes), and C(full).
       type: list
       elements: dict
+    clock_ahead:
+      description:
+        - The seconds that the clock of this host is ahead of that of the server, less than 0 where it is behind.
+        - None where nobody looked, as only a certificate that is out of its time is a reason to.
+      type: int
 digest:
   description: Digest of what was pulled or pushed. Empty where nothing was.
   returned: always

@@ -114,7 +114,8 @@ repositories:
         kind:
           description:
             - V(image) for what can be run, for one platform or for several. V(signature), V(attestation), V(sbom)
-              and V(referrers) belong to another manifest, the digest of which is in their tag. V(artifact) is all
+              and V(referrers) belong to another manifest, the digest of which is in their tag. V(referrers) is a list
+              of such, or what lies under a suffix that is none of C(.sig), C(.att) and C(.sbom). V(artifact) is all
               that is not an image, such as a Helm chart, and V(unknown) what has a media type of another sort.
           returned: O(details=full)
           type: str

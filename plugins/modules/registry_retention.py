@@ -18,8 +18,9 @@ description:
   - An image whose tag is kept is kept whole, an index with its children. Another tag of the same image may go
     nevertheless, since a tag is only a name; the reason tells by which tag the image stays.
   - Signatures, attestations, SBOMs and lists of referrers, which lie under tags made of the digest of their subject
-    (C(sha256-…), C(sha256-….sig), C(.att), C(.sbom)), stay as long as a tag that is kept leads to the subject, itself
-    or through an index, and go with it. Conditions do not look at them, and O(rules[].keep_newest) does not count them.
+    (C(sha256-…), C(sha256-….sig), C(.att), C(.sbom) or any other suffix), stay as long as a tag that is kept leads to
+    the subject, itself or through an index, and go with it. Conditions do not look at them, and
+    O(rules[].keep_newest) does not count them.
   - One to whose subject no tag of its repository leads follows the tags that lead to it in other repositories that
     rules name. Where none does, it goes if O(rules[].tags) match its own name, the subject is not there either, and
     there are images beside it. A repository of signatures alone is one for images elsewhere, and loses only those of

@@ -204,7 +204,7 @@ MISTAKES = {
     "unknown CA": "unknown_ca",
     "no TLS": "http_for_https",
     "ill": "registry_error",
-    "forbidden": "wrong_account",
+    "forbidden": "address_refused",
     "wrong password": "wrong_password",
     "no login": "not_logged_in",
     "no engine": "engine_down",

@@ -76,8 +76,8 @@ def dated(tmp_path: Path) -> Iterator[Callable[..., str]]:
     "case",
     [
         # The certificate is valid where the server is, and not where this host is: one of the clocks is off.
-        ((-40, -10, -20), "clock_off", ["expired", "20 days ahead", "set the clock of this host"]),
-        ((10, 40, 20), "clock_off", ["not valid yet", "20 days behind", "set the clock of this host"]),
+        ((-40, -10, -20), "clock_off", ["expired", "20 days ahead", "of the registry host, as by timedatectl"]),
+        ((10, 40, 20), "clock_off", ["not valid yet", "20 days behind", "of the registry host, as by timedatectl"]),
         # They agree.
         ((-40, -10, 0), "expired", ["expired on", "by the clock of the server, too", "rotate.yml"]),
         ((10, 40, 0), "not_yet_valid", ["not before", "either", "issue it again"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._errors import Inpu
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
 from ansible_collections.wharf.registry.plugins.module_utils._stores import DockerStore, PodmanStore
 from inprocess import run_module
-from misbehaving import Misbehaving, raw, reply
+from misbehaving import Misbehaving, make_certificate, raw, reply
 
 REGISTRY = Registry("r.example.com:5000")
 DIGEST = "sha256:" + "1" * 64
@@ -409,6 +410,58 @@ def test_an_engine_that_pulls_something_else(registry, engine):
     assert DIGEST in result["msg"]
     assert other in result["msg"]
     assert "changes or caches" in result["cure"]
+
+
+ELSEWHERE = "this registry does not serve this address, or not for this user: connect from a network that it allows"
+UNCERTIFIED = "this registry asks for a client certificate that its CA has signed"
+
+
+def denied(words):
+    return reply(403, json.dumps({"errors": [{"code": "DENIED", "message": words}]}), Content_Type="application/json")
+
+
+@pytest.mark.parametrize(
+    ("answer", "mistake", "says", "cure"),
+    [
+        (denied(ELSEWHERE), "address_refused", ELSEWHERE, "reverse_proxy_allowed_networks"),
+        (denied(UNCERTIFIED), "client_certificate", UNCERTIFIED, "client_cert and client_key"),
+        (reply(403, "<h1>no</h1>"), "address_refused", "as for an address that it does not serve", "Connect from"),
+    ],
+)
+def test_who_is_turned_away_before_a_login(server, answer, mistake, says, cure):
+    server.answer("/v2/", answer)
+    result = run(server)
+    assert (result["failed_hop"], result["mistake"]) == ("registry", mistake)
+    assert f"403 before any login: {says}" in result["msg"] or f"403 before any login, {says}" in result["msg"]
+    assert cure in result["cure"]
+    # Nobody was logged in.
+    assert "user 'ci'" not in result["msg"]
+
+
+def test_who_is_turned_away_after_a_login(server):
+    server.answer("/v2/", challenge_then(denied(ELSEWHERE)))
+    result = run(server)
+    assert (result["failed_hop"], result["mistake"]) == ("credentials", "wrong_account")
+    assert "user 'ci' may not use it" in result["msg"]
+
+
+def challenge_then(answer):
+    def behave(request, connection):
+        return (answer if "authorization" in request.headers else challenge)(request, connection)
+
+    return behave
+
+
+def test_how_far_the_clocks_differ_is_told(registry, tmp_path):
+    """The server lives two days ago, when its certificate was valid."""
+    certificate = make_certificate(tmp_path / "server.pem", begins=-3, days=-1)
+    date = email.utils.formatdate(time.time() - 2 * 86400, usegmt=True)
+    with Misbehaving(certificate) as server:
+        server.answer("/v2/", reply(401, Date=date))
+        result = run(server, plain_http=False, ca_path=str(certificate))
+    assert (result["failed_hop"], result["mistake"]) == ("TLS", "clock_off"), result
+    assert result["seen"]["clock_ahead"] == pytest.approx(2 * 86400, abs=30)
+    assert run(registry)["seen"]["clock_ahead"] is None
 
 
 def test_one_connection_serves_all_hops(registry, engine):

@@ -144,6 +144,84 @@ def test_hops_that_are_past_the_name_are_no_matter_of_it(rows):
     assert rows(web1=good(), web2=bad("pull", "proxy", addresses=["192.0.2.99"]))["web2"]["mistake"] == "proxy"
 
 
+HERE = {"addresses": ["127.0.1.1"], "seen": {"hosts_file": ["127.0.1.1"]}}
+OF_REGISTRY = {"addresses": ["127.0.1.1"], "seen": {"disks": [{**FULL, "full": False}]}}
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        bad("credentials", "not_logged_in", **HERE),
+        bad("credentials", "wrong_password", **HERE),
+        bad("credentials", "", **HERE),
+        bad("TLS", "expired", **HERE),
+        # A certificate for this name that is trusted, and a host that has the storage of a registry.
+        looked(hop("TLS"), hop("registry", cure="Do it", mistake="registry_error"), **HERE),
+        bad("registry", "registry_error", **OF_REGISTRY),
+        bad("TLS", "unknown_ca", **OF_REGISTRY),
+    ],
+)
+def test_a_host_that_reaches_itself_is_not_elsewhere(rows, there):
+    """Debian gives a host its own name at 127.0.1.1."""
+    row = rows(reg=there, web1=good(), web2=good())["reg"]
+    assert row["mistake"] == there["__client_doctor"]["mistake"]
+    assert "127.0.1.1" not in row["said"]
+    assert "/etc/hosts" not in row["cure"]
+
+
+@pytest.mark.parametrize(("hop", "mistake"), [("connection", "refused"), ("TLS", "unknown_ca"), ("registry", "")])
+def test_a_client_whose_name_leads_to_itself_is_elsewhere(rows, hop, mistake):
+    row = rows(web1=good(), web2=bad(hop, mistake, **HERE))["web2"]
+    assert row["mistake"] == "name_elsewhere"
+    assert row["cure"].startswith("Correct the name in /etc/hosts of this host")
+
+
+@pytest.mark.parametrize(
+    ("hop", "mistake"),
+    [
+        ("credentials", "not_logged_in"),
+        ("credentials", "wrong_password"),
+        ("credentials", ""),
+        ("registry", "address_refused"),
+        ("TLS", "clock_off"),
+    ],
+)
+def test_what_only_the_registry_or_this_host_can_tell_stays(rows, hop, mistake):
+    row = rows(web1=good(), web2=bad(hop, mistake, addresses=["192.0.2.99"]))["web2"]
+    assert row["mistake"] == mistake
+    assert row["said"] == "the name is 192.0.2.99 here, and 192.0.2.7 on 1 other host. It broke"
+    assert "Correct the name" not in row["cure"]
+
+
+def clock(ahead):
+    return bad("TLS", "clock_off", addresses=RIGHT, seen={"clock_ahead": ahead})
+
+
+def passed(**more):
+    return looked(hop("TLS"), hop("credentials"), **more)
+
+
+@pytest.mark.parametrize(
+    ("others", "first"),
+    [
+        # The registry host, by its own clock, finds nothing wrong.
+        ({"reg": passed(seen=OF_REGISTRY["seen"])}, "Do it"),
+        ({"web2": clock(-86400)}, "Do it"),
+        ({"web2": bad("TLS", "expired", seen={"clock_ahead": 86390})}, "Do it"),
+        ({"reg": passed(seen=OF_REGISTRY["seen"]), "web2": clock(86390)}, "Set the clock of the registry host"),
+        ({"web2": clock(86390), "web3": passed()}, "Set the clock of the registry host"),
+        ({"web2": passed()}, "Set the clock of this host"),
+        ({"web2": clock(86390), "web3": passed(), "web4": passed()}, "Set the clock of this host"),
+    ],
+)
+def test_whose_clock_it_is(rows, others, first):
+    row = rows(web1=clock(86400), **others)["web1"]
+    assert row["mistake"] == "clock_off"
+    assert row["cure"].startswith(first)
+    # The majority may be wrong, too.
+    assert row["cure"] == "Do it" or "the clock of the registry host" in row["cure"]
+
+
 def test_a_name_that_others_know(rows):
     row = rows(web1=good(), web2=bad("name", "no_such_name"))["web2"]
     assert row["cure"] == "Do it. It is 192.0.2.7 on 1 other host"

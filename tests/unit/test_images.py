@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from ansible_collections.wharf.registry.plugins.module_utils._images import MOST_LEVELS, Describer
+import pytest
+from ansible_collections.wharf.registry.plugins.module_utils._images import (
+    MOST_LEVELS,
+    Describer,
+    kind_of,
+    subject_of,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._registry import OCI_INDEX, OCI_MANIFEST, new_manifest
 
 
@@ -33,3 +39,43 @@ def test_what_lies_too_deep_under_one_tag_is_known_under_another():
         found = {digest: describer.describe(shelf, "a/b", digest)["platforms"] for digest in order}
         known = [bool(found[digest]) for digest in levels]
         assert known == [True] * (MOST_LEVELS + 2) + [False] * 3
+
+
+HEX = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        ("", "referrers"),
+        (".sig", "signature"),
+        (".att", "attestation"),
+        (".sbom", "sbom"),
+        (".vex", "referrers"),
+        (".of-a_tool.2", "referrers"),
+        # Nobody makes an image of it by its name.
+        (".image", "referrers"),
+    ],
+)
+def test_what_belongs_to_another_manifest(suffix, kind):
+    tag = f"sha256-{HEX}{suffix}"
+    assert subject_of(tag) == f"sha256:{HEX}"
+    assert kind_of(tag, {"kind": "artifact"}) == kind
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "1.0",
+        f"sha256-{HEX[1:]}",
+        f"sha256-{HEX}.",
+        f"sha256-{HEX}-sig",
+        f"sha256-{HEX}0.sig",
+        f"x-sha256-{HEX}",
+        # As OCI cuts it: whose it is can't be told, and it must not seem to be nobody's.
+        f"sha512-{HEX}",
+    ],
+)
+def test_what_belongs_to_none(tag):
+    assert subject_of(tag) == ""
+    assert kind_of(tag, {"kind": "artifact"}) == "artifact"

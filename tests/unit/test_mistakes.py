@@ -6,6 +6,7 @@ Docker Engine 20.10.24 (Debian 12) and 26.1.5 (Debian 13), Podman 5.4.2 (Debian 
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -14,7 +15,12 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine_words impor
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
-from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
+from ansible_collections.wharf.registry.plugins.module_utils._registry import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Api,
+    new_manifest,
+)
 from misbehaving import reply
 
 V2 = 'Get "https://registry.fleet.test:5000/v2/"'
@@ -166,7 +172,7 @@ def clock(monkeypatch):
             _diagnosis, "_times", lambda *_arguments: (begin, begin + 90 * 86400, begin + server * 86400)
         )
         error = RegistryError("The certificate of r has expired", "Renew it", "expired")
-        _diagnosis.explain_time(error, "https://r/v2/", 1)
+        assert _diagnosis.explain_time(error, "https://r/v2/", 1) == (here - server) * 86400
         return error
 
     return explain
@@ -175,8 +181,11 @@ def clock(monkeypatch):
 @pytest.mark.parametrize(
     ("days", "mistake", "says", "cure"),
     [
-        ((-400, 30), "clock_off", "430 days behind", "Set the clock of this host"),
+        # The certificate may have been issued by a clock that was ahead, and may have expired by one that is right.
+        ((-400, 30), "clock_off", "430 days behind", "the clock of this host or that of the registry host"),
         ((100, 30), "clock_off", "70 days ahead of", "timedatectl"),
+        ((-1, 100), "clock_off", "this host's or the registry host's", "Compare both with date -u"),
+        ((100, -1), "clock_off", "this host's or the registry host's", "Compare both with date -u"),
         ((100, 100), "expired", "by the clock of the server, too", "rotate.yml"),
         ((-1, -1), "expired", "not before 2023-11-14", "issue it again"),
     ],
@@ -186,6 +195,16 @@ def test_whose_clock_it_is(clock, days, mistake, says, cure):
     assert error.mistake == mistake
     assert says in error.message
     assert cure in error.cure
+
+
+def test_a_server_that_does_not_tell_its_time(monkeypatch):
+    def fail(*_arguments):
+        raise RegistryError("no answer")
+
+    monkeypatch.setattr(_diagnosis, "_times", fail)
+    error = RegistryError("The certificate of r has expired", "Renew it", "expired")
+    assert _diagnosis.explain_time(error, "https://r/v2/", 1) is None
+    assert (str(error), error.mistake) == ("The certificate of r has expired. Renew it.", "expired")
 
 
 @pytest.fixture
@@ -202,7 +221,7 @@ def places(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("r.test:5000", "is another CA"),
+        ("r.test:5000", "is another CA, or the server does not send its intermediate certificates"),
         ("r.test", "/r.test, which is not for r.test:5000"),
         ("r.test:443", "/r.test:443, which is not for r.test:5000"),
         ("r.test2:5000", ""),
@@ -235,6 +254,9 @@ def test_logins_for_nearly_the_same_name():
 # --- the image --------------------------------------------------------------------------------------------------------
 
 
+SIGNATURES = [f"sha256-{letter * 64}{kind}" for letter in "12" for kind in ("", ".sig", ".att", ".of-a-tool")]
+
+
 class Catalogue:
     """Lists what a test says."""
 
@@ -259,6 +281,12 @@ class Catalogue:
         (["1.0", "1.10", "1.9"], "latest", True, "no_tag", "There is 1.0, 1.9, 1.10"),
         (["v1.2.3", "v1.2.4", "edge"], "v1.2.5", True, "no_tag", "There is v1.2.4, v1.2.3"),
         ([str(number) for number in range(30)], "x", True, "no_tag", "There is 25, 26, 27, 28, 29"),
+        # What tools put beside the images is nothing to name.
+        (["1.0", *SIGNATURES], "2.0", True, "no_tag", "There is 1.0"),
+        (["1.0", *SIGNATURES], "x", True, "no_tag", "There is 1.0"),
+        (["1.0", *SIGNATURES], "latest", False, "no_latest", "There is 1.0"),
+        (["latest", *SIGNATURES], "1.0", True, "latest_only", "no tag but latest"),
+        (SIGNATURES, "1.0", True, "no_tag", "no tags of images, only of signatures"),
     ],
 )
 def test_an_image_that_is_not_there(tags, wanted, named, mistake, says):
@@ -267,7 +295,72 @@ def test_an_image_that_is_not_there(tags, wanted, named, mistake, says):
     assert error.mistake == mistake
     assert f"has no {reference}" in error.message
     assert says in error.message
+    assert "sha256-" not in error.message
     assert error.cure
+
+
+class Offer:
+    """An index of images for some architectures, or one image for the only one."""
+
+    def __init__(self, *architectures, index=True):
+        self._manifests = {}
+        children = []
+        for architecture in architectures:
+            self._configs = {"sha256:" + "c" * 64: architecture}
+            config = {"digest": "sha256:" + "c" * 64, "mediaType": "application/vnd.oci.image.config.v1+json"}
+            document = {"schemaVersion": 2, "config": config, "layers": [], "annotations": {"of": architecture}}
+            manifest = self._add(document, OCI_MANIFEST)
+            children.append(
+                {"digest": manifest.digest, "platform": {"os": "linux", "architecture": architecture, "variant": "v7"}}
+            )
+        self._tagged = self._add({"schemaVersion": 2, "manifests": children}, OCI_INDEX) if index else manifest
+
+    def _add(self, document, kind):
+        manifest = new_manifest(document, kind)
+        self._manifests[manifest.digest] = manifest
+        return manifest
+
+    def manifest(self, _repository, reference):
+        return self._manifests.get(reference, self._tagged)
+
+    def blob_begins(self, _repository, _digest):
+        return True
+
+    def blob(self, _repository, digest):
+        return json.dumps({"os": "linux", "architecture": self._configs[digest]}).encode()
+
+
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize(
+    ("machine", "offered", "taken"),
+    [
+        ("x86_64", ["amd64"], "linux/amd64"),
+        ("x86_64", ["386"], "linux/386"),
+        ("aarch64", ["arm"], "linux/arm"),
+        ("i686", ["amd64"], ""),
+        ("armv7l", ["arm64"], ""),
+        ("x86_64", ["arm"], ""),
+    ],
+)
+def test_what_a_processor_runs_besides_its_own(monkeypatch, machine, offered, taken, index):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(_diagnosis, "_emulates", lambda _name: False)
+    api, reference = Offer(*offered, index=index), parse_reference("r.test/apps/web:1.0")
+    if taken:
+        assert f"is there for {taken}," in _diagnosis.look_at(api, reference)
+        return
+    with pytest.raises(RegistryError) as error:
+        _diagnosis.look_at(api, reference)
+    assert error.value.mistake == "other_platform"
+
+
+@pytest.mark.parametrize("offered", [["386", "amd64"], ["amd64", "386"]])
+def test_what_is_for_this_platform_comes_first(monkeypatch, offered):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    api = Offer(*offered)
+    digest = _diagnosis._child(api.manifest("", "1.0"), "linux/amd64", None)
+    assert digest[0] == "linux/amd64"
+    assert api.manifest("", digest[1]).document["annotations"] == {"of": "amd64"}
 
 
 def test_a_disk(tmp_path):
