@@ -281,6 +281,24 @@ def test_wrong_input_is_named(preflight, variables, says):
         ({"backup_repository": "/etc/wharf-registry"}, "lies in /etc/wharf-registry"),
         ({"backup_repository": "sftp:u@host:/x"}, "needs backup_sftp_key"),
         ({"backup_repository": "s3:https://host/x"}, "needs backup_s3_access_key_id"),
+        (
+            {
+                "backup_repository": "s3:https://host/x",
+                "backup_s3_access_key_id": "a",
+                "backup_s3_secret_access_key": "b`c",
+            },
+            "has a backtick or a control character",
+        ),
+        (
+            {
+                "backup_repository": "s3:https://host/x",
+                "backup_s3_access_key_id": "a\n",
+                "backup_s3_secret_access_key": "b",
+            },
+            "has a backtick or a control character",
+        ),
+        ({"backup_config_directory": "/etc/the backup"}, 'backup_config_directory is "/etc/the backup"'),
+        ({"backup_on_failure": "tell-admins"}, 'backup_on_failure is "tell-admins". Give the name of a unit'),
         ({"backup_compression": "best"}, "value of backup_compression must be one of"),
     ],
 )
@@ -290,8 +308,19 @@ def test_wrong_input_of_backups_is_named(preflight, variables, says):
     assert says in output
 
 
-def test_good_input_of_backups_passes(preflight):
-    status, output = preflight({"backup_repository": "/srv/backup", "backup_password": "geheim"})
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"backup_repository": "/srv/backup", "backup_on_failure": "tell-admins@%n.service"},
+        {
+            "backup_repository": "s3:https://host/x",
+            "backup_s3_access_key_id": "a",
+            "backup_s3_secret_access_key": "b#c;d\"'e\\",
+        },
+    ],
+)
+def test_good_input_of_backups_passes(preflight, variables):
+    status, output = preflight({"backup_password": "geheim"} | variables)
     assert status == 0, output
 
 

@@ -13,27 +13,33 @@ from pathlib import Path
 from typing import Any
 
 from . import staging, storage, verify
-from .common import BackupError, Config, human, maintenance, only_one, read_json, write_json
+from .common import BackupError, Config, human, maintenance, only_one, read_json, unfinished, write_json
 from .restic import Restic
 
 FORMAT = 1
 DAY = 86400
 MOST_WARNINGS = 5
+# Who only looks whether a backup runs holds the lock for a moment, and is no other backup.
+MOMENT_SECONDS = 1
 
 
 # What the next result still tells of the ones before.
-REMEMBERED = ("checked", "succeeded", "repositories")
+REMEMBERED = ("checked", "succeeded", "repositories", "problems")
 
 
 def run(config: Config) -> dict[str, Any]:
     """Make a backup. What came of it is in the result, which is also left for those who ask later."""
     # Another one that runs leaves the result.
-    with only_one():
+    with only_one(MOMENT_SECONDS):
         began = time.time()
+        # Copies of keys, which a run that was killed has left.
+        staging.clear_settings(config.staging)
         before = read_json(config.result)
         result = {"outcome": "failed", "checked": 0, "began": _text(began), "repository": config.repository}
         result.update({name: before[name] for name in REMEMBERED if name in before})
         try:
+            # Who is killed leaves this one.
+            write_json(config.result, {**result, "outcome": "running"})
             _run(config, result, before)
             result.update(outcome="ok", succeeded=result["began"])
         except OSError as error:
@@ -43,10 +49,29 @@ def run(config: Config) -> dict[str, Any]:
         except BackupError as error:
             result.update(message=error.message, cure=error.cure, **error.details)
             raise
+        except (KeyboardInterrupt, SystemExit):
+            result.update(message="The backup was told to stop", cure="Run it again")
+            raise
         finally:
             result["seconds"] = round(time.time() - began, 1)
             with contextlib.suppress(OSError):
                 write_json(config.result, result)
+    return result
+
+
+def status(config: Config) -> dict[str, Any]:
+    """What came of the last backup, or that it runs."""
+    result = read_json(config.result)
+    if result.get("outcome") == "running":
+        # The kernel frees the lock of whoever is killed. It may also have ended since the first look.
+        with contextlib.suppress(BackupError), only_one(exclusive=False):
+            result = read_json(config.result)
+            if result.get("outcome") == "running":
+                result.update(
+                    outcome="killed",
+                    message=f"The backup that began at {result['began']} was killed, or the host went down",
+                    cure='Look at "journalctl -u wharf-registry-backup" and at the memory of the host. Run it again',
+                )
     return result
 
 
@@ -57,15 +82,18 @@ def _cure(config: Config, error: OSError) -> str:
 
 
 def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None:
+    restoring = unfinished(config)
+    if restoring:
+        raise restoring
     restic = Restic(config)
     open_repository(config, restic)
     restic.unlock()
     root = config.data / storage.ROOT
     # Deletes and pushes go on; nothing is collected between the first link and the last blob.
     with maintenance(config.lock_seconds):
-        found = _stage(config, root, before)
-        paths = [str(config.staging)] + ([str(root / "blobs")] if (root / "blobs").is_dir() else [])
         try:
+            found = _stage(config, root, before)
+            paths = [str(config.staging)] + ([str(root / "blobs")] if (root / "blobs").is_dir() else [])
             summary = restic.backup(config.hostname, paths)
         finally:
             staging.clear_settings(config.staging)
@@ -81,10 +109,36 @@ def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None
         problems=problems,
         warnings=_warnings(config, problems),
     )
+    _refuse_damage(root / "blobs", found, result, before.get("problems", []))
     result["snapshots_kept"], result["snapshots_removed"] = restic.forget(config.hostname)
     if config.check_days and time.time() - result["checked"] >= config.check_days * DAY:
         restic.check()
         result.update(checked=int(time.time()), check="ok")
+
+
+def _refuse_damage(blobs: Path, found: verify.Survey, result: dict[str, Any], known: list[dict[str, str]]) -> None:
+    """Whole snapshots do not make room for damaged ones, before somebody was told of the damage."""
+    # Also where the file system is not mounted, and its mount point is empty.
+    gone = bool(found.manifests) and not found.sizes
+    new = [problem for problem in result["problems"] if problem not in known]
+    if not gone and not new:
+        return
+    first = ", ".join(_short(problem) for problem in new[:MOST_WARNINGS])
+    lacks = f"{blobs} holds nothing" if gone else f"the registry lacks what {len(new)} more of its images need"
+    raise BackupError(
+        f"Snapshot {result['snapshot']} was made, but {lacks}{': ' if first else ''}{first}",
+        "Mount its file system, or restore the newest snapshot that is whole. None is removed until then"
+        if gone
+        else "Push these images again, or restore the newest snapshot that is whole. None was removed this time; the "
+        "next backup takes these problems for known",
+        outcome="damaged",
+        # All of them are missing for one reason, which hides what else is wrong.
+        problems=known if gone else result["problems"],
+    )
+
+
+def _short(problem: dict[str, str]) -> str:
+    return f"{problem['image']} ({problem['problem']} {problem['digest'][:19]}".rstrip() + ")"
 
 
 def open_repository(config: Config, restic: Restic) -> None:
@@ -138,11 +192,15 @@ def _warnings(config: Config, problems: list[dict[str, str]]) -> list[str]:
 
 def lines(result: dict[str, Any]) -> list[str]:
     """What came of it, for a reader."""
-    if result.get("outcome") != "ok":
-        said = [f"Failed      {BackupError(result.get('message', 'it was interrupted'), result.get('cure', ''))}"]
+    outcome = result.get("outcome", "failed")
+    if outcome == "running":
+        return [f"Running     since {result['began']}"]
+    if outcome != "ok":
+        what = BackupError(result.get("message", "it was interrupted"), result.get("cure", ""))
+        said = [f"{outcome.capitalize():<12}{what}"]
         if result.get("said"):
             said.append(f"            {result['said']}")
-        if result.get("snapshot"):
+        if result.get("snapshot") and outcome != "damaged":
             said.append(f"            Snapshot {result['snapshot']} was made before that.")
         return said + ([f"Last good   {result['succeeded']}"] if result.get("succeeded") else [])
     removed = f", {result['snapshots_removed']} removed" if result["snapshots_removed"] else ""

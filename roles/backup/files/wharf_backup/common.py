@@ -80,6 +80,11 @@ class Config:
     def result(self) -> Path:
         return self.state / "last.json"
 
+    @property
+    def journal(self) -> Path:
+        """Where a restore is that has begun and not ended."""
+        return self.state / "restore.json"
+
 
 _KINDS = {
     "state": Path,
@@ -102,6 +107,8 @@ def lock(path: Path, *, exclusive: bool, seconds: float, otherwise: BackupError)
     """Hold a lock, or raise `otherwise` when it is not to be had in time. The kernel frees it in every ending."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        # Whoever can read it can hold it, and flock(1) makes it for all to read.
+        os.fchmod(descriptor, 0o600)
         kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         end = time.monotonic() + seconds
         while True:
@@ -117,10 +124,10 @@ def lock(path: Path, *, exclusive: bool, seconds: float, otherwise: BackupError)
         os.close(descriptor)
 
 
-def only_one(seconds: float = 0) -> contextlib.AbstractContextManager:
+def only_one(seconds: float = 0, *, exclusive: bool = True) -> contextlib.AbstractContextManager:
     return lock(
         BACKUP_LOCK,
-        exclusive=True,
+        exclusive=exclusive,
         seconds=seconds,
         otherwise=BackupError("A backup or a restore runs already on this host", "Wait until it has ended"),
     )
@@ -139,7 +146,7 @@ def maintenance(seconds: float, *, exclusive: bool = False) -> contextlib.Abstra
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a file in one step. Only root can read it."""
+    """Replace a file in one step, so that it outlasts a loss of power. Only root can read it."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
@@ -151,6 +158,16 @@ def write_json(path: Path, value: Any) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    """Bring to the disk which files a directory has."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -159,6 +176,42 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def unfinished(config: Config) -> BackupError | None:
+    """What stands of a restore that runs or was interrupted, and how it is ended; None where there is none."""
+    journal = read_json(config.journal)
+    phase = journal.get("phase")
+    if not phase:
+        return None
+    message, cure = _UNFINISHED[phase]
+    ran = " ".join(journal.get("running", [])) or "none"
+    return BackupError(message, cure.format(ran=ran), phase=phase)
+
+
+# By the phase in the journal.
+_UNFINISHED = {
+    "fetched": (
+        "A restore runs on this host, or was interrupted before it replaced anything",
+        'Let it end. Where none runs, "wharf-registry-backup restore-undo" removes what it brought',
+    ),
+    "swapped": (
+        "A restore runs on this host, or was interrupted when the new registry was in place and not yet proven",
+        (
+            'Let it end. Where none runs, keep the new one by "wharf-registry-backup restore-prove && '
+            'wharf-registry-backup restore-finish", or put back the former one, which loses what was pushed since, by '
+            '"wharf-registry-backup restore-undo", or by the playbook restore with -e restore_replace=true'
+        ),
+    ),
+    "undone": (
+        "A restore was undone, and is not closed. What was there before is back",
+        'Start the containers that ran before it ({ran}), and run "wharf-registry-backup restore-finish"',
+    ),
+    "proven": (
+        "A restore has succeeded, and what it replaced is not yet removed",
+        'Let it end. Where none runs, run "wharf-registry-backup restore-finish"',
+    ),
+}
 
 
 def human(size: float) -> str:

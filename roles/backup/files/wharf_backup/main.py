@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Callable
 
 from . import backup, storage, verify
-from .common import BackupError, Config, human, maintenance, read_json
+from .common import BackupError, Config, human, maintenance
 from .restic import Restic
 from .restore import Restore
 
@@ -35,15 +36,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     commands.add_parser("init", help="make the repository")
     accepts = commands.add_parser("accepts", help="whether a password opens the repository, where there is one")
     accepts.add_argument("password_file", type=Path)
+    check = commands.add_parser("restore-check", help="whether a restore may begin; nothing is changed")
     fetch = commands.add_parser("restore-fetch", help="get a snapshot and prove it; the registry stays as it is")
-    fetch.add_argument("--snapshot", default="latest")
-    fetch.add_argument("--replace", action="store_true")
+    for command in (check, fetch):
+        command.add_argument("--snapshot", default="latest")
+        command.add_argument("--replace", action="store_true")
     fetch.add_argument("--accept-damage", action="store_true")
     for name, what in (
+        ("remember", "note which containers run, before they are stopped"),
         ("swap", "put it in place, while the registry is stopped"),
         ("prove", "compare what the registry answers with its disk"),
-        ("undo", "put back what was there"),
-        ("finish", "remove what was replaced"),
+        ("undo", "put back what was there, while the registry is stopped"),
+        ("finish", "remove what was replaced, or what an undone restore has left"),
     ):
         commands.add_parser(f"restore-{name}", help=what)
     return parser.parse_args(arguments)
@@ -84,15 +88,17 @@ def _commands(options: argparse.Namespace, config: Config) -> dict[str, Callable
     restore = Restore(config)
     return {
         "run": lambda: backup.run(config),
-        "status": lambda: read_json(config.result),
+        "status": lambda: backup.status(config),
         "snapshots": lambda: {"snapshots": Restic(config).snapshots(config.hostname)},
         "verify": lambda: _verify(config, options.data or config.data),
         "identity": lambda: {"id": Restic(config).identity()},
         "init": lambda: _init(config),
         "accepts": lambda: _accepts(config, options.password_file),
+        "restore-check": lambda: restore.check(options.snapshot, replace=options.replace),
         "restore-fetch": lambda: restore.fetch(
             options.snapshot, replace=options.replace, accept_damage=options.accept_damage
         ),
+        "restore-remember": restore.remember,
         "restore-swap": restore.swap,
         "restore-prove": restore.prove,
         "restore-undo": restore.undo,
@@ -105,6 +111,9 @@ def _lines(command: str, result: dict[str, Any]) -> list[str]:
         return backup.lines(result) if result else ["No backup was made yet."]
     if command == "snapshots":
         return [f"{item['short_id']}  {item['time'][:19]}Z" for item in result["snapshots"]] or ["none"]
+    if command == "restore-undo":
+        start = f"Start what ran: docker start {' '.join(result['running'])}" if result["running"] else "Nothing ran."
+        return ["What was there before is back.", start, "Then run wharf-registry-backup restore-finish."]
     if "blobs" in result:
         return [
             (
@@ -115,9 +124,16 @@ def _lines(command: str, result: dict[str, Any]) -> list[str]:
     return [f"{name}: {value}" for name, value in result.items()]
 
 
+def _stop(_signal: int, _frame: Any) -> None:
+    """End as an exception does, so that no copy of a key stays. Once: what cleans up is let end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     os.umask(0o077)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         result = _commands(options, Config.read(options.config))[options.command]()
     except (BackupError, OSError) as error:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import re
 import subprocess
+import threading
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,12 @@ TAG = "wharf-registry"
 OPEN_SECONDS = 120
 # The status of a backup that could not read all.
 INCOMPLETE = 3
+# Of what restic says while it works, so many lines are kept, the last ones.
+LAST_LINES = 40
+# A restic that is told to stop has this time for it.
+END_SECONDS = 60
+# What a file takes on the disk besides its content: the rest of its last block, and the directory that is its own.
+FILE_BYTES = 8 << 10
 
 # What restic, ssh and the storage say, and what it means. The first that fits counts.
 ABSENT = re.compile(
@@ -93,6 +101,29 @@ def _words(line: str) -> str:
         return line
 
 
+def _message(line: str) -> tuple[str, dict[str, Any]]:
+    """The kind of a line in JSON, and what it says; none for other lines."""
+    try:
+        content = json.loads(line)
+        return content["message_type"], content
+    except (ValueError, KeyError, TypeError):
+        return "", {}
+
+
+def _not_installed() -> BackupError:
+    return BackupError("restic is not installed", "Run the playbook backup for this host")
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Let it remove its lock, and no longer than that."""
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def last_words(said: str) -> str:
     lines = [_words(line.strip()) for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith("Fatal:")]
@@ -151,10 +182,9 @@ class Restic:
         return done.stdout
 
     def _execute(self, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess:
-        command = ["restic", *self._options, *arguments]
         try:
             return subprocess.run(
-                command,
+                self._command(arguments),
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -163,12 +193,51 @@ class Restic:
                 check=False,
             )
         except FileNotFoundError:
-            raise BackupError("restic is not installed", "Run the playbook backup for this host") from None
+            raise _not_installed() from None
         except subprocess.TimeoutExpired:
             raise BackupError(
                 f"The repository {self} did not answer within {timeout:.0f} s",
                 "Check backup_repository, and the way to that host",
             ) from None
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return ["restic", *self._options, *arguments]
+
+    def _follow(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
+        """Run what tells of its progress in JSON for hours: its status, its summary, and the last lines besides."""
+        try:
+            process = subprocess.Popen(
+                self._command(arguments),
+                # One status in a hundred seconds instead of sixty a second.
+                env={**self._environment, "RESTIC_PROGRESS_FPS": "0.01"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        except FileNotFoundError:
+            raise _not_installed() from None
+        said: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        listener = threading.Thread(target=said.extend, args=(process.stderr,))
+        listener.start()
+        summary, others = {}, collections.deque(maxlen=LAST_LINES)
+        try:
+            for line in process.stdout:
+                kind, content = _message(line)
+                if kind == "summary":
+                    summary = content
+                elif kind not in ("status", "verbose_status"):
+                    others.append(line)
+            status = process.wait()
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            listener.join()
+            process.stdout.close()
+            process.stderr.close()
+        return status, summary, "".join(said) or "".join(others)
 
     def _error(self, command: str, said: str) -> BackupError:
         if ABSENT.search(said) and not re.search(MEANINGS[0][0], said, re.I):
@@ -204,18 +273,16 @@ class Restic:
     def backup(self, hostname: str, paths: list[str]) -> dict[str, Any]:
         """Save the paths as one snapshot, of all of them or none; return restic's summary."""
         compression = f"--compression={self._config.compression}"
-        done = self._execute("backup", "--json", "--host", hostname, "--tag", TAG, compression, *paths)
-        if done.returncode not in (0, INCOMPLETE):
-            raise self._error("backup", done.stderr or done.stdout)
-        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        summary = next((line for line in reversed(lines) if line.get("message_type") == "summary"), {})
-        if done.returncode == INCOMPLETE:
+        status, summary, said = self._follow("backup", "--json", "--host", hostname, "--tag", TAG, compression, *paths)
+        if status not in (0, INCOMPLETE):
+            raise self._error("backup", said)
+        if status == INCOMPLETE:
             if summary.get("snapshot_id"):
                 self.run("forget", summary["snapshot_id"])
             raise BackupError(
                 "Some files could not be read, so that the snapshot was thrown away",
                 "Look at the disk of the images: smartctl, dmesg",
-                said=last_words(done.stderr),
+                said=last_words(said),
             )
         return summary
 
@@ -235,7 +302,9 @@ class Restic:
         self.run("check", "--quiet", *([f"--read-data-subset={percent:g}%"] if percent else []))
 
     def size_of(self, snapshot: str) -> int:
-        return json.loads(self.run("stats", "--no-lock", "--json", "--mode", "restore-size", snapshot))["total_size"]
+        """The room that its files take on a disk. Most of them are links, of some bytes each."""
+        stats = json.loads(self.run("stats", "--no-lock", "--json", "--mode", "restore-size", snapshot))
+        return stats["total_size"] + stats["total_file_count"] * FILE_BYTES
 
     def restore(self, snapshot: str, target: str) -> None:
         self.run("restore", "--quiet", snapshot, "--target", target)

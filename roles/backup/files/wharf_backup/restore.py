@@ -3,11 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A backup becomes a registry again, in steps that a playbook takes one by one.
 
-fetch   gets a snapshot beside what is there, and proves it. Nothing of the registry is touched.
-swap    moves what is there aside and the new in its place. The registry is stopped meanwhile.
-prove   asks the registry that runs now for each tag.
-undo    moves it all back, as often as it is told to.
-finish  removes what was replaced.
+check     tells whether it may begin, and what a former one has left. Nothing is touched.
+fetch     gets a snapshot beside what is there, and proves it. Nothing of the registry is touched.
+remember  notes which containers run, before they are stopped.
+swap      moves what is there aside and the new in its place. The registry is stopped meanwhile.
+prove     asks the registry that runs now for each tag.
+undo      moves it all back, as often as it is told to. The registry is stopped meanwhile.
+finish    removes what was replaced, or closes a restore that was undone.
+
+The journal says which of them was the last: it is `fetched`, `swapped`, then `proven` or `undone`, then gone.
 """
 
 from __future__ import annotations
@@ -21,12 +25,13 @@ import pwd
 import shutil
 import socket
 import ssl
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from . import backup, staging, storage, verify
-from .common import BackupError, Config, human, maintenance, only_one, read_json, write_json
+from .common import BackupError, Config, human, maintenance, only_one, read_json, unfinished, write_json
 from .restic import Restic
 
 # What a replica gives its own directories and files.
@@ -39,6 +44,8 @@ KINDS = (
     "oci.image.manifest.v1",
     "oci.image.index.v1",
 )
+# What its roles label the containers of the registry with.
+LABEL = "registry.wharf.role"
 ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in KINDS)
 
 
@@ -48,6 +55,8 @@ class Swap:
 
     live: Path
     new: Path
+    # Whether something was there before. Where what was there is not kept, it has not moved, or is back.
+    had: bool = False
 
     @property
     def kept(self) -> Path:
@@ -60,7 +69,13 @@ class Swap:
             self.new.rename(self.live)
 
     def undo(self) -> None:
-        if self.live.exists() and not self.new.exists():
+        if self.had and not self.kept.exists():
+            return
+        # Where the former one is kept, nothing else that has come in its place stays.
+        if self.live.exists() and (self.kept.exists() or not self.new.exists()):
+            shutil.rmtree(self.new, ignore_errors=True)
+            # Somebody may have removed the directory that it came from.
+            self.new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.live.rename(self.new)
         if self.kept.exists() and not self.live.exists():
             self.kept.rename(self.live)
@@ -71,12 +86,16 @@ class Restore:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._journal = config.state / "restore.json"
+        self._journal = config.journal
         # Beside what it is to replace, so that to move it takes no time and no room.
         self._work = config.data / ".restore"
 
     def _swaps(self) -> list[Swap]:
-        return [Swap(Path(live), Path(new)) for live, new in read_json(self._journal).get("swaps", [])]
+        return [Swap(Path(live), Path(new), *had) for live, new, *had in read_json(self._journal).get("swaps", [])]
+
+    def _alone(self) -> contextlib.AbstractContextManager:
+        """A backup that the timer has started is let end: to fail would leave the registry stopped."""
+        return only_one(self._config.lock_seconds)
 
     def _phase(self, *expected: str) -> dict[str, Any]:
         journal = read_json(self._journal)
@@ -87,16 +106,35 @@ class Restore:
     def _enter(self, phase: str, **more: Any) -> None:
         write_json(self._journal, {**read_json(self._journal), **more, "phase": phase})
 
+    def check(self, wanted: str, *, replace: bool) -> dict[str, Any]:
+        """Whether a restore may begin; in either case the phase in which a former one was interrupted."""
+        with self._alone():
+            phase = read_json(self._journal).get("phase", "")
+            try:
+                snapshot = self._check(Restic(self._config), wanted, replace)
+            except BackupError as error:
+                error.details.setdefault("phase", phase)
+                raise
+        return {"phase": phase, "snapshot": snapshot["short_id"]}
+
+    def _check(self, restic: Restic, wanted: str, replace: bool) -> dict[str, Any]:
+        former = unfinished(self._config)
+        # What is in place may have been pushed to since.
+        if former and former.details["phase"] == "swapped" and not replace:
+            raise former
+        self._refuse_to_overwrite(replace)
+        backup.open_repository(self._config, restic)
+        restic.unlock()
+        return self._snapshot(restic, wanted)
+
     def fetch(self, wanted: str, *, replace: bool, accept_damage: bool) -> dict[str, Any]:
         """Get a snapshot and prove it."""
         began = time.monotonic()
-        with only_one():
-            self._end_former()
+        with self._alone():
             restic = Restic(self._config)
-            self._refuse_to_overwrite(replace)
-            backup.open_repository(self._config, restic)
-            restic.unlock()
-            snapshot = self._snapshot(restic, wanted)
+            snapshot = self._check(restic, wanted, replace)
+            self._end_former()
+            self._refuse_kept()
             self._config.data.mkdir(parents=True, exist_ok=True)
             self._refuse_without_room(restic, snapshot)
             try:
@@ -107,12 +145,9 @@ class Restore:
                 self._give_to_owners(facts)
                 swaps = self._place_settings(facts)
             except BaseException:
-                shutil.rmtree(self._work, ignore_errors=True)
+                self._remove_fetched()
                 raise
             swaps.insert(0, Swap(self._config.data / "docker", self._work / "docker"))
-            for swap in swaps:
-                if swap.kept.exists():
-                    raise BackupError(f"{swap.kept} is there, and no restore is under way", "Move it away")
             self._enter("fetched", swaps=[[str(swap.live), str(swap.new)] for swap in swaps], owner=facts["owner"])
         return {
             "snapshot": snapshot["short_id"],
@@ -124,14 +159,28 @@ class Restore:
 
     def _end_former(self) -> None:
         """What a run that was killed has left."""
-        phase = read_json(self._journal).get("phase")
-        if phase:
+        journal = read_json(self._journal)
+        if journal:
             with maintenance(self._config.lock_seconds, exclusive=True):
-                if phase == "proven":
-                    self._finish()
-                else:
+                proven = journal["phase"] == "proven"
+                if not proven:
                     self._undo()
+                # What is stopped since then is remembered, until this restore has ended.
+                if proven or not journal.get("running"):
+                    self._finish()
+        self._remove_fetched()
+
+    def _remove_fetched(self) -> None:
+        """What was brought and is not in place. It has a copy of the keys."""
         shutil.rmtree(self._work, ignore_errors=True)
+        for directory in self._config.settings:
+            shutil.rmtree(_beside(directory), ignore_errors=True)
+
+    def _refuse_kept(self) -> None:
+        for live in [self._config.data / "docker", *self._config.settings]:
+            kept = Swap(live, _beside(live)).kept
+            if kept.exists():
+                raise BackupError(f"{kept} is there, and no restore is under way", "Move it away")
 
     def _refuse_to_overwrite(self, replace: bool) -> None:
         names = list(storage.names(self._config.data / storage.ROOT))
@@ -242,7 +291,7 @@ class Restore:
             )
         swaps = []
         for path in map(Path, facts["settings"]):
-            new = path.with_name(path.name + ".restored")
+            new = _beside(path)
             shutil.rmtree(new, ignore_errors=True)
             new.parent.mkdir(parents=True, exist_ok=True)
             _copy(self._work / "settings" / path.relative_to("/"), new)
@@ -250,34 +299,52 @@ class Restore:
         shutil.rmtree(self._work / "settings")
         return swaps
 
+    def remember(self) -> dict[str, Any]:
+        """Note what runs before it is stopped, so that an undo in a later run starts it, too; return what runs."""
+        with self._alone():
+            journal = self._phase("fetched", "swapped", "undone")
+            runs = _running()
+            # What runs later is the new registry's.
+            if journal["phase"] == "fetched":
+                self._enter("fetched", running=sorted({*journal.get("running", []), *runs}))
+        return {"running": runs}
+
     def swap(self) -> dict[str, Any]:
         """Put the new in place. The registry does not run."""
-        with only_one(), maintenance(self._config.lock_seconds, exclusive=True):
+        with self._alone(), maintenance(self._config.lock_seconds, exclusive=True):
             self._phase("fetched")
-            self._enter("swapped")
+            _refuse_while_it_runs()
+            self._enter(
+                "swapped", swaps=[[str(swap.live), str(swap.new), swap.live.exists()] for swap in self._swaps()]
+            )
             for swap in self._swaps():
                 swap.do()
         return {}
 
     def undo(self) -> dict[str, Any]:
-        with only_one(), maintenance(self._config.lock_seconds, exclusive=True):
-            self._phase("fetched", "swapped")
+        """Put back what was there; return which containers ran then. They are started before it is closed."""
+        with self._alone(), maintenance(self._config.lock_seconds, exclusive=True):
+            journal = self._phase("fetched", "swapped", "undone")
             self._undo()
-        return {}
+        return {"running": journal.get("running", [])}
 
     def _undo(self) -> None:
+        """To be killed at any moment of it, and begun again."""
         swaps = self._swaps()
-        for swap in reversed(swaps):
-            swap.undo()
+        # Before, nothing was moved; afterwards, all is back.
+        if read_json(self._journal).get("phase") == "swapped":
+            _refuse_while_it_runs()
+            for swap in reversed(swaps):
+                swap.undo()
+            os.sync()
+        self._enter("undone")
         for swap in swaps:
             shutil.rmtree(swap.new, ignore_errors=True)
         shutil.rmtree(self._work, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            self._journal.unlink()
 
     def prove(self) -> dict[str, Any]:
         """Ask a replica for each tag, and the proxy whether it answers. Both must agree with the disk."""
-        with only_one():
+        with self._alone():
             self._phase("swapped")
             root = self._config.data / storage.ROOT
             expected = [storage.read(root, name) for name in sorted(storage.names(root))]
@@ -293,17 +360,44 @@ class Restore:
         return {"tags": sum(len(item.tags) for item in expected), "proxy": status}
 
     def finish(self) -> dict[str, Any]:
-        """The former registry goes, once the new one is proven."""
-        with only_one():
-            self._phase("proven")
+        """The former registry goes, once the new one is proven; or the restore is closed that was undone."""
+        with self._alone():
+            self._phase("proven", "undone")
             self._finish()
         return {}
 
     def _finish(self) -> None:
-        for swap in self._swaps():
-            shutil.rmtree(swap.kept, ignore_errors=True)
+        if read_json(self._journal).get("phase") == "proven":
+            # From here on, the new one is all there is.
+            os.sync()
+            for swap in self._swaps():
+                shutil.rmtree(swap.kept, ignore_errors=True)
         shutil.rmtree(self._work, ignore_errors=True)
         self._journal.unlink()
+
+
+def _beside(live: Path) -> Path:
+    """Where the settings come before they take the place of others."""
+    return live.with_name(live.name + ".restored")
+
+
+def _running() -> list[str]:
+    """The containers of the registry that run."""
+    command = ["docker", "ps", "--filter", f"label={LABEL}", "--format", "{{.Names}}"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return []
+    if done.returncode != 0:
+        raise BackupError(f"docker ps failed: {done.stderr.strip()[:600]}", "Look at systemctl status docker")
+    return sorted(done.stdout.split())
+
+
+def _refuse_while_it_runs() -> None:
+    """What it has opened it would go on writing to, wherever that is moved."""
+    runs = _running()
+    if runs:
+        raise BackupError(f"The registry runs: {', '.join(runs)}", f"Stop it: docker stop {' '.join(runs)}")
 
 
 def _numbers(user: str, group: str) -> tuple[int, int]:

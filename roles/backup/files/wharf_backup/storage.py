@@ -20,8 +20,8 @@ from typing import Any, Iterator
 
 ROOT = Path("docker/registry/v2")
 DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-f]{32,}")
-# A tag is written in two steps, empty first. That takes no time, so that who is empty for longer is damaged.
-SETTLE_TRIES, SETTLE_SECONDS = 10, 0.02
+# A tag is written in two steps, empty first. A busy disk may take seconds for that; who is empty for longer is damaged.
+SETTLE_TRIES, SETTLE_SECONDS = 150, 0.02
 # A repository where manifests are deleted while it is read is read anew, so many times.
 TRIES = 10
 # A manifest of a registry is no larger.
@@ -99,12 +99,16 @@ def _read(root: Path, name: str) -> Repository:
     found = Repository(name)
     directory = root / "repositories" / name
     tags = directory / "_manifests" / "tags"
-    for tag in _entries(tags):
-        digest = _current(tags / tag / "current" / "link")
-        if digest:
-            found.tags[tag] = digest
-        elif digest is not None:
-            found.broken.add(tag)
+    waiting = set(_entries(tags))
+    # All that are empty are waited for together: where many are damaged, it takes no longer than for one.
+    for _try in range(SETTLE_TRIES):
+        said = {tag: _current(tags / tag / "current" / "link") for tag in waiting}
+        found.tags.update({tag: digest for tag, digest in said.items() if digest})
+        waiting = {tag for tag, digest in said.items() if digest == ""}
+        if not waiting:
+            break
+        time.sleep(SETTLE_SECONDS)
+    found.broken |= waiting
     for tag in found.tags:
         found.history[tag] = _linked(tags / tag / "index")
     found.revisions = _linked(directory / "_manifests" / "revisions")
@@ -132,15 +136,11 @@ def _linked(directory: Path) -> set[str]:
 
 def _current(link: Path) -> str | None:
     """What a tag points to; empty where it says nothing, None where there is no such tag."""
-    for _try in range(SETTLE_TRIES):
-        try:
-            text = link.read_text(encoding="ascii", errors="replace").strip()
-        except FileNotFoundError:
-            return None
-        if DIGEST.fullmatch(text):
-            return text
-        time.sleep(SETTLE_SECONDS)
-    return ""
+    try:
+        text = link.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    return text if DIGEST.fullmatch(text) else ""
 
 
 @dataclasses.dataclass(frozen=True)
