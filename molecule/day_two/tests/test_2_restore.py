@@ -6,12 +6,14 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from labtest import run_playbook
+from labtest import run_playbook, wait_for
 
 if TYPE_CHECKING:
     from conftest import Images
     from labtest import LabHost, PlaybookRun
 
+# The containers of the registry.
+OURS = "docker ps --all --filter label=registry.wharf.role --format '{{.Names}}'"
 STORAGE = "/var/lib/wharf-registry/data/docker/registry/v2"
 KEPT = ("/etc/wharf-registry/certificate", "/etc/wharf-registry/http.secret", "/etc/wharf-registry/proxy/htpasswd")
 
@@ -98,7 +100,33 @@ def test_what_fails_is_undone(onto_a_bare_host: PlaybookRun, spare: LabHost, res
     assert verify(spare)["problems"]
 
 
+def test_one_that_was_interrupted_takes_nothing_away(
+    onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images
+) -> None:
+    """As Ctrl-C leaves it at "Serve it": the new registry serves, and is pushed to, and nobody has proven it."""
+    command = "wharf-registry-backup"
+    spare.run(
+        f"{command} restore-fetch --replace && {command} restore-remember && docker stop $({OURS}) && "
+        f"{command} restore-swap && docker start wharf-proxy-network && docker start $({OURS})"
+    )
+    for container in ("wharf-registry-1", "wharf-proxy"):
+        wait_for(f"{container} is healthy", lambda container=container: spare.healthy(container))
+    assert restored.digest("quiet/app", "after") is None
+    pushed = restored.push("quiet/app", "meanwhile")
+    run = restore(check=False)
+    assert run.code == 2
+    said = " ".join(run.output.split())
+    assert "was interrupted when the new registry was in place and not yet proven" in said
+    assert "restore-undo" in said and "restore_replace=true" in said
+    refused = spare.run(f"{command} run", check=False)
+    assert refused.returncode == 1 and "A restore runs on this host, or was interrupted" in refused.stderr
+    undone = spare.run(f"{command} restore-undo", check=False)
+    assert undone.returncode == 1 and "The registry runs: wharf-proxy, " in undone.stderr
+    assert restored.digest("quiet/app", "meanwhile") == pushed
+
+
 def test_a_snapshot_replaces_it(onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images) -> None:
+    """The one that was interrupted is undone before that."""
     chosen = json.loads(spare.output("wharf-registry-backup --json snapshots"))["snapshots"][-1]["short_id"]
     run = restore("-e", "restore_replace=true", "-e", f"restore_snapshot={chosen}")
     assert f"Restored    snapshot {chosen}" in run.output

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 # The collection of garbage takes this lock alone, and whoever reads the storage as a whole shares it.
-MAINTENANCE_LOCK = Path("/run/wharf-registry-maintenance.lock")
+MAINTENANCE_LOCK = Path("/run/wharf-registry-maintenance/lock")
 # Held by the one backup or restore that runs.
 BACKUP_LOCK = Path("/run/wharf-registry-backup.lock")
 
@@ -105,6 +105,8 @@ def _outermost(paths: list[Path]) -> list[Path]:
 @contextlib.contextmanager
 def lock(path: Path, *, exclusive: bool, seconds: float, otherwise: BackupError) -> Iterator[None]:
     """Hold a lock, or raise `otherwise` when it is not to be had in time. The kernel frees it in every ending."""
+    # A directory of /run is gone after a restart of the host.
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         # Whoever can read it can hold it, and flock(1) makes it for all to read.
