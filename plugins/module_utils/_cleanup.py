@@ -109,9 +109,9 @@ class Cleanup:
                 else:
                     unknown.append((repository.name, subject))
         # What was pushed by its digest, and signed, is about to get its tag, or is used without one.
-        for (name, subject), head in zip(unknown, self._pool.map(lambda api, place: api.head(*place), unknown)):
-            if head is not None:
-                alive[name][subject] = "is there without a tag"
+        for (name, subject), why in zip(unknown, self._pool.map(_why_alive, unknown)):
+            if why:
+                alive[name][subject] = why
         return alive
 
     def _holders(self, digests):
@@ -190,7 +190,8 @@ class Cleanup:
         except RegistryError as error:
             self._stop(repository, error, RegistryError(f"{repository.name}: {error.message}", error.cure))
             return
-        held = self._holders({decision.tag.subject for decision in doomed.values()})[True]
+        own = holders(decision.tag for decision in repository.decisions)
+        held = self._holders({decision.tag.subject for decision in doomed.values()}.difference(own))[True]
         held.update((digest, f"{repository.name}:{name}") for digest, name in holders(filter(None, tags)).items())
         for name, holder in belonging([decision.tag for decision in doomed.values()], held).items():
             spared = doomed.pop(name)
@@ -249,6 +250,16 @@ def _list(api, repository):
     except RegistryError as error:
         repository.stop(error)
         return []
+
+
+def _why_alive(api, place):
+    """Why the manifest at a place, to which no tag leads, is needed, or an empty string."""
+    try:
+        return "is there without a tag" if api.head(*place) is not None else ""
+    except _EVERYWHERE:
+        raise
+    except RegistryError as error:
+        return f"may be there: {error.message}"
 
 
 def _doomed_images(_api, repository):

@@ -169,3 +169,25 @@ def test_where_a_repository_can_not_be_read_no_signature_is_alone(run, monkeypat
     cleanup = run(registry)
     assert cleanup.deleted == 0
     assert "could not be read" in reasons(cleanup)[signature_of("f")]
+
+
+def test_the_run_does_what_was_foretold(run):
+    """Of an image that another repository keeps, and whose signature lies beside the one that goes."""
+    places = {"a": {"old": "a", signature_of("a"): "b"}, "b": {"prod": "a"}}
+    rules = ({"repositories": ["a"], "keep_newest": 0}, {"repositories": ["b"], "keep_newest": 1})
+    foretold = run(Registry(places), *rules, remove=False)
+    done = run(Registry({name: dict(tags) for name, tags in places.items()}), *rules)
+    assert told(done, kept=False) == told(foretold, kept=False) == {"a:old", f"a:{signature_of('a')}"}
+
+
+def test_a_subject_that_can_not_be_asked_for_stops_nobody(run, monkeypatch):
+    registry = Registry({"web": {"new": "d", signature_of("f"): "a"}, "zoo": {"new": "d", "old": "c"}}, {"d": 1})
+    head = registry.head
+
+    def broken(repository, reference):
+        if reference == digest("f"):
+            raise RegistryError("it answered 500")
+        return head(repository, reference)
+
+    monkeypatch.setattr(registry, "head", broken)
+    assert told(run(registry), kept=False) == {"zoo:old"}

@@ -367,11 +367,12 @@ class Restore:
         return {}
 
     def _finish(self) -> None:
-        if read_json(self._journal).get("phase") == "proven":
+        proven = read_json(self._journal).get("phase") == "proven"
+        if proven:
             # From here on, the new one is all there is.
             os.sync()
-            for swap in self._swaps():
-                shutil.rmtree(swap.kept, ignore_errors=True)
+        for swap in self._swaps():
+            shutil.rmtree(swap.kept if proven else swap.new, ignore_errors=True)
         shutil.rmtree(self._work, ignore_errors=True)
         self._journal.unlink()
 
