@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import select
+import socket
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from content import OCI, digest_of
@@ -13,6 +16,7 @@ from front import REPLICAS, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from front import Front
 
@@ -60,6 +64,68 @@ def test_an_upload_goes_on_with_another_replica(proxy: Front) -> None:
     assert client.ask("PUT", with_digest(location, digest), b"").status == 201
     answer = client.ask("GET", f"/v2/big/app/blobs/{digest}")
     assert digest_of(answer.body) == digest
+
+
+class DiesBeforeItAnswers(threading.Thread):
+    """Stands before a replica, and ends each connection on which that has just answered what ends an upload."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.path, self.real = path, path.with_name("real.sock")
+        self.swallowed = 0
+
+    def __enter__(self) -> Self:
+        self.path.rename(self.real)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.path.chmod(0o666)
+        self.listener.listen()
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.real.rename(self.path)
+        self.listener.close()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _address = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.relay, args=(connection,), daemon=True).start()
+
+    def relay(self, connection: socket.socket) -> None:
+        with connection, socket.socket(socket.AF_UNIX) as replica:
+            replica.connect(str(self.real))
+            ends = False
+            while True:
+                ready, _writable, _failed = select.select([connection, replica], [], [], 60)
+                for end in ready:
+                    data = end.recv(65536)
+                    ends = ends or (end is connection and data.startswith(b"PUT ") and b"/blobs/uploads/" in data)
+                    if not data or (end is replica and ends):
+                        self.swallowed += bool(data)
+                        return
+                    (replica if end is connection else connection).sendall(data)
+                if not ready:
+                    return
+
+
+def test_what_ends_an_upload_is_sent_once(proxy: Front) -> None:
+    """The replica has the blob, and dies: another one would say that the upload is not valid."""
+    client = proxy.client("ci")
+    with DiesBeforeItAnswers(proxy.socket(1)) as replica:
+        end = time.monotonic() + 30
+        while not replica.swallowed:
+            assert time.monotonic() < end
+            content = secrets.token_bytes(200)
+            # They take turns: so it is not always the same one that gets what ends it.
+            client.begin("app")
+            answer = client.ask("PUT", with_digest(client.begin("app"), digest_of(content)), content)
+            assert answer.status == (503 if replica.swallowed else 201), answer
+    assert answer.headers["Retry-After"]
+    client.put_blob("app", content)
 
 
 def test_a_replica_that_is_gone_changes_no_answer(proxy: Front) -> None:
