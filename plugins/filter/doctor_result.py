@@ -60,6 +60,7 @@ _value:
 import ipaddress
 import textwrap
 
+from ansible_collections.wharf.registry.plugins.module_utils._diagnosis import SAME_TIME
 from ansible_collections.wharf.registry.plugins.module_utils._mistakes import cure_in_fleet, title
 
 _HEAD = ("HOST", "FAILS AT", "WHAT")
@@ -69,8 +70,6 @@ _ELSEWHERE = ("connection", "TLS", "registry", "credentials")
 _NOT_OF_THE_NAME = ("clock_off", "address_refused")
 # What is said of a certificate only where the CA that issued it is known.
 _OF_TIME = ("clock_off", "expired", "not_yet_valid")
-# Clocks that differ by less are alike.
-_SAME_TIME = 300  # seconds
 # Those that are behind it show that the name leads to the registry.
 _PAST = ("credentials", "upload refused", "upload allowed", "image", "engine", "reach", "push", "pull", "digest")
 
@@ -210,7 +209,7 @@ def _has_the_time_of(of_host, other):
     """Whether both are as far from the clock of the server, by which the certificate is valid."""
     aheads = [_seen(one, "clock_ahead") for one in (of_host, other)]
     clock_off = (other.get("__client_doctor") or {}).get("mistake") == "clock_off"
-    return clock_off and all(aheads) and abs(aheads[0] - aheads[1]) <= _SAME_TIME
+    return clock_off and all(aheads) and abs(aheads[0] - aheads[1]) <= SAME_TIME
 
 
 def _hosts(number):

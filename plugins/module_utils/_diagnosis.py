@@ -24,7 +24,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._images import Desc
 from ansible_collections.wharf.registry.plugins.module_utils._programs import read_text
 
 # Clocks that differ by less are no reason for anything.
-_SAME_TIME = 300  # seconds
+SAME_TIME = 300  # seconds
 # What is left of a disk on which nothing can be stored: the less of the two, as some disks are tiny.
 _FULL_BYTES = 16 << 20
 _FULL_SHARE = 0.01
@@ -61,7 +61,7 @@ def explain_time(error, url, timeout):
         return None
     here = time.time()
     ahead = here - server
-    if _side(here, begin, end) != _side(server, begin, end) and abs(ahead) > _SAME_TIME:
+    if _side(here, begin, end) != _side(server, begin, end) and abs(ahead) > SAME_TIME:
         # Which of the two it is can't be seen from here: a certificate that was issued by a clock that was ahead is
         # valid by that clock alone.
         error.message += (

@@ -245,18 +245,12 @@ def _label_value(label, value):
     return str(value)
 
 
-def decide(rules, tags, in_use, now, alive=None):
-    """The Decisions on all tags of one repository, in the order of their names.
+def decide_images(rules, tags, in_use, now):
+    """{name: Decision} of those tags of one repository that are not of signatures and the like.
 
     rules are those that name the repository. in_use are digests that may not lose their tags. now is the time, in
-    nanoseconds since 1970. alive is as `decide_signatures` takes it. Raises nothing.
+    nanoseconds since 1970. Raises nothing.
     """
-    images = decide_images(rules, tags, in_use, now)
-    return decide_signatures(rules, tags, images, in_use, alive or {})
-
-
-def decide_images(rules, tags, in_use, now):
-    """{name: Decision} of those tags of one repository that are not of signatures and the like."""
     images = sorted((tag for tag in tags if not tag.subject), key=lambda tag: tag.name)
     verdicts = [(rule, rule.judge([tag for tag in images if rule.names(tag.name)], now)) for rule in rules]
     decisions = {tag.name: _decide(tag, verdicts, in_use) for tag in images}
@@ -265,7 +259,7 @@ def decide_images(rules, tags, in_use, now):
 
 
 def decide_signatures(rules, tags, images, in_use, alive):
-    """The Decisions on all tags of one repository, by those on its images.
+    """The Decisions on all tags of one repository, by those on its images, in the order of their names.
 
     alive is {subject: why, in words} of subjects that no tag of this repository leads to, and that are needed.
     """

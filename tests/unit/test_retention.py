@@ -13,7 +13,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._retention import (
     CapError,
     Tag,
     check_cap,
-    decide,
+    decide_images,
+    decide_signatures,
     parse_created,
     parse_digests,
     parse_duration,
@@ -38,6 +39,11 @@ def rule(number=1, **options):
 def image(name, age, letter=None, **more):
     """A tag of an image that is some days old, None for one of which nobody knows when it was made."""
     return Tag(name, digest(letter or name[0]), created=None if age is None else NOW - age * DAY, **more)
+
+
+def decide(rules, tags, in_use, now):
+    """Of a registry with one repository."""
+    return decide_signatures(rules, tags, decide_images(rules, tags, in_use, now), in_use, {})
 
 
 def kept(rules, tags, in_use=()):
