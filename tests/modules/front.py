@@ -34,7 +34,14 @@ ROLES = ROOT / "roles"
 ACCOUNT = os.getuid() or 64321
 REPLICAS = (1, 2)
 # Where the containers see them; the role's own values.
-INSIDE = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())["__reverse_proxy_inside"]
+VARIABLES = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())
+INSIDE = VARIABLES["__reverse_proxy_inside"]
+# What the proxy writes is memory, in places of their own.
+MEMORY = tuple(
+    f"--tmpfs={place}:rw,noexec,nosuid,nodev,size={size},mode=0700,uid={ACCOUNT},gid={ACCOUNT}"
+    for place, size in VARIABLES["__reverse_proxy_memory"].items()
+    if place != "/tmp"
+)
 
 # Renders what tasks/configure.yml of the roles writes, without a host to write it to.
 PLAY = """
@@ -293,7 +300,7 @@ class Front:
             "auth",
             options=(
                 "--entrypoint=/bin/sh",
-                "--cpu-shares=64",
+                "--cpu-shares=512",
                 *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
                 *self.mounts({"auth": INSIDE["auth"]}),
             ),
@@ -309,6 +316,8 @@ class Front:
                 f"--publish=127.0.0.1:{self.port}:{INSIDE['https']}",
                 f"--publish={self.outside}:{INSIDE['https']}",
                 "--ulimit=nofile=16384:16384",
+                "--memory=1g",
+                *MEMORY,
                 *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
                 *self.mounts(
                     {

@@ -17,18 +17,45 @@ here=$(dirname "$0")
 # Two of a kind run for a moment when one replaces the other: each listens at a socket that has its own name in it.
 instance=$(uname -n)
 
+# Counts in shared memory have the number of a generation in their names. While counts of the one before may be left by a killed worker,
+# nginx counts in both.
+generation=$(cat /tmp/generation 2>/dev/null || echo 0)
+former=$(cat /tmp/former 2>/dev/null || true)
+
+# What lies there, and what this nginx makes of it.
 copy() {
-  sed "s/@instance@/$instance/g" "$here/$1.conf" >"/tmp/$1.conf.new"
+  case $1 in
+    suspects)
+      sed -e 's/auth-@instance@/suspects-@instance@/' -e 's,/tmp/auth\.pid,/tmp/suspects.pid,' \
+        -e 's/^worker_processes .*/worker_processes 1;/' -e 's/^worker_priority .*/worker_priority 19;/' "$here/auth.conf"
+      ;;
+    *) cat "$here/$1.conf" ;;
+  esac >"/tmp/$1.source.new"
+  fill "/tmp/$1.source.new" >"/tmp/$1.conf.new"
+}
+
+fill() {
+  sed -e "s/@instance@/$instance/g" -e "s/@generation@/$generation/g" \
+    -e "$(if [ -n "$former" ]; then echo "s/@former@/$former/g"; else echo '/@former@/d'; fi)" "$1"
 }
 
 # It is what nginx reads from now on.
 use() {
+  mv "/tmp/$1.source.new" "/tmp/$1.source"
   mv "/tmp/$1.conf.new" "/tmp/$1.conf"
 }
 
-# The socket that only this instance of auth listens at.
+# Both that check passwords are told together.
+all_of() {
+  case $1 in
+    auth) echo suspects auth ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# The socket that only this instance of one that checks passwords listens at.
 own_socket() {
-  sed -n "s/^ *listen unix:\(.*@instance@.*\);\$/\1/p" "$here/auth.conf" | sed "s/@instance@/$instance/"
+  sed -n "s,^ *listen unix:\(.*\)auth-@instance@\(.*\);\$,\1$1-$instance\2,p" "$here/auth.conf"
 }
 
 # Whether an auth that listens at a socket does its work: it says "no" to anybody.
@@ -38,40 +65,90 @@ refuses() {
 
 # It is asked from now on, in place of another one: once it answers, and at no moment nobody.
 publish() {
-  own=$(own_socket)
-  asked=${own%-"$instance".sock}
-  until refuses "$own"; do
-    sleep 0.1
-  done
-  if ! [ "$own" -ef "$asked.sock" ]; then
-    ln -f "$own" "$asked.next"
-    mv -f "$asked.next" "$asked.sock"
-  fi
-  # What killed ones have left, where nobody listens any more (7).
-  for other in "$asked"-*.sock; do
-    answer=0
-    curl --silent --output /dev/null --max-time 3 --unix-socket "$other" http://auth/ || answer=$?
-    if [ "$answer" -eq 7 ]; then
-      rm -f "$other"
+  for kind in auth suspects; do
+    own=$(own_socket $kind)
+    asked=${own%-"$instance".sock}
+    until refuses "$own"; do
+      sleep 0.1
+    done
+    if ! [ "$own" -ef "$asked.sock" ]; then
+      ln -f "$own" "$asked.next"
+      mv -f "$asked.next" "$asked.sock"
     fi
+    # What killed ones have left, where nobody listens any more (7).
+    for other in "$asked"-*.sock; do
+      answer=0
+      curl --silent --output /dev/null --max-time 3 --unix-socket "$other" http://auth/ || answer=$?
+      if [ "$answer" -eq 7 ]; then
+        rm -f "$other"
+      fi
+    done
   done
 }
 
 start() {
-  copy "$1"
-  use "$1"
-  if [ "$1" = auth ]; then
-    # A socket that a killed nginx has left keeps the next one from starting.
-    rm -f "$(own_socket)"
-    publish &
-  fi
+  for part in $(all_of "$1"); do
+    copy "$part"
+    use "$part"
+  done
+  case $1 in
+    auth)
+      # A socket that a killed nginx has left keeps the next one from starting.
+      rm -f "$(own_socket suspects)" "$(own_socket auth)"
+      suspects &
+      publish &
+      ;;
+    nginx) heal & ;;
+  esac
   exec nginx -c "/tmp/$1.conf"
 }
 
+# The other one that checks passwords, for as long as the first one runs, started anew where it ends.
+suspects() {
+  until false; do
+    nginx -c /tmp/suspects.conf || true
+    sleep 1
+    rm -f "$(own_socket suspects)"
+  done
+}
+
 load() {
-  copy "$1"
-  use "$1"
-  nginx -c "/tmp/$1.conf" -s reload
+  for part in $(all_of "$1"); do
+    copy "$part"
+    use "$part"
+    nginx -c "/tmp/$part.conf" -s reload
+  done
+}
+
+# What a worker has counted in shared memory is counted for good where it is killed: its requests would never be ended, its tags never free,
+# and a garbage collection would wait for ever. nginx goes on with new counts then, and minds the former ones until all that they can stand
+# for has ended: the requests of the workers that knew them, and in the registry what the killed one has sent there.
+heal() {
+  while sleep 2 && ! [ -e /tmp/drained ]; do
+    if grep -qs 'worker process [0-9]* exited' /tmp/alerts; then
+      : >/tmp/alerts
+      former=$generation
+      generation=$((generation + 1))
+      echo "$former" >/tmp/former
+      echo "$generation" >/tmp/generation
+      serving=$(workers)
+      recount
+      wait_for_end 900 "$serving"
+      sleep 60
+      former=
+      rm -f /tmp/former
+      recount
+    fi
+  done
+}
+
+# Of the configuration that nginx has: that which lies beside this may not have been tried yet.
+recount() {
+  [ -e /tmp/drained ] || {
+    fill /tmp/nginx.source >/tmp/nginx.conf.new
+    mv /tmp/nginx.conf.new /tmp/nginx.conf
+    nginx -c /tmp/nginx.conf -s reload
+  }
 }
 
 workers() {
@@ -82,21 +159,26 @@ workers() {
   done
 }
 
+# For so many seconds at most, until none of the processes is there any more.
+wait_for_end() {
+  waited=0
+  for process in $2; do
+    while [ -e "$process" ] && [ "$waited" -lt "$1" ]; do
+      sleep 1
+      waited=$((waited + 1))
+    done
+  done
+}
+
 # A reload without ports, not the end of all: what was begun is served by parts of this nginx that have to be there for it. The mark says
 # that another one was found to be healthy, and is the one to keep.
 drain() {
   touch /tmp/drained
   sed '/^ *listen [0-9]/d' "/tmp/$1.conf" >"/tmp/$1.conf.new"
-  use "$1"
+  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
   serving=$(workers)
   nginx -c "/tmp/$1.conf" -s reload
-  waited=0
-  for process in $serving; do
-    while [ -e "$process" ] && [ "$waited" -lt "$2" ]; do
-      sleep 1
-      waited=$((waited + 1))
-    done
-  done
+  wait_for_end "$2" "$serving"
 }
 
 # Whether what is asked for, with the options of curl, is answered by one of the codes wanted, in time.
@@ -120,7 +202,7 @@ expect() {
 try() {
   deadline=$(($(date +%s) + $1))
   password=$(cat)
-  for part in auth nginx; do
+  for part in suspects auth nginx; do
     copy "$part"
     use "$part"
     nginx -c "/tmp/$part.conf" &
