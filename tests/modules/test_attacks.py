@@ -397,9 +397,10 @@ def test_passwords_are_computed_once_and_guesses_counted(proxy: Front) -> None:
     seconds_of(right)
     # bcrypt at cost 12 takes some 200 ms.
     assert min(seconds_of(right) for _each in range(5)) < 0.02
-    answers = [proxy.client("ci2", f"guess {number}").ask("GET", "/v2/") for number in range(30)]
+    guesses = [proxy.client("ci2", f"guess {number}") for number in range(20)]
+    answers = at_once([lambda guess=guess: guess.ask("GET", "/v2/") for guess in guesses])
     assert {answer.status for answer in answers} == {401, 429}
-    late = answers[-1]
+    late = next(answer for answer in answers if answer.status == 429)
     assert (late.status, late.code) == (429, "TOOMANYREQUESTS")
     assert int(late.headers["Retry-After"]) > 0
     # Who is right is served on, and so is everybody else.
