@@ -259,7 +259,8 @@ class Front:
         for replica in REPLICAS:
             settings = {
                 "version": 0.1,
-                "log": {"level": "warn", "accesslog": {"disabled": True}},
+                # What reaches it is read there.
+                "log": {"level": "warn"},
                 "storage": {
                     "filesystem": {"rootdirectory": INSIDE["storage"]},
                     "delete": {"enabled": True},
