@@ -1,4 +1,4 @@
-"""What a query may ask for: the same of the proxy as of the registry, and nothing that the two could read in two ways."""
+"""What a query may ask for: the same of the proxy as of the registry, and nothing that they could read in two ways."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def test_what_can_be_read_in_two_ways_is_refused(proxy: Front, registry: Client,
 
 
 @pytest.mark.parametrize("origin", ["", "&origin=registry.test", "&ns=docker.io"])
-def test_a_mount_of_what_may_not_be_read_is_an_upload(
-    proxy: Front, registry: Client, secret: str, origin: str
-) -> None:
+def test_a_mount_of_what_may_not_be_read_is_an_upload(proxy: Front, registry: Client, secret: str, origin: str) -> None:
     for query in (f"mount={secret}&from=secret/app{origin}", f"from=secret%2Fapp{origin}&mount={secret}"):
         answer = proxy.client("team").ask("POST", f"/v2/team/app/blobs/uploads/?{query}", b"")
         assert answer.status == 202, (query, answer)
@@ -154,9 +152,7 @@ def test_a_mount_of_what_may_not_be_read_is_an_upload(
         ("n=x", b"two ways"),
     ],
 )
-def test_a_manifest_has_no_tag_but_that_of_its_path(
-    proxy: Front, registry: Client, query: str, words: bytes
-) -> None:
+def test_a_manifest_has_no_tag_but_that_of_its_path(proxy: Front, registry: Client, query: str, words: bytes) -> None:
     registry.put_image("team/app", "base", b"a layer")
     content = manifest(b"a layer", annotations={"of": query})
     for reference in (digest_of(content), "mutable", "v9"):
