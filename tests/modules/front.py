@@ -324,6 +324,7 @@ class Front:
         )
         try:
             wait_for("the proxy answers", self.healthy)
+            wait_for("passwords are asked for", self.asking)
             for replica in REPLICAS:
                 wait_for("a replica listens", lambda replica=replica: self.socket(replica).exists())
         except AssertionError as error:
@@ -375,6 +376,10 @@ class Front:
             return self.client().ask("GET", "/healthz").status == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def asking(self) -> bool:
+        """Whether the check of passwords is there, or needs not be, where nobody from here is let in."""
+        return self.client().ask("GET", "/v2/").status in {401, 403}
 
     # ---- ask ---------------------------------------------------------------------------------------------------------
 
