@@ -61,10 +61,14 @@ PLAY = """
       register: __reverse_proxy_written
     - ansible.builtin.template:
         src: "{roles}/reverse_proxy/templates/{{{{ item }}}}.j2"
-        dest: "{directory}/config/{{{{ item }}}}"
+        dest: "{directory}/config/{{{{ item | splitext | first }}}}/{{{{ item }}}}"
         mode: "0644"
       loop: [auth.conf, nginx.conf]
-    - ansible.builtin.copy: {{src: "{roles}/reverse_proxy/files/nginx.sh", dest: "{directory}/config/", mode: "0644"}}
+    - ansible.builtin.copy:
+        src: "{roles}/reverse_proxy/files/nginx.sh"
+        dest: "{directory}/config/{{{{ item }}}}/"
+        mode: "0644"
+      loop: [auth, nginx]
 """
 
 
@@ -193,7 +197,7 @@ class Front:
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
-        for name in ("config/tls", "sockets", "auth", "storage", "looked-at", "registry"):
+        for name in ("config/nginx/tls", "config/auth", "sockets", "auth", "storage", "looked-at", "registry"):
             (directory / name).mkdir(parents=True)
         authority = Authority(directory / "ca", "ca")
         self.ca = authority.certificate
@@ -201,8 +205,8 @@ class Front:
         # Where hosts of the lab reach it.
         self.outside = f"{bridge_address()}:{self.port}"
         pair = authority.issue("server", (*NAMES, bridge_address()))
-        shutil.copy(pair.certificate, directory / "config" / "tls" / "server.crt")
-        shutil.copy(pair.key, directory / "config" / "tls" / "server.key")
+        shutil.copy(pair.certificate, directory / "config" / "nginx" / "tls" / "server.crt")
+        shutil.copy(pair.key, directory / "config" / "nginx" / "tls" / "server.key")
         self.context = ssl.create_default_context(cafile=self.ca)
 
     # ---- start and stop ----------------------------------------------------------------------------------------------
@@ -224,7 +228,7 @@ class Front:
             **options,
         }
         if "reverse_proxy_client_ca" in options:
-            (self.directory / "config" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
+            (self.directory / "config" / "nginx" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
         (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
         (self.directory / "play.yml").write_text(
             PLAY.format(roles=ROLES, directory=self.directory, version=self.version())
@@ -289,20 +293,20 @@ class Front:
             )
         self.containers["auth"] = run_container(
             self.images["nginx"],
-            f"{INSIDE['config']}/nginx.sh",
+            f"{INSIDE['config']}/auth/nginx.sh",
             "start",
             "auth",
             options=(
                 "--entrypoint=/bin/sh",
                 "--cpu-shares=64",
-                *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
+                *self.shut_in({"config/auth": f"{INSIDE['config']}/auth:ro"}),
                 *self.mounts({"auth": INSIDE["auth"]}),
             ),
             network="none",
         )
         self.containers["proxy"] = run_container(
             self.images["nginx"],
-            f"{INSIDE['config']}/nginx.sh",
+            f"{INSIDE['config']}/nginx/nginx.sh",
             "start",
             "nginx",
             options=(
@@ -310,7 +314,7 @@ class Front:
                 f"--publish=127.0.0.1:{self.port}:{INSIDE['https']}",
                 f"--publish={self.outside}:{INSIDE['https']}",
                 "--ulimit=nofile=16384:16384",
-                *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
+                *self.shut_in({"config/nginx": f"{INSIDE['config']}/nginx:ro"}),
                 *self.mounts(
                     {
                         "sockets": INSIDE["sockets"],
@@ -353,7 +357,7 @@ class Front:
     def reload(self) -> None:
         """Load the configuration as the handlers of the role do, and wait until it is served."""
         for name, config in (("auth", "auth"), ("proxy", "nginx")):
-            nginx = ("docker", "exec", self.containers[name], "sh", f"{INSIDE['config']}/nginx.sh")
+            nginx = ("docker", "exec", self.containers[name], "sh", f"{INSIDE['config']}/{config}/nginx.sh")
             command(*nginx, "test", config)
             before = self.workers(name)
             command(*nginx, "load", config)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from engine import wait_for
+from engine import command, wait_for
 from front import INSIDE
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def blob(proxy: Front, registry: Client) -> Blob:
 @pytest.mark.parametrize(
     "target",
     [
-        f"{INSIDE['config']}/tls/server.key",
-        f"{INSIDE['config']}/nginx.conf",
-        f"{INSIDE['config']}/htpasswd",
+        f"{INSIDE['config']}/nginx/tls/server.key",
+        f"{INSIDE['config']}/nginx/nginx.conf",
+        f"{INSIDE['config']}/auth/htpasswd",
         "/proc/self/environ",
         "/proc/1/cmdline",
         "/etc/passwd",
@@ -138,3 +138,17 @@ def test_data_that_is_no_file(blob: Blob, kind: str) -> None:
     assert time.monotonic() - began < 5
     assert blob.proxy.client("reader").ask("GET", "/v2/").status == 200
     shutil.rmtree(blob.data.parent)
+
+
+# --- what each container has ------------------------------------------------------------------------------------------
+
+
+def test_each_container_has_the_secrets_that_it_uses(proxy: Front) -> None:
+    for name, own, others in (
+        ("proxy", b"PRIVATE KEY", b"ci:$2"),
+        ("auth", b"ci:$2", b"PRIVATE KEY"),
+    ):
+        script = f"find {INSIDE['config']} -type f -exec cat {{}} +"
+        said = command("docker", "exec", proxy.containers[name], "sh", "-c", script).stdout.encode()
+        assert own in said, name
+        assert others not in said, name

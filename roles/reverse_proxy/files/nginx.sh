@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs an nginx of the proxy on a copy of its configuration: what it has loaded stays as it was while the files change for the nginx that
-# replaces it. Lies beside the configuration, in the container.
+# replaces it. Lies beside the configuration, in the container; those of nginx and auth are in directories of these names.
 #
 # Usage: nginx.sh start NAME          runs it in the foreground
 #        nginx.sh test NAME           reads what lies there, as `load` would
@@ -18,7 +18,7 @@ here=$(dirname "$0")
 instance=$(uname -n)
 
 copy() {
-  sed "s/@instance@/$instance/g" "$here/$1.conf" >"/tmp/$1.conf.new"
+  sed "s/@instance@/$instance/g" "$here/../$1/$1.conf" >"/tmp/$1.conf.new"
 }
 
 # It is what nginx reads from now on.
@@ -28,7 +28,7 @@ use() {
 
 # The socket that only this instance of auth listens at.
 own_socket() {
-  sed -n "s/^ *listen unix:\(.*@instance@.*\);\$/\1/p" "$here/auth.conf" | sed "s/@instance@/$instance/"
+  sed -n "s/^ *listen unix:\(.*@instance@.*\);\$/\1/p" "$here/../auth/auth.conf" | sed "s/@instance@/$instance/"
 }
 
 # Whether an auth that listens at a socket does its work: it says "no" to anybody.
