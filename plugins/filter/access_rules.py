@@ -28,7 +28,8 @@ options:
     default: []
   immutable:
     description:
-      - Globs of tags, or of repositories and tags as C(repository:tag), that no push may replace.
+      - Globs of tags, or of repositories and tags as C(repository:tag), that no push may replace. Tags of signatures
+        and other referrers, such as C(sha256-<hex>.sig), are none of these, whatever a glob matches.
     type: list
     elements: string
     default: []
@@ -63,6 +64,9 @@ _value:
       description: Expressions for C(repository:tag).
       type: list
       elements: str
+    referring:
+      description: An expression for the tags of referrers, which clients write anew.
+      type: str
     networks:
       description: Lists of networks, for the users who are let in from there alone.
       type: list
@@ -83,6 +87,10 @@ _ACCESS = {"pull": ("pull",), "push": ("pull", "push"), "admin": ACTIONS}
 _ANYBODY = "[a-z0-9]+"
 _TAG = re.compile(r"(?:[A-Za-z0-9._*?-]|\[!?[A-Za-z0-9._-]+\])+")
 _GLOB = re.compile(r"(?:[a-z0-9._/*?-]|\[!?[a-z0-9._/-]+\])+")
+# Where clients keep the signatures and other referrers of a manifest: its digest, with a suffix or without one, which
+# they write anew for each that is added. A tag has 128 characters at most, and clients cut longer digests to 64.
+_REFERRING = r"(?:(?:sha256|sha512|blake3)-[0-9a-f]{64}|sha384-[0-9a-f]{64}(?:[0-9a-f]{32})?)(?:\.[A-Za-z0-9_-]+)*"
+_REFERRING_ALONE = re.compile(r"(?:sha256|sha384|sha512|blake3)-")
 # Bytes of the names in one expression, which has those of policies besides.
 _LONGEST = 1500
 _PARTS = re.compile(r"\*+|\?|\[[^\]]+\]|[^*?\[]+")
@@ -147,6 +155,11 @@ def _immutable(pattern):
         raise AnsibleFilterError(
             f"reverse_proxy_immutable_tags has {pattern!r}; write a glob of tags such as v*, or one of repositories "
             "and tags such as apps/*:v*"
+        )
+    if _REFERRING_ALONE.match(tag):
+        raise AnsibleFilterError(
+            f"reverse_proxy_immutable_tags has {pattern!r}, which is for tags of signatures and other referrers; "
+            "clients write those anew for each one that they add, so remove it"
         )
     return f"{expression(repository or '*')}:{expression(tag)}"
 
@@ -231,6 +244,7 @@ def access_rules(users, anonymous=(), immutable=()):
         ],
         "catalog": [number for (_allowed, catalog), number in numbers.items() if catalog],
         "immutable": [_immutable(pattern) for pattern in immutable],
+        "referring": _REFERRING,
         "networks": [list(known) for known in networks],
         "homes": homes,
     }

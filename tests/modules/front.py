@@ -68,10 +68,14 @@ PLAY = """
       register: __reverse_proxy_written
     - ansible.builtin.template:
         src: "{roles}/reverse_proxy/templates/{{{{ item }}}}.j2"
-        dest: "{directory}/config/{{{{ item }}}}"
+        dest: "{directory}/config/{{{{ item | splitext | first }}}}/{{{{ item }}}}"
         mode: "0644"
       loop: [auth.conf, nginx.conf]
-    - ansible.builtin.copy: {{src: "{roles}/reverse_proxy/files/nginx.sh", dest: "{directory}/config/", mode: "0644"}}
+    - ansible.builtin.copy:
+        src: "{roles}/reverse_proxy/files/nginx.sh"
+        dest: "{directory}/config/{{{{ item }}}}/"
+        mode: "0644"
+      loop: [auth, nginx]
 """
 
 
@@ -200,7 +204,7 @@ class Front:
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
-        for name in ("config/tls", "sockets", "auth", "storage", "looked-at", "registry"):
+        for name in ("config/nginx/tls", "config/auth", "sockets", "auth", "storage", "looked-at", "registry"):
             (directory / name).mkdir(parents=True)
         authority = Authority(directory / "ca", "ca")
         self.ca = authority.certificate
@@ -208,8 +212,8 @@ class Front:
         # Where hosts of the lab reach it.
         self.outside = f"{bridge_address()}:{self.port}"
         pair = authority.issue("server", (*NAMES, bridge_address()))
-        shutil.copy(pair.certificate, directory / "config" / "tls" / "server.crt")
-        shutil.copy(pair.key, directory / "config" / "tls" / "server.key")
+        shutil.copy(pair.certificate, directory / "config" / "nginx" / "tls" / "server.crt")
+        shutil.copy(pair.key, directory / "config" / "nginx" / "tls" / "server.key")
         self.context = ssl.create_default_context(cafile=self.ca)
 
     # ---- start and stop ----------------------------------------------------------------------------------------------
@@ -232,7 +236,7 @@ class Front:
             **options,
         }
         if "reverse_proxy_client_ca" in options:
-            (self.directory / "config" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
+            (self.directory / "config" / "nginx" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
         (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
         (self.directory / "play.yml").write_text(
             PLAY.format(roles=ROLES, directory=self.directory, version=self.version())
@@ -267,7 +271,8 @@ class Front:
         for replica in REPLICAS:
             settings = {
                 "version": 0.1,
-                "log": {"level": "warn", "accesslog": {"disabled": True}},
+                # What reaches it is read there.
+                "log": {"level": "warn"},
                 "storage": {
                     "filesystem": {"rootdirectory": INSIDE["storage"]},
                     "delete": {"enabled": True},
@@ -296,20 +301,20 @@ class Front:
             )
         self.containers["auth"] = run_container(
             self.images["nginx"],
-            f"{INSIDE['config']}/nginx.sh",
+            f"{INSIDE['config']}/auth/nginx.sh",
             "start",
             "auth",
             options=(
                 "--entrypoint=/bin/sh",
                 "--cpu-shares=512",
-                *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
+                *self.shut_in({"config/auth": f"{INSIDE['config']}/auth:ro"}),
                 *self.mounts({"auth": INSIDE["auth"]}),
             ),
             network="none",
         )
         self.containers["proxy"] = run_container(
             self.images["nginx"],
-            f"{INSIDE['config']}/nginx.sh",
+            f"{INSIDE['config']}/nginx/nginx.sh",
             "start",
             "nginx",
             options=(
@@ -319,7 +324,7 @@ class Front:
                 "--ulimit=nofile=16384:16384",
                 "--memory=1g",
                 *MEMORY,
-                *self.shut_in({"config": f"{INSIDE['config']}:ro"}),
+                *self.shut_in({"config/nginx": f"{INSIDE['config']}/nginx:ro"}),
                 *self.mounts(
                     {
                         "sockets": INSIDE["sockets"],
@@ -333,6 +338,7 @@ class Front:
         )
         try:
             wait_for("the proxy answers", self.healthy)
+            wait_for("passwords are asked for", self.asking)
             for replica in REPLICAS:
                 wait_for("a replica listens", lambda replica=replica: self.socket(replica).exists())
         except AssertionError as error:
@@ -361,7 +367,7 @@ class Front:
     def reload(self) -> None:
         """Load the configuration as the handlers of the role do, and wait until it is served."""
         for name, config in (("auth", "auth"), ("proxy", "nginx")):
-            nginx = ("docker", "exec", self.containers[name], "sh", f"{INSIDE['config']}/nginx.sh")
+            nginx = ("docker", "exec", self.containers[name], "sh", f"{INSIDE['config']}/{config}/nginx.sh")
             command(*nginx, "test", config)
             before = self.workers(name)
             command(*nginx, "load", config)
@@ -384,6 +390,10 @@ class Front:
             return self.client().ask("GET", "/healthz").status == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def asking(self) -> bool:
+        """Whether the check of passwords is there, or needs not be, where nobody from here is let in."""
+        return self.client().ask("GET", "/v2/").status in {401, 403}
 
     # ---- ask ---------------------------------------------------------------------------------------------------------
 

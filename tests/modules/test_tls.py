@@ -74,7 +74,7 @@ def stapling(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory, a
     front = Front(tmp_path_factory.mktemp("front"), images)
     port = free_ports(1)[0]
     pair = front.authority.issue("stapled", ocsp=f"http://{bridge_address()}:{port}/")
-    tls = front.directory / "config" / "tls"
+    tls = front.directory / "config" / "nginx" / "tls"
     # With its issuer, as a certificate that is brought.
     (tls / "server.crt").write_text(pair.certificate.read_text() + front.ca.read_text())
     (tls / "server.key").write_text(pair.key.read_text())

@@ -131,6 +131,31 @@ def test_mistakes_are_named(users, said):
     assert said in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("tag", "refers"),
+    [
+        (f"sha256-{'0f' * 32}", True),
+        (f"sha256-{'0f' * 32}.sig", True),
+        (f"sha256-{'0f' * 32}.sig.1_x-y", True),
+        (f"sha384-{'0f' * 48}.att", True),
+        (f"sha512-{'0f' * 32}", True),
+        (f"sha512-{'0f' * 64}", False),
+        (f"sha256-{'0F' * 32}", False),
+        (f"sha256-{'0f' * 31}.sig", False),
+        (f"sha256-{'0f' * 32}-sig", False),
+        (f"v1-{'0f' * 32}", False),
+    ],
+)
+def test_tags_of_referrers(tag, refers):
+    assert bool(re.fullmatch(access_rules([user()])["referring"], tag)) == refers
+
+
+@pytest.mark.parametrize("pattern", ["sha256-*", "apps/*:sha512-?*", "sha384-[0-9]*.sig", "blake3-*"])
+def test_tags_of_referrers_are_never_immutable(pattern):
+    with pytest.raises(AnsibleFilterError, match=r"reverse_proxy_immutable_tags.*signatures.*remove it"):
+        access_rules([user()], (), [pattern])
+
+
 @pytest.mark.parametrize("pattern", ["", "v*;", "Apps/*:v*", "a:b:", "v[9-0]"])
 def test_immutable_tags_that_are_none(pattern):
     with pytest.raises(AnsibleFilterError, match="reverse_proxy_immutable_tags"):

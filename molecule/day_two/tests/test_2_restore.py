@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # The containers of the registry.
 OURS = "docker ps --all --filter label=registry.wharf.role --format '{{.Names}}'"
 STORAGE = "/var/lib/wharf-registry/data/docker/registry/v2"
-KEPT = ("/etc/wharf-registry/certificate", "/etc/wharf-registry/http.secret", "/etc/wharf-registry/proxy/htpasswd")
+KEPT = ("/etc/wharf-registry/certificate", "/etc/wharf-registry/http.secret", "/etc/wharf-registry/proxy/auth/htpasswd")
 
 
 def restore(*arguments: str, check: bool = True) -> PlaybookRun:
@@ -40,7 +40,7 @@ def test_onto_a_bare_host(onto_a_bare_host: PlaybookRun, keeper: LabHost, spare:
     assert "Restored    snapshot" in onto_a_bare_host.output
     assert contents(spare) == contents(keeper)
     # By name: the numbers are others there.
-    owners = "stat --format='%U %G %a' /var/lib/wharf-registry/data/docker /etc/wharf-registry/proxy/htpasswd"
+    owners = "stat --format='%U %G %a' /var/lib/wharf-registry/data/docker /etc/wharf-registry/proxy/auth/htpasswd"
     assert spare.output(owners) == keeper.output(owners)
     assert spare.output("id -u wharf-registry") != keeper.output("id -u wharf-registry")
     assert (

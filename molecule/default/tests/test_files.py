@@ -28,13 +28,14 @@ DATA = "/var/lib/wharf-registry"
         (f"{CONFIG}/registry/config-2.yml", 0o640, "root", "wharf-registry"),
         (f"{CONFIG}/registry/served-1.json", 0o600, "root", "root"),
         (f"{CONFIG}/proxy", 0o750, "root", "wharf-proxy"),
-        (f"{CONFIG}/proxy/nginx.conf", 0o640, "root", "wharf-proxy"),
-        (f"{CONFIG}/proxy/auth.conf", 0o640, "root", "wharf-proxy"),
-        (f"{CONFIG}/proxy/nginx.sh", 0o640, "root", "wharf-proxy"),
+        (f"{CONFIG}/proxy/nginx/nginx.conf", 0o640, "root", "wharf-proxy"),
+        (f"{CONFIG}/proxy/auth/auth.conf", 0o640, "root", "wharf-proxy"),
+        (f"{CONFIG}/proxy/nginx/nginx.sh", 0o640, "root", "wharf-proxy"),
+        (f"{CONFIG}/proxy/auth/nginx.sh", 0o640, "root", "wharf-proxy"),
         (f"{CONFIG}/proxy/former", 0o700, "root", "root"),
-        (f"{CONFIG}/proxy/htpasswd", 0o640, "root", "wharf-proxy"),
-        (f"{CONFIG}/proxy/htpasswd.former", 0o640, "root", "wharf-proxy"),
-        (f"{CONFIG}/proxy/tls/server.key", 0o600, "wharf-proxy", "wharf-proxy"),
+        (f"{CONFIG}/proxy/auth/htpasswd", 0o640, "root", "wharf-proxy"),
+        (f"{CONFIG}/proxy/auth/htpasswd.former", 0o640, "root", "wharf-proxy"),
+        (f"{CONFIG}/proxy/nginx/tls/server.key", 0o600, "wharf-proxy", "wharf-proxy"),
         (f"{DATA}/auth", 0o700, "wharf-proxy", "wharf-proxy"),
         (f"{DATA}/looked-at", 0o700, "wharf-proxy", "wharf-proxy"),
         (f"{CONFIG}/maintenance.json", 0o600, "root", "root"),
@@ -71,7 +72,7 @@ def test_accounts_cannot_log_in(host: Host, account: str) -> None:
 
 
 def test_htpasswd_holds_bcrypt_for_every_user(host: Host, registry: Registry) -> None:
-    lines = host.file(f"{CONFIG}/proxy/htpasswd").content_string.splitlines()
+    lines = host.file(f"{CONFIG}/proxy/auth/htpasswd").content_string.splitlines()
     hashes = dict(line.split(":", 1) for line in lines if line and not line.startswith("#"))
     assert set(hashes) == {*registry.users, "guest"}
     assert all(value.startswith(("$2b$", "$2y$")) and int(value[4:6]) >= 10 for value in hashes.values())

@@ -57,7 +57,7 @@ def secrets(registry: Registry, lab: LabHost, guest: dict[str, str]) -> dict[str
         found[f"{name}'s password, encoded"] = base64.b64encode(f"{name}:{user['password']}".encode()).decode()
     for key in ("ca.key", "server.key"):
         found[key] = lab.output(f"sed -n 2p /etc/wharf-registry/certificate/{key}")
-    for line in lab.output("cat /etc/wharf-registry/proxy/htpasswd").splitlines():
+    for line in lab.output("cat /etc/wharf-registry/proxy/auth/htpasswd").splitlines():
         name, _separator, hashed = line.partition(":")
         found[f"{name}'s hash"] = hashed
     assert all(len(value) >= 16 for value in found.values())

@@ -122,7 +122,7 @@ def load(lab: LabHost, clients: dict[str, DockerClient]) -> Iterator[Load]:
 def test_reloads(load: Load, lab: LabHost) -> None:
     for _turn in range(8):
         for container, name in (("wharf-proxy-auth", "auth"), ("wharf-proxy", "nginx")):
-            lab.run(f"docker exec {container} sh /etc/wharf-proxy/nginx.sh load {name}")
+            lab.run(f"docker exec {container} sh /etc/wharf-proxy/{name}/nginx.sh load {name}")
         time.sleep(0.5)
     load.go_on()
 
@@ -268,7 +268,7 @@ def test_an_image_that_does_not_serve_goes_back(load: Load, lab: LabHost, replic
 def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> None:
     """Its configuration can be read, by `nginx -t`, and nobody is behind it."""
     before = {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES}
-    read = "cat /etc/wharf-registry/proxy/nginx.conf /etc/wharf-registry/proxy/auth.conf"
+    read = "cat /etc/wharf-registry/proxy/nginx/nginx.conf /etc/wharf-registry/proxy/auth/auth.conf"
     configuration = lab.output(read)
     lab.run("mkdir -p /srv/nowhere/sockets /srv/nowhere/auth /srv/nowhere/looked-at")
     run = run_playbook(

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs an nginx of the proxy on a copy of its configuration: what it has loaded stays as it was while the files change for the nginx that
-# replaces it. Lies beside the configuration, in the container.
+# replaces it. Lies beside the configuration, in the container; those of nginx and auth are in directories of these names.
 #
 # Usage: nginx.sh start NAME          runs it in the foreground
 #        nginx.sh test NAME           reads what lies there, as `load` would
@@ -27,9 +27,9 @@ copy() {
   case $1 in
     suspects)
       sed -e 's/auth-@instance@/suspects-@instance@/' -e 's,/tmp/auth\.pid,/tmp/suspects.pid,' \
-        -e 's/^worker_processes .*/worker_processes 1;/' -e 's/^worker_priority .*/worker_priority 19;/' "$here/auth.conf"
+        -e 's/^worker_processes .*/worker_processes 1;/' -e 's/^worker_priority .*/worker_priority 19;/' "$here/../auth/auth.conf"
       ;;
-    *) cat "$here/$1.conf" ;;
+    *) cat "$here/../$1/$1.conf" ;;
   esac >"/tmp/$1.source.new"
   fill "/tmp/$1.source.new" >"/tmp/$1.conf.new"
 }
@@ -55,7 +55,7 @@ all_of() {
 
 # The socket that only this instance of one that checks passwords listens at.
 own_socket() {
-  sed -n "s,^ *listen unix:\(.*\)auth-@instance@\(.*\);\$,\1$1-$instance\2,p" "$here/auth.conf"
+  sed -n "s,^ *listen unix:\(.*\)auth-@instance@\(.*\);\$,\1$1-$instance\2,p" "$here/../auth/auth.conf"
 }
 
 # Whether an auth that listens at a socket does its work: it says "no" to anybody.
