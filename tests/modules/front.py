@@ -232,7 +232,6 @@ class Front:
             "reverse_proxy_socket_directory": str(self.directory / "sockets"),
             "reverse_proxy_storage_directory": str(self.directory / "storage"),
             "reverse_proxy_replicas": len(REPLICAS),
-            "reverse_proxy_wrong_password_seconds": 4,
             **options,
         }
         if "reverse_proxy_client_ca" in options:

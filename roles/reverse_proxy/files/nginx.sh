@@ -27,7 +27,7 @@ copy() {
   case $1 in
     suspects)
       sed -e 's/auth-@instance@/suspects-@instance@/' -e 's,/tmp/auth\.pid,/tmp/suspects.pid,' \
-        -e 's/^worker_processes .*/worker_processes 1;/' -e 's/^worker_priority .*/worker_priority 19;/' "$here/../auth/auth.conf"
+        -e 's/^worker_processes .*/worker_processes 1;/' -e 's/^worker_priority .*/worker_priority 5;/' "$here/../auth/auth.conf"
       ;;
     *) cat "$here/../$1/$1.conf" ;;
   esac >"/tmp/$1.source.new"
