@@ -1,0 +1,217 @@
+"""A tag that stays keeps what it was acknowledged with, whoever goes away meanwhile (issue 16, B6)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from addresses import attackers
+from content import OCI, digest_of
+from engine import command, wait_for
+from front import REPLICAS, manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target import Target
+
+REPOSITORY = "apps/fixed"
+LAYERS = 12_000
+# For how long the tag is looked at: the registry takes some two seconds for so many layers.
+SECONDS = 5
+LAYER = b"one of many layers"
+
+
+def large() -> bytes:
+    """A manifest that the registry reads for seconds."""
+    document = json.loads(manifest(LAYER, annotations={"number": secrets.token_hex(8)}))
+    document["layers"] *= LAYERS
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def request(target: Target, tag: str, body: bytes) -> bytes:
+    lines = [
+        f"PUT /v2/{REPOSITORY}/manifests/{tag} HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: {target.front.basic('attacker')}",
+        f"Content-Type: {OCI}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def connect(target: Target) -> ssl.SSLSocket:
+    plain = socket.create_connection((target.host, target.port), timeout=10, source_address=(attackers(1)[0], 0))
+    return target.front.context.wrap_socket(plain, server_hostname="localhost")
+
+
+# ---- ways to go away -------------------------------------------------------------------------------------------------
+
+
+def closes(target: Target, tag: str, body: bytes) -> None:
+    with connect(target) as connection:
+        connection.sendall(request(target, tag, body))
+        time.sleep(0.2)
+
+
+def resets(target: Target, tag: str, body: bytes) -> None:
+    """By TCP, at once."""
+    connection = connect(target)
+    connection.sendall(request(target, tag, body))
+    time.sleep(0.2)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.close()
+
+
+def half_closes(target: Target, tag: str, body: bytes) -> None:
+    connection = connect(target)
+    connection.sendall(request(target, tag, body))
+    time.sleep(0.2)
+    connection.shutdown(socket.SHUT_WR)
+
+
+def resets_the_stream(target: Target, tag: str, body: bytes) -> None:
+    """By HTTP/2, and the connection stays."""
+    import h2.config
+    import h2.connection
+    import h2.errors
+
+    plain = socket.create_connection((target.host, target.port), timeout=10, source_address=(attackers(1)[0], 0))
+    context = ssl.create_default_context(cafile=target.front.ca)
+    context.set_alpn_protocols(["h2"])
+    connection = context.wrap_socket(plain, server_hostname="localhost")
+    session = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    session.initiate_connection()
+    headers = {
+        ":method": "PUT",
+        ":scheme": "https",
+        ":authority": "localhost",
+        ":path": f"/v2/{REPOSITORY}/manifests/{tag}",
+        "authorization": target.front.basic("attacker"),
+        "content-type": OCI,
+        "content-length": str(len(body)),
+    }
+    session.send_headers(1, list(headers.items()))
+    left = body
+    end = time.monotonic() + 5
+    while left and time.monotonic() < end:
+        while (
+            left and (room := min(session.local_flow_control_window(1), session.max_outbound_frame_size, len(left))) > 0
+        ):
+            session.send_data(1, left[:room])
+            left = left[room:]
+        connection.sendall(session.data_to_send())
+        if left:
+            session.receive_data(connection.recv(65536))
+    session.end_stream(1)
+    connection.sendall(session.data_to_send())
+    time.sleep(0.2)
+    session.reset_stream(1, h2.errors.ErrorCodes.CANCEL)
+    connection.sendall(session.data_to_send())
+
+
+def dies_in_the_middle(target: Target, tag: str, body: bytes) -> None:
+    with connect(target) as connection:
+        connection.sendall(request(target, tag, body)[: len(body) // 2])
+
+
+def has_its_worker_killed(target: Target, tag: str, body: bytes) -> None:
+    before = target.use().workers
+    with connect(target) as connection:
+        connection.sendall(request(target, tag, body))
+        time.sleep(0.3)
+        for worker in before:
+            os.kill(int(worker), signal.SIGKILL)
+    wait_for("other workers", lambda: len(target.use().workers - before) == len(before))
+
+
+def has_a_replica_killed(target: Target, tag: str, body: bytes) -> None:
+    with connect(target) as connection:
+        connection.sendall(request(target, tag, body))
+        time.sleep(0.3)
+        name = target.front.containers["registry-1"]
+        command("docker", "kill", name)
+        command("docker", "start", name)
+
+
+# ---- what must hold --------------------------------------------------------------------------------------------------
+
+
+class Tag:
+    """What a tag was seen to be, and what was acknowledged."""
+
+    def __init__(self, target: Target) -> None:
+        self.name = f"v1.{secrets.token_hex(4)}"
+        self.target = target
+        self.seen: list[str] = []
+
+    def push(self) -> int:
+        """Another user's push of another image; its status."""
+        content = manifest(LAYER, annotations={"number": secrets.token_hex(8)})
+        client = self.target.client("pusher")
+        try:
+            answer = client.ask("PUT", f"/v2/{REPOSITORY}/manifests/{self.name}", content, Content_Type=OCI)
+        except OSError:
+            return 0
+        if answer.status == 201:
+            self.note(digest_of(content))
+        return answer.status
+
+    def look(self) -> None:
+        for replica in REPLICAS:
+            with contextlib.suppress(OSError):
+                if digest := self.target.front.registry(replica).digest(REPOSITORY, self.name):
+                    self.note(digest)
+
+    def note(self, digest: str) -> None:
+        if not self.seen or self.seen[-1] != digest:
+            self.seen.append(digest)
+
+
+@pytest.fixture(scope="module")
+def store(target: Target) -> Target:
+    registry = target.front.registry()
+    for content in (LAYER, b"{}"):
+        registry.put_blob(REPOSITORY, content)
+    return target
+
+
+@pytest.mark.parametrize(
+    "go",
+    [closes, resets, half_closes, resets_the_stream, dies_in_the_middle, has_its_worker_killed, has_a_replica_killed],
+)
+def test_a_tag_stays_when_the_client_goes(store: Target, go: Callable[[Target, str, bytes], None]) -> None:
+    tag = Tag(store)
+    statuses = []
+    try:
+        go(store, tag.name, large())
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            statuses.append(tag.push())
+            tag.look()
+            time.sleep(0.1)
+    finally:
+        if store.well():
+            store.restart()
+    print(f"pushes were answered by {statuses}; the tag was {tag.seen}")
+    assert len(tag.seen) == 1, (tag.seen, statuses)
+
+
+def test_two_pushes_at_once_acknowledge_one(store: Target) -> None:
+    """Each of many clients pushes its own image; the one that is told so is the one that stays."""
+    from front import at_once
+
+    for _turn in range(3):
+        tag = Tag(store)
+        statuses = at_once([tag.push] * 8)
+        assert statuses.count(201) <= 1, statuses
+        tag.look()
+        assert len(tag.seen) == 1, (tag.seen, statuses)

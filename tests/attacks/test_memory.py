@@ -1,0 +1,148 @@
+"""Memory of the workers, and what comes back when one of them is killed (issue 16, A3)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from addresses import attackers
+from attack import Watch, attacked, withstands
+from content import OCI
+from engine import wait_for
+from front import manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target import Target
+
+MEGABYTE = 1 << 20
+# Whoever is locked out of something by a worker that died must not be for longer.
+PATIENCE = 120
+
+
+def names(first: int, count: int = 9) -> list[str]:
+    return [f"victim-{number:02}" for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "method", "path"),
+    [
+        (1, "POST", "/v2/apps/pushed/blobs/uploads/"),
+        (20, "PUT", "/v2/apps/pushed/manifests/one"),
+        (20, "PATCH", "/v2/apps/pushed/blobs/uploads/none?_state=none"),
+    ],
+)
+def test_bodies_while_a_password_is_checked(target: Target, addresses: int, method: str, path: str) -> None:
+    """9 connections with 110 streams, each with a megabyte that is there before the password is known to be wrong."""
+    connections = max(9, addresses)
+    withstands(
+        target,
+        "streams",
+        addresses,
+        connections=connections,
+        streams=990 // connections,
+        method=method,
+        path=path,
+        credential={"scheme": "basic", "names": names(0)},
+        length=2 * MEGABYTE,
+        first=MEGABYTE,
+        rate=100,
+        ready=5,
+    )
+
+
+def test_bodies_without_a_password(target: Target) -> None:
+    options = {
+        "method": "PUT",
+        "path": "/v2/apps/pushed/manifests/one",
+        "length": 2 * MEGABYTE,
+        "first": MEGABYTE,
+        "rate": 100,
+    }
+    withstands(target, "streams", 20, connections=20, streams=49, ready=5, **options)
+
+
+@pytest.mark.parametrize("frame", ["settings", "ping", "continuation"])
+def test_frames_that_no_client_sends(target: Target, frame: str) -> None:
+    withstands(target, "frames", 20, connections=20, frame=frame, rate=400)
+
+
+def test_blocks_of_headers_on_many_streams(target: Target) -> None:
+    """Each as large as nginx takes them, by a client that never reads what it is answered."""
+    headers = {f"x-{number}": "y" * 3500 for number in range(7)}
+    withstands(
+        target, "streams", 20, connections=20, streams=50, headers=headers, window=0, path="/v2/", rate=100, ready=5
+    )
+
+
+# ---- a worker that is killed -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def in_flight(target: Target) -> Iterator[str]:
+    """Pushes of manifests and blobs, and reads, that are under way; the tag that is being pushed."""
+    tag = f"v{secrets.token_hex(4)}"
+    fixed = {"scheme": "fixed", "value": target.front.basic("attacker")}
+    body = len(manifest(b"x"))
+    stalled = {"connections": 4, "credential": fixed, "length": body, "first": body - 1, "every": 600}
+    with contextlib.ExitStack() as stack:
+        for number, (method, path) in enumerate(
+            [
+                ("PUT", f"/v2/apps/pushed/manifests/{tag}"),
+                ("POST", "/v2/apps/pushed/blobs/uploads/"),
+                ("GET", "/healthz"),
+            ]
+        ):
+            options = {"method": method, "path": path, "streams": 3, "headers": {"content-type": OCI}, **stalled}
+            stack.enter_context(attacked(target, "streams", attackers(1, 1 + number), **options))
+        yield tag
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_what_a_killed_worker_held_comes_back(narrow: Target, turn: int) -> None:
+    """Slots of the replicas, tags that are being pushed, the count of what is written: their memory outlives it."""
+    before = narrow.use().workers
+    with in_flight(narrow) as tag:
+        for worker in before:
+            os.kill(int(worker), signal.SIGKILL)
+        wait_for("other workers", lambda: len(narrow.use().workers - before) == len(before))
+    try:
+        began = time.monotonic()
+        wait_for("the mix is served", lambda: not narrow.mix().once(), PATIENCE)
+        wait_for("the tag can be pushed", lambda: pushed(narrow, tag), PATIENCE)
+        wait_for("a moment in which nothing is written", narrow.quiet, PATIENCE)
+        print(f"all is back after {time.monotonic() - began:.1f} s")
+    except AssertionError:
+        narrow.restart()
+        raise
+
+
+def test_what_several_killed_workers_held_comes_back(narrow: Target) -> None:
+    """One after another, each with more slots than a replica has left, as an attacker would who can have one killed."""
+    for _turn in range(4):
+        with in_flight(narrow):
+            before = narrow.use().workers
+            os.kill(int(sorted(before)[0]), signal.SIGKILL)
+            wait_for("another worker", lambda before=before: len(narrow.use().workers | before) > len(before))
+    try:
+        wait_for("the mix is served", lambda: not narrow.mix().once(), PATIENCE)
+        wait_for("a moment in which nothing is written", narrow.quiet, PATIENCE)
+        # As many at once as before.
+        with Watch(narrow):
+            assert not narrow.mix().run(2).failures
+    except AssertionError:
+        narrow.restart()
+        raise
+
+
+def pushed(target: Target, tag: str) -> bool:
+    client = target.client("pusher")
+    client.put_blob("apps/pushed", b"{}")
+    client.put_blob("apps/pushed", b"again")
+    return client.ask("PUT", f"/v2/apps/pushed/manifests/{tag}", manifest(b"again"), Content_Type=OCI).status == 201
