@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from measures import Measures
+    from mix import Mix
     from target import Target, Use
 
 # How long the mix runs, with each attack and without.
-SECONDS = float(os.environ.get("WHARF_ATTACK_SECONDS", "4"))
+SECONDS = float(os.environ.get("WHARF_ATTACK_SECONDS", "3"))
 RUN = Path(__file__).with_name("attackers") / "run.py"
-# What the small disk may fill to, in percent, and how much memory the workers may keep, in MiB.
+# How full the small disk may become, in percent, and how much memory the workers may keep, in MiB.
 DISK = 75
+# How long an attack may take to send all that it has to send, beyond the mix.
+PATIENCE = 15
+# Less than it takes to check a password that is not remembered.
+BCRYPT_SECONDS = 0.05
 MEMORY = 128
 
 
@@ -118,16 +124,30 @@ class Watch:
         self.peak_disk = max(int(share) for share in re.findall(r"(\d+)%", said))
 
 
-def calm(target: Target, source: str, forwarded: str | None, *, anew: bool = False) -> Measures:
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """What the mix measured beside an attack, what the attacker was answered, and how full the small disk was."""
+
+    measures: Measures
+    answers: dict[str, int]
+    peak_disk: int
+
+    def broken(self) -> list[str]:
+        full = [f"the small disk: {self.peak_disk} % full"] if self.peak_disk > DISK else []
+        return summary(self.measures.failures) + full
+
+
+def calm(target: Target, mix: Mix, *, anew: bool = False) -> Measures:
     """The mix without an attack, measured once for each front."""
-    if anew or "calm" not in target.calm:
-        mix = target.mix(source, forwarded)
+    if anew or target.calm is None:
         # Those that are remembered are so from here on.
         assert not (failures := mix.once()), failures
-        target.calm["calm"] = mix.run(SECONDS)
-        assert not target.calm["calm"].failures, target.calm["calm"].failures
-        assert target.calm["calm"].p50("login") > 0.05, "the passwords of the mix are remembered: they have to be fresh"
-    return target.calm["calm"]
+        target.calm = mix.run(SECONDS)
+        assert not target.calm.failures, target.calm.failures
+        assert target.calm.p50("login") > BCRYPT_SECONDS, (
+            "the passwords of the mix are remembered: they have to be fresh"
+        )
+    return target.calm
 
 
 def withstands(
@@ -146,38 +166,44 @@ def withstands(
     addresses that a trusted proxy tells of.
     """
     sources = attackers(addresses)
-    source = sources[0] if shared else LEGITIMATE
-    before, base = target.use(), calm(target, source, legitimate)
-    complaints, answers = [], {}
+    mix = target.mix(sources[0] if shared else LEGITIMATE, legitimate)
+    base, before = calm(target, mix), target.use()
     try:
-        attacker = Attacker(target, kind, sources, forwarded, **options)
-        with Watch(target) as watch:
-            try:
-                attacker.engaged()
-                measures = target.mix(source, legitimate).run(SECONDS)
-                if options.get("count"):
-                    attacker.process.wait(20)
-            finally:
-                answers = attacker.stop()
-        complaints = summary(measures.failures) + slower(base, measures)
-        if complaints and not measures.failures:
-            # The machine itself may have become slower.
-            complaints = slower(calm(target, source, legitimate, anew=True), measures)
-        if watch.peak_disk > DISK:
-            complaints.append(f"the small disk: {watch.peak_disk} % full")
-        complaints += recovered(target, before)
-    finally:
-        if target.well(0):
-            target.restart()
+        window = beside(target, mix, kind, sources, forwarded, **options)
+        if not window.broken() and slower(base, window.measures):
+            # The machine itself may have become slower: both are measured once more.
+            base = calm(target, mix, anew=True)
+            window = beside(target, mix, kind, sources, forwarded, **options)
+        complaints = window.broken() + slower(base, window.measures)
+        left = recovered(target, before)
+    except BaseException:
+        target.restart()
+        raise
+    if left:
+        # So that the next attack finds a proxy that is well.
+        target.restart()
     story = [
         f"without: {base}",
-        f"attacked: {measures}",
-        f"attacker: {answers}",
-        f"the small disk: {watch.peak_disk} % at most",
+        f"attacked: {window.measures}",
+        f"attacker: {window.answers}, disk {window.peak_disk} %",
     ]
     print("\n".join(story))
-    assert not complaints, "\n".join([*complaints, *story])
-    return answers
+    assert not complaints + left, "\n".join([*complaints, *left, *story])
+    return window.answers
+
+
+def beside(
+    target: Target, mix: Mix, kind: str, sources: list[str], forwarded: list[str] | None, **options: object
+) -> Window:
+    """Run the mix beside an attack, and let one that has so much to send come to its end."""
+    with Watch(target) as watch:
+        attacker = Attacker(target, kind, sources, forwarded, **options)
+        try:
+            attacker.engaged()
+            measures = mix.run(SECONDS)
+        finally:
+            answers = attacker.finish(PATIENCE if "count" in options else 0)
+    return Window(measures, answers, watch.peak_disk)
 
 
 def recovered(target: Target, before: Use) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from front import Client
     from measures import Measures
 
-FRESH = 40
+FRESH = 24
 # A user of the mix logs in anew after all others have; by then its password is long forgotten.
 REMEMBERED_SECONDS = 12
 NAMES = [f"fresh-{number:02}" for number in range(FRESH)]
@@ -29,7 +29,7 @@ USERS = [
     {"name": "reader", "access": "pull"},
 ]
 # Those whose passwords are guessed at.
-VICTIMS = [f"victim-{number:02}" for number in range(30)]
+VICTIMS = [f"victim-{number:02}" for number in range(20)]
 OPTIONS = {
     "reverse_proxy_auth_cache_seconds": REMEMBERED_SECONDS,
     "reverse_proxy_anonymous_pull": ["public/*"],
@@ -55,7 +55,7 @@ class Target:
         self.port = INSIDE["https"]
         self.host = self._address()
         self._fresh = itertools.cycle(NAMES)
-        self.calm: dict[str, Measures] = {}
+        self.calm: Measures | None = None
 
     def prepare(self) -> None:
         """The content that the mix pulls, past the proxy; and the limits of the container that the role sets."""

@@ -15,6 +15,7 @@ from attack import Watch, attacked, withstands
 from content import OCI
 from engine import wait_for
 from front import manifest
+from target import VICTIMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 MEGABYTE = 1 << 20
 # Whoever is locked out of something by a worker that died must not be for longer.
 PATIENCE = 120
-
-
-def names(first: int, count: int = 9) -> list[str]:
-    return [f"victim-{number:02}" for number in range(first, first + count)]
 
 
 @pytest.mark.parametrize(
@@ -49,11 +46,11 @@ def test_bodies_while_a_password_is_checked(target: Target, addresses: int, meth
         streams=990 // connections,
         method=method,
         path=path,
-        credential={"scheme": "basic", "names": names(0)},
+        credential={"scheme": "basic", "names": VICTIMS[:9]},
         length=2 * MEGABYTE,
         first=MEGABYTE,
-        rate=100,
-        ready=5,
+        rate=10,
+        ready=4,
     )
 
 
@@ -65,7 +62,7 @@ def test_bodies_without_a_password(target: Target) -> None:
         "first": MEGABYTE,
         "rate": 100,
     }
-    withstands(target, "streams", 20, connections=20, streams=49, ready=5, **options)
+    withstands(target, "streams", 20, connections=20, streams=49, ready=4, **options)
 
 
 @pytest.mark.parametrize("frame", ["settings", "ping", "continuation"])
@@ -77,7 +74,7 @@ def test_blocks_of_headers_on_many_streams(target: Target) -> None:
     """Each as large as nginx takes them, by a client that never reads what it is answered."""
     headers = {f"x-{number}": "y" * 3500 for number in range(7)}
     withstands(
-        target, "streams", 20, connections=20, streams=50, headers=headers, window=0, path="/v2/", rate=100, ready=5
+        target, "streams", 20, connections=20, streams=50, headers=headers, window=0, path="/v2/", rate=100, ready=4
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from addresses import attackers
 from attack import DISK, Watch, attacked, withstands
 from content import OCI
+from target import VICTIMS
 
 if TYPE_CHECKING:
     from target import Target
@@ -38,8 +39,7 @@ def test_distinct_passwords_of_names_that_are_invented(target: Target) -> None:
 
 
 def test_distinct_passwords_of_users(target: Target) -> None:
-    names = [f"victim-{number:02}" for number in range(30)]
-    flood(target, 20, {"scheme": "basic", "size": 5000, "names": names}, count=2000)
+    flood(target, 20, {"scheme": "basic", "size": 5000, "names": VICTIMS}, count=2000)
 
 
 def test_headers_that_are_no_credentials(target: Target) -> None:
