@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from target import Target, Use
 
 # How long the mix runs, with each attack and without.
-SECONDS = float(os.environ.get("WHARF_ATTACK_SECONDS", "3"))
+SECONDS = float(os.environ.get("WHARF_ATTACK_SECONDS", "2.5"))
 RUN = Path(__file__).with_name("attackers") / "run.py"
 # How full the small disk may become, in percent, and how much memory the workers may keep, in MiB.
 DISK = 75

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FRESH = 24
 # A user of the mix logs in anew after all others have; by then its password is long forgotten.
-REMEMBERED_SECONDS = 12
+REMEMBERED_SECONDS = 20
 NAMES = [f"fresh-{number:02}" for number in range(FRESH)]
 USERS = [
     {"name": "admin", "access": "admin"},

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Two names whose answers come at times that differ by less look alike to those who ask over a network.
 ALIKE_SECONDS = 0.02
 PROBES = 20
+# Much less than a check of a password takes.
+REMEMBERED_WITHIN_SECONDS = 0.1
 # nginx forgets how often an address has asked after so long; each test has addresses of its own instead.
 HOSTS = itertools.count(210)
 
@@ -135,14 +137,19 @@ def test_no_limit_is_passed_by_names(relayed: Target, names: list[str] | None) -
     ids=["token", "name", "malformed"],
 )
 def test_no_flood_makes_the_proxy_forget_a_password(target: Target, credential: dict) -> None:
-    assert target.client("reader").ask("GET", "/v2/").status == 200
-    with attacked(
-        target, "flood", attackers(20), connections=20, credential=credential, count=4000, rate=5000
-    ) as attacker:
-        attacker.process.wait(8)
-    began = time.monotonic()
-    assert target.client("reader").ask("GET", "/v2/").status == 200
-    assert time.monotonic() - began < 0.1
+    """Of those who logged in before it, none waits for a check of the password again."""
+    names = NAMES[:5]
+    for name in names:
+        assert target.client(name).ask("GET", "/v2/").status == 200
+    flood = {"connections": 20, "credential": credential, "count": 4000, "rate": 5000}
+    with attacked(target, "flood", attackers(20), **flood) as attacker:
+        attacker.finish(8)
+    times = []
+    for name in names:
+        began = time.monotonic()
+        assert target.client(name).ask("GET", "/v2/").status == 200
+        times.append(time.monotonic() - began)
+    assert statistics.median(times) < REMEMBERED_WITHIN_SECONDS, times
 
 
 # ---- what times tell -------------------------------------------------------------------------------------------------

@@ -131,8 +131,10 @@ def has_its_worker_killed(target: Target, tag: str, body: bytes, delay: float) -
         connection.sendall(request(target, tag, body))
         time.sleep(delay)
         for worker in before:
-            os.kill(int(worker), signal.SIGKILL)
-    wait_for("other workers", lambda: len(target.use().workers - before) == len(before))
+            # Another one of these tests may have been faster.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(worker), signal.SIGKILL)
+    wait_for("other workers", lambda: not before & target.use().workers)
 
 
 def has_a_replica_killed(target: Target, tag: str, body: bytes, delay: float) -> None:
@@ -140,7 +142,7 @@ def has_a_replica_killed(target: Target, tag: str, body: bytes, delay: float) ->
         connection.sendall(request(target, tag, body))
         time.sleep(delay)
         name = target.front.containers["registry-1"]
-        command("docker", "kill", name)
+        command("docker", "kill", name, check=False)
         command("docker", "start", name)
 
 

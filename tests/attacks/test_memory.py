@@ -32,7 +32,6 @@ PATIENCE = 120
     [
         (1, "POST", "/v2/apps/pushed/blobs/uploads/"),
         (20, "PUT", "/v2/apps/pushed/manifests/one"),
-        (20, "PATCH", "/v2/apps/pushed/blobs/uploads/none?_state=none"),
     ],
 )
 def test_bodies_while_a_password_is_checked(target: Target, addresses: int, method: str, path: str) -> None:
@@ -65,7 +64,7 @@ def test_bodies_without_a_password(target: Target) -> None:
     withstands(target, "streams", 20, connections=20, streams=49, ready=4, **options)
 
 
-@pytest.mark.parametrize("frame", ["settings", "ping", "continuation"])
+@pytest.mark.parametrize("frame", ["settings", "continuation"])
 def test_frames_that_no_client_sends(target: Target, frame: str) -> None:
     withstands(target, "frames", 20, connections=20, frame=frame, rate=400)
 

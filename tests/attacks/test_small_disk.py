@@ -51,7 +51,6 @@ def test_headers_that_are_no_credentials(target: Target) -> None:
     [
         (8_000_000, "PUT", "/v2/apps/stalled/manifests/one"),
         (3_900_000, "PUT", "/v2/apps/stalled/manifests/v1"),
-        (3_900_000, "POST", "/v2/apps/stalled/blobs/uploads/"),
     ],
 )
 def test_bodies_of_one_user_that_stall(target: Target, size: int, method: str, path: str) -> None:
