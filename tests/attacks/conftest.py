@@ -17,7 +17,7 @@ import engine
 import front
 from addresses import borrowed
 from managed import ROOT
-from target import OPTIONS, Target, started, users
+from target import OPTIONS, RATE, Target, started, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,8 +74,18 @@ def relayed(targets: Callable[..., Target]) -> Target:
         "relayed",
         reverse_proxy_trusted_proxies=["198.18.0.0/15"],
         reverse_proxy_connections_per_user=20,
-        reverse_proxy_requests_per_second=60,
+        reverse_proxy_requests_per_second=RATE,
     )
+
+
+@pytest.fixture(autouse=True)
+def settled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test finds proxies that are well, whatever the one before it has done to them."""
+    wanted = {"target", "narrow", "relayed"} & set(request.fixturenames)
+    found = [request.getfixturevalue(name) for name in wanted]
+    yield
+    for each in found:
+        each.settle()
 
 
 assert os.environ.get("PYTEST_XDIST_WORKER") is None, "the bench measures: it runs in one process"
