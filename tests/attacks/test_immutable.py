@@ -63,7 +63,7 @@ def connect(target: Target, protocol: str = "http/1.1") -> ssl.SSLSocket:
     return context.wrap_socket(plain, server_hostname="localhost")
 
 
-# ---- ways to go away, some time after all was sent; what is returned is kept open -------------------------------------
+# ---- ways to go away, some time after all was sent; what is returned is kept open ------------------------------------
 
 
 def waits(connection: ssl.SSLSocket, delay: float) -> None:
