@@ -1,0 +1,146 @@
+"""A front that is attacked: its address, its users, what it uses, and whether it is well."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import time
+from typing import TYPE_CHECKING
+
+from addresses import LEGITIMATE
+from engine import command, wait_for
+from front import INSIDE, Front
+from mix import LAYER, FromConnection, Mix
+
+if TYPE_CHECKING:
+    from front import Client
+    from measures import Measures
+
+FRESH = 24
+# A user of the mix logs in anew after all others have; by then its password is long forgotten.
+REMEMBERED_SECONDS = 20
+NAMES = [f"fresh-{number:02}" for number in range(FRESH)]
+USERS = [
+    {"name": "admin", "access": "admin"},
+    {"name": "pusher", "access": "push"},
+    {"name": "puller", "access": "pull"},
+    {"name": "attacker", "access": "push"},
+    {"name": "reader", "access": "pull"},
+]
+# Those whose passwords are guessed at.
+VICTIMS = [f"victim-{number:02}" for number in range(20)]
+OPTIONS = {
+    "reverse_proxy_auth_cache_seconds": REMEMBERED_SECONDS,
+    "reverse_proxy_anonymous_pull": ["public/*"],
+    "reverse_proxy_immutable_tags": ["v*"],
+}
+# Requests a second of one user, where a front has a limit for it.
+RATE = 60
+# More is not left to the next test.
+SETTLED_DISK, SETTLED_MIB = 50, 300
+# As the role's reverse_proxy_memory_limit.
+MEMORY = "1g"
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """What the proxy has at a moment."""
+
+    workers: set[str]
+    memory_mib: float
+    # Of the small disk, in percent.
+    disk: int
+
+
+class Target:
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self.port = INSIDE["https"]
+        self.host = self._address()
+        self._fresh = itertools.cycle(NAMES)
+        self.calm: Measures | None = None
+
+    def prepare(self) -> None:
+        """The content that the mix pulls, past the proxy; and the limits of the container that the role sets."""
+        registry = self.front.registry()
+        for repository in ("apps/base", "public/base"):
+            registry.put_image(repository, "one", LAYER)
+        registry.put_blob("apps/pushed", b"{}")
+        command("docker", "update", f"--memory={MEMORY}", f"--memory-swap={MEMORY}", self.front.containers["proxy"])
+
+    def _address(self) -> str:
+        form = "{{.NetworkSettings.IPAddress}}"
+        return command("docker", "inspect", f"--format={form}", self.front.containers["proxy"]).stdout.strip()
+
+    def fresh(self) -> str:
+        """A user whose password is not remembered."""
+        return next(self._fresh)
+
+    def mix(self, source: str = LEGITIMATE, forwarded: str | None = None) -> Mix:
+        return Mix(self, source, forwarded)
+
+    def client(self, user: str | None = None, password: str | None = None, source: str = LEGITIMATE) -> Client:
+        client = self.front.client(user, password)
+        client.connection = self.connection(source)
+        return client
+
+    def connection(self, source: str = LEGITIMATE) -> FromConnection:
+        return FromConnection(self, source)
+
+    # ---- how it is ---------------------------------------------------------------------------------------------------
+
+    def use(self) -> Use:
+        listed = command("docker", "top", self.front.containers["proxy"], "-o", "pid,rss,args").stdout.splitlines()[1:]
+        workers = [line.split() for line in listed if "worker process" in line and "shutting down" not in line]
+        disk = self.inside("df -P /tmp").splitlines()[-1]
+        return Use(
+            {fields[0] for fields in workers},
+            sum(int(fields[1]) for fields in workers) / 1024,
+            int(re.search(r"(\d+)%", disk)[1]),
+        )
+
+    def inside(self, script: str, check: bool = True) -> str:
+        return command("docker", "exec", self.front.containers["proxy"], "sh", "-c", script, check=check).stdout.strip()
+
+    def quiet(self) -> bool:
+        """Whether a garbage collection would find that nothing is on its way; as the role maintenance asks."""
+        asked = "curl --silent --fail --max-time 3 --output /dev/null --unix-socket /tmp/quiet.sock http://quiet/"
+        return self.inside(f"{asked} && echo yes", check=False) == "yes"
+
+    def well(self, seconds: float = 10) -> list[str]:
+        """What still fails after so long."""
+        end = time.monotonic() + seconds
+        while failures := self.mix().once():
+            if time.monotonic() > end:
+                break
+            time.sleep(0.5)
+        return failures
+
+    def settle(self) -> None:
+        """Restart what an attack has left in a state that the next test would suffer from."""
+        use = self.use()
+        if self.well(0) or use.disk > SETTLED_DISK or use.memory_mib > SETTLED_MIB:
+            self.restart()
+
+    def restart(self) -> None:
+        command("docker", "restart", "--time=1", *(self.front.containers[name] for name in ("auth", "proxy")))
+        self.host = self._address()
+        wait_for("the proxy answers", self.answers)
+
+    def answers(self) -> bool:
+        try:
+            return self.client().ask("GET", "/healthz").status == 200
+        except OSError:
+            return False
+
+
+def users(names: list[str] | None = None) -> list[dict]:
+    chosen = [*NAMES, *VICTIMS] if names is None else names
+    return [*(dict(user) for user in USERS), *({"name": name, "access": "pull"} for name in chosen)]
+
+
+def started(front: Front) -> Target:
+    target = Target(front)
+    target.prepare()
+    return target
