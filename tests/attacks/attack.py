@@ -104,7 +104,7 @@ class Watch:
 
     # Beside the small disk, which may be full; ends by itself after a minute or two.
     MARK = "/dev/shm/watched"  # noqa: S108 (in the container)
-    SCRIPT = f"for turn in $(seq 400); do df -P /tmp | tail -1; sleep 0.2; [ -e {MARK} ] || exit 0; done"
+    SCRIPT = f"for turn in $(seq 400); do df -P /tmp /tmp/*/ | tail -n +2; sleep 0.2; [ -e {MARK} ] || exit 0; done"
 
     def __init__(self, target: Target) -> None:
         self.target, self.peak_disk = target, 0
