@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -15,56 +14,19 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles" / "backup" / "files"))
-
+import trees
 from wharf_backup import backup, common, main, restic, restore, staging, storage, verify
 from wharf_backup.common import BackupError, Config, lock, only_one, read_json, write_json
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
-class Store:
-    """A storage as a registry writes it."""
-
-    def __init__(self, path):
-        self.root = path / storage.ROOT
-        (self.root / "repositories").mkdir(parents=True)
-
-    def write(self, path, content):
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    def blob(self, content):
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        self.write(storage.blob_path(Path(), digest), content)
-        return digest
-
-    def layer(self, repository, content):
-        digest = self.blob(content)
-        self.write(f"repositories/{repository}/_layers/sha256/{digest[7:]}/link", digest)
-        return {"digest": digest}
-
-    def manifest(self, repository, document, tag=None):
-        digest = self.blob(json.dumps(document).encode())
-        base = f"repositories/{repository}/_manifests"
-        self.write(f"{base}/revisions/sha256/{digest[7:]}/link", digest)
-        if tag:
-            self.write(f"{base}/tags/{tag}/index/sha256/{digest[7:]}/link", digest)
-            self.write(f"{base}/tags/{tag}/current/link", digest)
-        return digest
-
-    def image(self, repository, name, tag=None):
-        layers = [self.layer(repository, f"layer of {name}".encode())]
-        config = self.layer(repository, f"configuration of {name}".encode())
-        return self.manifest(repository, {"config": config, "layers": layers}, tag)
-
+class Store(trees.Store):
     def remove(self, digest):
-        storage.blob_path(self.root, digest).unlink()
+        self.data(digest).unlink()
 
     def damage(self, digest):
-        storage.blob_path(self.root, digest).write_bytes(b"other")
+        self.data(digest).write_bytes(b"other")
 
     def read(self, name):
         return storage.read(self.root, name)
@@ -116,15 +78,15 @@ def test_a_tag_that_moves_is_read_when_it_has_moved(store, monkeypatch):
     """What it pointed to was deleted between the two looks, and it points elsewhere now."""
     first, second = store.image("app", "a", "moving"), store.image("app", "b")
     revisions = store.root / "repositories/app/_manifests/revisions/sha256"
-    looked = storage._current
+    looked = storage._tags
 
-    def move(link):
-        found = looked(link)
+    def move(*arguments):
+        found = looked(*arguments)
         shutil.rmtree(revisions / first[7:], ignore_errors=True)
         store.write("repositories/app/_manifests/tags/moving/current/link", second)
         return found
 
-    monkeypatch.setattr(storage, "_current", move)
+    monkeypatch.setattr(storage, "_tags", move)
     found = store.read("app")
     assert found.tags == {"moving": second}
     assert not found.broken
@@ -398,6 +360,8 @@ def test_the_last_words_are_for_a_reader():
 class FakeRestic:
     """A repository that says what a test wants, and notes what was asked of it."""
 
+    guarded = True
+
     def __init__(self):
         self.asked = []
         self.fails = {}
@@ -602,7 +566,7 @@ def kill_at(monkeypatch, step):
 
     monkeypatch.setattr(Path, "rename", counted(Path.rename))
     monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
-    monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+    monkeypatch.setattr(restore, "remove_tree", counted(restore.remove_tree))
     monkeypatch.setattr(restore, "write_json", counted(write_json))
 
 
