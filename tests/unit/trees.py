@@ -271,16 +271,23 @@ ODD: dict[str, Odd] = {
         keeps=True,
         damage=_damage(("app:odd", "manifest missing")),
     ),
-    "socket-layer": Odd(lambda scene: listening(scene.store.link_of("app", scene.layer_of("app"))), keeps=True),
+    "socket-layer": Odd(
+        lambda scene: listening(scene.store.link_of("app", scene.layer_of("app"))), keeps=True, damage=None
+    ),
     "swapped-link": Odd(
         lambda scene: swapped(scene.store.link_of("app", scene.layer_of("app")), scene.outside / "link"),
         keeps=True,
         hides=True,
+        damage=None,
     ),
-    "link-says-nothing": Odd(lambda scene: stray(scene.store.link_of("app", scene.layer_of("app")), ""), keeps=True),
-    "link-is-no-digest": Odd(
-        lambda scene: stray(scene.store.link_of("app", scene.layer_of("app")), "sha256:../../x"), keeps=True
-    ),
+    **{
+        f"link-says-{name}": Odd(
+            lambda scene, text=text: stray(scene.store.link_of("app", scene.layer_of("app")), text),
+            keeps=True,
+            damage=None,
+        )
+        for name, text in {"nothing": "", "a path": "sha256:../../x", "much": "x" * 100_000}.items()
+    },
     "revision-is-no-digest": Odd(lambda scene: stray(scene.app / "_manifests/revisions/sha256/x/link"), keeps=True),
     "algorithm-is-none": Odd(lambda scene: stray(scene.app / "_layers/md5/x/link"), keeps=True),
     "stray-in-links": Odd(lambda scene: stray(scene.app / "_layers/sha256/stray"), keeps=True),
@@ -295,7 +302,10 @@ ODD: dict[str, Odd] = {
     "long-name": Odd(lambda scene: nested(scene.store.root / "repositories" / "/".join(["x" * 200] * 2), 1)),
     "deep-repositories": Odd(lambda scene: nested(scene.store.root / "repositories/deep", 3000)),
     "deep-tag": Odd(lambda scene: nested(scene.app / "_manifests/tags/deep", 3000)),
-    "deep-upload": Odd(lambda scene: nested(scene.app / "_uploads/deep", 3000)),
+    "deep-upload": Odd(
+        # One that nobody goes on with.
+        lambda scene: nested(scene.app / "_uploads/deep", 3000) or os.utime(scene.app / "_uploads/deep/d", (1, 1))
+    ),
     "stray-in-blobs": Odd(lambda scene: stray(scene.store.root / "blobs/stray")),
     "stray-in-algorithm": Odd(lambda scene: stray(scene.store.root / "blobs/sha256/stray")),
     "stray-in-prefix": Odd(lambda scene: stray(scene.store.root / "blobs/sha256/aa/stray")),

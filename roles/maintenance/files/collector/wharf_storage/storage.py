@@ -369,9 +369,12 @@ def _finish(directory, algorithm, found, unfinished, oddities):
             break
         time.sleep(_PAUSE_SECONDS)
         for name in young:
-            with contextlib.suppressOSError:
+            with contextlib.suppress(OSError):
                 link = _read_link(directory, name)
-                if link is not None and link.target is not None:
+                if link is None:
+                    del found[f"{algorithm}:{name}"]
+                    unfinished.remove(name)
+                elif link.target is not None:
                     found[f"{algorithm}:{name}"] = link
                     unfinished.remove(name)
     for name in unfinished:
