@@ -29,10 +29,8 @@ class Contents:
 
     def _read(self, digest):
         try:
-            with open(self.storage.open_blob(digest), "rb") as stream:
-                # A layer, of which there may be thousands, is known by its first bytes.
-                content = stream.read(64)
-                content += stream.read(MOST_BYTES) if content.lstrip().startswith(b"{") else b""
+            # A layer, of which there may be thousands, is known by its first bytes.
+            content = self.storage.read_blob(digest, MOST_BYTES + 1, begins=b"{")
         except (FileNotFoundError, OddError):
             # What can't be found may come yet.
             raise UnreadableError("is missing") from None

@@ -63,15 +63,15 @@ class Directory:
 
     def enter(self, *names):
         """The directory by these names, from one to the next. Raises FileNotFoundError and OddError."""
-        descriptor, path = os.dup(self.descriptor), self.path
-        for name in names:
-            path = f"{path}/{name}"
+        descriptor, ours = self.descriptor, False
+        for position, name in enumerate(names, 1):
             try:
-                inner = _open(name, _ENTER, descriptor, path)
+                inner = _open(name, _ENTER, descriptor, self.path, *names[:position])
             finally:
-                os.close(descriptor)
-            descriptor = inner
-        return Directory(descriptor, path)
+                if ours:
+                    os.close(descriptor)
+            descriptor, ours = inner, True
+        return Directory(descriptor if ours else os.dup(descriptor), self.join(*names))
 
     def entries(self):
         """[(name, kind)] of what is in it, sorted."""
@@ -84,19 +84,18 @@ class Directory:
         if between:
             with self.enter(*between) as inner:
                 return inner.open(last)
-        path = self.join(last)
-        descriptor = _open(last, _READ, self.descriptor, path)
+        descriptor = _open(last, _READ, self.descriptor, self.path, last)
         kind = kind_of(os.fstat(descriptor))
         if kind != FILE:
             os.close(descriptor)
-            raise OddError(path, kind)
+            raise OddError(self.join(last), kind)
         return descriptor
 
     def read(self, name, file, most):
         """(about, content) of a regular file in the directory of a name: quick, for there are many of them."""
-        inner = _open(name, _PASS, self.descriptor, self.path + "/" + name)
+        inner = _open(name, _PASS, self.descriptor, self.path, name)
         try:
-            descriptor = _open(file, _READ, inner, f"{self.path}/{name}/{file}")
+            descriptor = _open(file, _READ, inner, self.path, name, file)
             try:
                 about = os.fstat(descriptor)
                 if not stat.S_ISREG(about.st_mode):
@@ -109,7 +108,7 @@ class Directory:
 
     def look(self, name, file):
         """What the kernel says of a file in the directory of a name, of whatever kind it is."""
-        inner = _open(name, _PASS, self.descriptor, self.path + "/" + name)
+        inner = _open(name, _PASS, self.descriptor, self.path, name)
         try:
             return os.stat(file, dir_fd=inner, follow_symlinks=False)
         finally:
@@ -233,21 +232,21 @@ def kind_of(about):
 
 
 def _kind(entry):
-    if entry.is_symlink():
-        return LINK
     if entry.is_dir(follow_symlinks=False):
         return DIRECTORY
+    if entry.is_symlink():
+        return LINK
     return FILE if entry.is_file(follow_symlinks=False) else OTHER
 
 
-def _open(name, flags, descriptor, path):
+def _open(name, flags, descriptor, *path):
     try:
         return os.open(name, flags, dir_fd=descriptor)
     except OSError as error:
         # A symbolic link, something else than a directory, a socket, and a FIFO or a lease that would be waited for.
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EWOULDBLOCK, errno.ENODEV):
-            raise OddError(path, _kind_at(name, descriptor)) from None
-        error.filename = path
+            raise OddError("/".join(path), _kind_at(name, descriptor)) from None
+        error.filename = "/".join(path)
         raise
 
 

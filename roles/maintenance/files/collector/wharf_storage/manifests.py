@@ -18,6 +18,8 @@ _LISTS = {"manifests": "manifest", "layers": "layer", "blobs": "layer", "fsLayer
 # By their names in lower case: the registry takes them in any spelling, and others in none but the right one.
 _AT_TOP = {name.casefold(): name for name in (*_LISTS, "config", "subject")}
 _IN_DESCRIPTOR = {name.casefold(): name for name in ("digest", "blobSum", "urls", "mediaType")}
+# What else there is in most of them.
+_COMMON = {"size", "annotations", "platform", "schemaVersion", *_AT_TOP.values(), *_IN_DESCRIPTOR.values()}
 
 
 class ManifestError(ValueError):
@@ -74,7 +76,7 @@ def _known_spelling(document, known):
     if not isinstance(document, dict):
         raise ManifestError("is no manifest")
     for name in document:
-        if known.get(name.casefold(), name) != name:
+        if name not in _COMMON and name.casefold() in known:
             raise ManifestError("has a name in another spelling")
 
 
@@ -96,5 +98,5 @@ def _reference(descriptor, kind):
 
 
 def _foreign(layer):
-    kind = str(layer.get("mediaType", ""))
+    kind = str(layer.get("mediaType"))
     return bool(layer.get("urls")) or ".foreign." in kind or ".nondistributable." in kind

@@ -15,7 +15,8 @@ MOST_CHARACTERS = 255
 
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_HEX = re.compile(r"[0-9a-f]+")
+_ENCODED = {name: re.compile(f"[0-9a-f]{{{digits}}}").fullmatch for name, digits in ALGORITHMS.items()}
+_DIGEST = re.compile("|".join(f"{name}:[0-9a-f]{{{digits}}}" for name, digits in ALGORITHMS.items()))
 
 
 def is_component(text):
@@ -33,14 +34,12 @@ def is_tag(text):
 
 def is_encoded(algorithm, text):
     """Whether it may be the part of a digest that comes after the algorithm."""
-    return len(text) == ALGORITHMS.get(algorithm) and bool(_HEX.fullmatch(text))
+    fits = _ENCODED.get(algorithm)
+    return bool(fits and fits(text))
 
 
 def is_digest(value):
-    if not isinstance(value, str):
-        return False
-    algorithm, colon, encoded = value.partition(":")
-    return bool(colon) and is_encoded(algorithm, encoded)
+    return isinstance(value, str) and bool(_DIGEST.fullmatch(value))
 
 
 def split(digest):

@@ -83,6 +83,8 @@ class Storage:
         self.directory = os.path.realpath(directory)
         self.top = Directory.at(self.directory)
         self._root = tuple(root)
+        # By algorithm, the directories of blobs that stay open while the manifests of a storage are read.
+        self._open_blobs = {}
 
     def __enter__(self):
         return self
@@ -91,7 +93,12 @@ class Storage:
         self.close()
 
     def close(self):
+        self._close_blobs()
         self.top.close()
+
+    def _close_blobs(self):
+        while self._open_blobs:
+            self._open_blobs.popitem()[1].close()
 
     def enter(self, *parts):
         """A directory below docker/registry/v2. Raises FileNotFoundError and OddError."""
@@ -199,6 +206,7 @@ class Storage:
 
     def blobs(self, oddities):
         """Yields (digest, size, time) of all blobs. Sizes are in bytes. Raises OSError where the disk does."""
+        self._close_blobs()
         for prefix, algorithm, encoded in self._each_blob(oddities):
             try:
                 found = prefix.look(encoded, "data")
@@ -233,14 +241,29 @@ class Storage:
 
     def open_blob(self, digest):
         """The descriptor of a blob's content. Raises FileNotFoundError, OddError and OSError."""
-        with self.enter(*self.place(digest)) as place:
-            return place.open(names.split(digest)[1], "data")
+        algorithm, encoded = names.split(digest)
+        directory = self._open_blobs.get(algorithm)
+        if directory is None:
+            made = self.enter("blobs", algorithm)
+            # Another thread may have been quicker.
+            directory = self._open_blobs.setdefault(algorithm, made)
+            if directory is not made:
+                made.close()
+        with directory.enter(encoded[:2], encoded) as place:
+            return place.open("data")
 
-    def read_blob(self, digest, most):
-        """The first bytes of a blob's content."""
-        descriptor = self.open_blob(digest)
-        with open(descriptor, "rb", buffering=0) as stream:
-            return stream.read(most)
+    def read_blob(self, digest, most, begins=b""):
+        """The first bytes of a blob's content; none where it begins otherwise, but for white space."""
+        with open(self.open_blob(digest), "rb", buffering=0) as stream:
+            content = stream.read(min(most, 4096))
+            if not content.lstrip().startswith(begins):
+                return b""
+            while len(content) < most:
+                more = stream.read(most - len(content))
+                if not more:
+                    break
+                content += more
+        return content
 
     def blob_size(self, digest):
         """The bytes of a blob, or None where there is none."""
@@ -342,7 +365,7 @@ def _read_links(directory, algorithm, oddities):
     """{digest: Link} of a directory of links."""
     found, unfinished = {}, []
     for name, kind in directory.entries():
-        if kind != DIRECTORY or not names.is_encoded(algorithm, name):
+        if kind is not DIRECTORY or not names.is_encoded(algorithm, name):
             oddities.add_entry(directory, name, kind)
             continue
         try:
