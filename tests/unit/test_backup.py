@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import trees
-from wharf_backup import backup, common, main, restic, restore, staging, storage, verify
+from wharf_backup import backup, common, main, places, restic, restore, staging, storage, verify
 from wharf_backup.common import BackupError, Config, lock, only_one, read_json, write_json
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -566,7 +566,8 @@ def kill_at(monkeypatch, step):
 
     monkeypatch.setattr(Path, "rename", counted(Path.rename))
     monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
-    monkeypatch.setattr(restore, "remove_tree", counted(restore.remove_tree))
+    for module in (places, restore):
+        monkeypatch.setattr(module, "remove_tree", counted(module.remove_tree))
     monkeypatch.setattr(restore, "write_json", counted(write_json))
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import trees
 from trees import ODD, SOUND, Scene, hashed, look
-from wharf_backup import common, restore, staging, storage, verify
-from wharf_storage.files import remove_tree
+from wharf_backup import common, places, restore, staging, storage, verify
+from wharf_storage.files import Directory, remove_tree
 
 # Whatever is planted must not be waited for.
 SECONDS = 60
@@ -144,7 +144,7 @@ def test_a_backup_and_a_restore_of_what_is_odd(scene, tmp_path, name):
     remove_tree(scene.store.root / "repositories")
     (staged / "repositories").rename(scene.store.root / "repositories")
     restore._prove_files(scene.store.root, accept_damage=True)
-    with restore.Directory.at(scene.store.top) as top, top.enter("docker") as docker:
+    with Directory.at(scene.store.top) as top, top.enter("docker") as docker:
         docker.give(12345, 12345, 0o770, 0o660)
     assert look(scene.outside) == before
     kinds = {trees.os.lstat(path).st_mode for path in (scene.store.top / "docker").rglob("*")}
@@ -254,7 +254,7 @@ def test_no_mode_of_a_file_elsewhere_is_changed(scene, hard):
     name = scene.store.root / f"blobs/sha256/aa/{trees.A}/data"
     name.parent.mkdir(parents=True)
     os.link(program, name) if hard else name.symlink_to(program)
-    with restore.Directory.at(scene.store.top) as top:
+    with Directory.at(scene.store.top) as top:
         top.give(12345, 12345, 0o770, 0o660)
     about = program.stat()
     assert (about.st_mode, about.st_uid, about.st_gid) == (0o104755, os.geteuid(), os.getegid())
@@ -274,7 +274,7 @@ def test_what_was_brought_is_not_looked_for_elsewhere(scene, tmp_path, planted):
     before = look(scene.outside)
     with (
         pytest.raises(common.BackupError, match="is not what a restore makes"),
-        restore.private_directory(scene.store.top, restore.WORK),
+        places.private_directory(scene.store.top, restore.WORK),
     ):
         pass
     assert look(scene.outside) == before

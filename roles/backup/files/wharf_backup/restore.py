@@ -17,23 +17,19 @@ The journal says which of them was the last: it is `fetched`, `swapped`, then `p
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import grp
-import http.client
 import os
 import pwd
-import shutil
-import socket
-import ssl
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
-from wharf_storage.files import Directory, OddError, remove_tree
+from wharf_storage.files import Directory, remove_tree
 
-from . import backup, staging, storage, verify
+from . import answers, backup, staging, storage, verify
 from .common import BackupError, Config, human, maintenance, only_one, read_json, unfinished, write_json
+from .places import Swap, beside, copy, private_directory, there, walk
 from .restic import FILES, Restic, by_descriptor
 
 # What a replica gives its own directories and files.
@@ -42,47 +38,8 @@ DIRECTORY_MODE, FILE_MODE = 0o770, 0o660
 WORK = ".restore"
 # Room that is left free beyond what the snapshot needs.
 SPARE_BYTES = 64 << 20
-KINDS = (
-    "docker.distribution.manifest.v2",
-    "docker.distribution.manifest.list.v2",
-    "oci.image.manifest.v1",
-    "oci.image.index.v1",
-)
 # What its roles label the containers of the registry with.
 LABEL = "registry.wharf.role"
-ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in KINDS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Swap:
-    """A place, what comes there, and where that goes which is there. All lie in one file system."""
-
-    live: Path
-    new: Path
-    # Whether something was there before. Where what was there is not kept, it has not moved, or is back.
-    had: bool = False
-
-    @property
-    def kept(self) -> Path:
-        return self.live.with_name(self.live.name + ".replaced")
-
-    def do(self) -> None:
-        if there(self.new):
-            if there(self.live) and not there(self.kept):
-                self.live.rename(self.kept)
-            self.new.rename(self.live)
-
-    def undo(self) -> None:
-        if self.had and not there(self.kept):
-            return
-        # Where the former one is kept, nothing else that has come in its place stays.
-        if there(self.live) and (there(self.kept) or not there(self.new)):
-            remove_tree(self.new)
-            # Somebody may have removed the directory that it came from.
-            self.new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.live.rename(self.new)
-        if there(self.kept) and not there(self.live):
-            self.kept.rename(self.live)
 
 
 class Restore:
@@ -187,11 +144,11 @@ class Restore:
         """What was brought and is not in place. It has a copy of the keys."""
         remove_tree(self._work)
         for directory in self._config.settings:
-            remove_tree(_beside(directory))
+            remove_tree(beside(directory))
 
     def _refuse_kept(self) -> None:
         for live in [self._config.data / "docker", *self._config.settings]:
-            kept = Swap(live, _beside(live)).kept
+            kept = Swap(live, beside(live)).kept
             if there(kept):
                 raise BackupError(f"{kept} is there, and no restore is under way", "Move it away")
 
@@ -244,7 +201,7 @@ class Restore:
         # The role looks at this one to know whether what is in it belongs to the account.
         if not there(self._config.data / "docker"):
             os.chown(self._config.data, user, group)
-        for path in _walk(work / "settings"):
+        for path in walk(work / "settings"):
             os.chown(path, 0, 0, follow_symlinks=False)
         for name, (user_name, group_name, mode) in facts["owners"].items():
             path = work / "settings" / name.lstrip("/")
@@ -262,10 +219,10 @@ class Restore:
             )
         swaps = []
         for path in map(Path, facts["settings"]):
-            new = _beside(path)
+            new = beside(path)
             remove_tree(new)
             new.parent.mkdir(parents=True, exist_ok=True)
-            _copy(work / "settings" / path.relative_to("/"), new)
+            copy(work / "settings" / path.relative_to("/"), new)
             swaps.append(Swap(path, new))
         remove_tree(work / "settings")
         return swaps
@@ -328,14 +285,14 @@ class Restore:
             self._phase("swapped")
             root = self._config.data / storage.ROOT
             expected = storage.read_all(root)
-            wrong = list(_different(self._config, expected))
+            wrong = list(answers.different(self._config, expected))
             if wrong:
                 raise BackupError(
                     f"The registry answers otherwise than its disk for {len(wrong)} tags",
                     "Look at docker logs wharf-registry-1",
                     table=verify.table(wrong),
                 )
-            status = _proxy_status(self._config)
+            status = answers.proxy_status(self._config)
             self._enter("proven")
         return {"tags": sum(len(item.tags) for item in expected), "proxy": status}
 
@@ -394,37 +351,6 @@ def _prove_files(root: Path, *, accept_damage: bool) -> verify.Survey:
     return found
 
 
-@contextlib.contextmanager
-def private_directory(place: Path, name: str) -> Iterator[Directory]:
-    """A directory that nobody else can write to, in one that others can; made where there is none."""
-    with Directory.at(place) as top:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=top.descriptor)
-        wrong = BackupError(
-            f"{place / name} belongs to another account, or is a link, and is not what a restore makes",
-            "Find out what has made it, and remove it",
-        )
-        try:
-            directory = top.enter(name)
-        except OddError:
-            raise wrong from None
-        with directory:
-            about = os.fstat(directory.descriptor)
-            if about.st_uid != os.geteuid() or about.st_mode & 0o022:
-                raise wrong
-            yield directory
-
-
-def there(path: Path) -> bool:
-    """Whether something has that name, be it a link that leads nowhere."""
-    return os.path.lexists(path)
-
-
-def _beside(live: Path) -> Path:
-    """Where the settings come before they take the place of others."""
-    return live.with_name(live.name + ".restored")
-
-
 def _running() -> list[str]:
     """The containers of the registry that run."""
     command = ["docker", "ps", "--filter", f"label={LABEL}", "--format", "{{.Names}}"]
@@ -452,85 +378,3 @@ def _numbers(user: str, group: str) -> tuple[int, int]:
     with contextlib.suppress(KeyError):
         numbers[1] = grp.getgrnam(group).gr_gid
     return numbers[0], numbers[1]
-
-
-def _walk(top: Path) -> Iterator[Path]:
-    yield top
-    for base, directories, files in os.walk(top):
-        for name in directories + files:
-            yield Path(base, name)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a tree with its owners and modes, which shutil alone leaves out."""
-    shutil.copytree(source, target, symlinks=True)
-    for path in _walk(source):
-        about = path.lstat()
-        os.chown(target / path.relative_to(source), about.st_uid, about.st_gid, follow_symlinks=False)
-
-
-class _SocketConnection(http.client.HTTPConnection):
-    """HTTP over a connection that somebody else makes."""
-
-    def __init__(self, host: str, connect: Callable[[], socket.socket]) -> None:
-        super().__init__(host, timeout=60)
-        self._connect = connect
-
-    def connect(self) -> None:
-        self.sock = self._connect()
-
-
-def _unix(path: Path) -> Callable[[], socket.socket]:
-    def connect() -> socket.socket:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(60)
-        made.connect(str(path))
-        return made
-
-    return connect
-
-
-def _different(config: Config, expected: list[storage.Repository]) -> Iterator[dict[str, str]]:
-    """The tags that a replica does not answer with the digest that the disk has."""
-    sockets = sorted(config.sockets.glob("registry-*.sock"))
-    if not sockets:
-        raise BackupError(f"No replica listens in {config.sockets}", "Look at docker ps")
-    client = _SocketConnection("registry", _unix(sockets[0]))
-    with contextlib.closing(client):
-        for repository in expected:
-            for tag, digest in repository.tags.items():
-                try:
-                    client.request("HEAD", f"/v2/{repository.name}/manifests/{tag}", headers={"Accept": ACCEPT})
-                    answer = client.getresponse()
-                    answer.read()
-                except (OSError, http.client.HTTPException) as error:
-                    raise BackupError(f"{sockets[0]} does not answer: {error}", "Look at docker ps") from None
-                said = answer.headers.get("Docker-Content-Digest", "")
-                if answer.status != 200 or said != digest:
-                    what = "another digest" if answer.status == 200 else f"answered {answer.status}"
-                    yield {"image": f"{repository.name}:{tag}", "problem": what, "digest": said or digest}
-
-
-def _proxy_status(config: Config) -> int:
-    """What the proxy says to somebody without a password, over TLS with the CA that was restored."""
-    address = config.addresses[0] if config.addresses else "127.0.0.1"
-    ca = config.ca if Path(config.ca).exists() else None
-
-    def connect() -> socket.socket:
-        plain = socket.create_connection((address, config.port), timeout=30)
-        return ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=config.hostname)
-
-    client = _SocketConnection(config.hostname, connect)
-    try:
-        with contextlib.closing(client):
-            client.request("GET", "/v2/")
-            status = client.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        raise BackupError(
-            f"The proxy does not answer on {address}:{config.port} as {config.hostname}: {error}",
-            "Look at docker logs wharf-proxy",
-        ) from None
-    # To know nobody is right. 403 comes where this address may not ask.
-    if status not in (200, 401, 403):
-        raise BackupError(f"The proxy answered {status}", "Look at docker logs wharf-proxy")
-    return status

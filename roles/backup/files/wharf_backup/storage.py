@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Iterator
 
 from wharf_storage import storage as library
+from wharf_storage.found import Link, Oddities
 from wharf_storage.manifests import MOST_BYTES, Reference, parse
 from wharf_storage.names import split
-from wharf_storage.storage import Link, Oddities, Storage
+from wharf_storage.storage import Storage
 
 ROOT = Path(*library.ROOT)
 # A tag is written in two steps, empty first. A busy disk may take seconds for that; who is empty for longer is damaged.

@@ -14,8 +14,9 @@ import time
 import typing
 
 from contents import UnreadableError
+from wharf_storage.found import Oddities
 from wharf_storage.manifests import MOST_BYTES
-from wharf_storage.storage import ROOT, Oddities
+from wharf_storage.storage import ROOT
 
 # How often a tag that says nothing is looked at, and how many seconds lie in between.
 _TRIES, _PAUSE_SECONDS = 5, 0.05

@@ -12,7 +12,7 @@ import secrets
 
 from wharf_storage import names
 from wharf_storage.files import OddError
-from wharf_storage.storage import Oddities
+from wharf_storage.found import Oddities
 
 # Beside what the registry knows, on the same file system: a large file takes its time to remove, a new name does not.
 _TRASH = ".collected"

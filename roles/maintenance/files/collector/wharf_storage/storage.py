@@ -9,10 +9,10 @@ import contextlib
 import os
 import stat
 import time
-import typing
 
 from . import names
-from .files import DIRECTORY, FILE, LINK, Directory, OddError, kind_of
+from .files import DIRECTORY, LINK, Directory, OddError, kind_of
+from .found import Link
 
 # Below the directory of the storage.
 ROOT = ("docker", "registry", "v2")
@@ -21,59 +21,6 @@ _WRITING_SECONDS = 5
 _TRIES, _PAUSE_SECONDS = 5, 0.05
 # A digest is shorter.
 _MOST_LINK = 256
-_MOST_ODDITIES = 20
-
-
-class Link(typing.NamedTuple):
-    """A link: the digest that it says, or None where it says nothing of use, and when it was written.
-
-    The registry writes a blob that was pushed as sha512 once, by its sha256, and links it by both: the digest in the
-    path is what clients ask for, and that in the link is where the content lies.
-    """
-
-    target: str | None
-    time: float
-    nanoseconds: int = 0
-
-
-class Oddities:
-    """What the registry would not make, or can't be read. The first ones are told, and all are counted.
-
-    hides is whether there may be links behind one that the registry would follow, and this library does not.
-    """
-
-    def __init__(self):
-        self.told = []
-        self.count = 0
-        self.hides = False
-
-    def __len__(self):
-        return self.count
-
-    def add(self, what, hides=False):
-        self.count += 1
-        self.hides = self.hides or hides
-        if len(self.told) < _MOST_ODDITIES:
-            self.told.append(str(what))
-
-    def merge(self, other):
-        self.count += other.count
-        self.hides = self.hides or other.hides
-        self.told += other.told[: _MOST_ODDITIES - len(self.told)]
-
-    def add_entry(self, directory, name, kind, hides=False):
-        path = directory.join(name)
-        if kind in (DIRECTORY, FILE):
-            self.add(f"the registry makes no {kind} of this name: {names.shown(path)}", hides)
-        else:
-            self.add(OddError(path, kind), hides or kind == LINK)
-
-    def add_error(self, error, path):
-        """The registry may read what this library can't, but for what is neither a file nor a directory."""
-        if isinstance(error, OddError):
-            self.add(error, hides=error.kind == LINK)
-        else:
-            self.add(f"{names.shown(path)}: {error.strerror}", hides=True)
 
 
 class Storage:
