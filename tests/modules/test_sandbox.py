@@ -29,7 +29,7 @@ VARIABLES = {
 # By role: the template of its unit, the unit, and how exposed it may be, of 100.
 UNITS = {
     "maintenance": ("service.j2", "wharf-registry-maintenance", 20),
-    "backup": ("wharf-registry-backup.service.j2", "wharf-registry-backup", 45),
+    "backup": ("wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
 }
 # What none of them has to do.
 FORBIDDEN = {
@@ -55,7 +55,6 @@ def render(role: str, tmp_path: Path) -> Path:
             "connection": "local",
             "gather_facts": False,
             "vars_files": [f"{ROLES}/{role}/defaults/main.yml", f"{ROLES}/{role}/vars/main.yml"],
-            "vars": VARIABLES,
             "tasks": [
                 {
                     "ansible.builtin.template": {
@@ -70,7 +69,8 @@ def render(role: str, tmp_path: Path) -> Path:
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
     interpreter = f"--extra-vars=ansible_python_interpreter={sys.executable}"
     playbook = str(Path(sys.executable).with_name("ansible-playbook"))
-    command(playbook, "--inventory=localhost,", interpreter, str(tmp_path / "play.yml"))
+    given = f"--extra-vars={json.dumps(VARIABLES)}"
+    command(playbook, "--inventory=localhost,", interpreter, given, str(tmp_path / "play.yml"))
     return target
 
 
