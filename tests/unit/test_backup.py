@@ -854,3 +854,45 @@ def test_restic_ends_with_who_started_it(program, tmp_path, monkeypatch):
 def test_small_files_take_room_too(program):
     made = program("""print('{"total_size": 1000, "total_file_count": 3}')""")
     assert made.size_of("abcd") == 1000 + 3 * 8192
+
+
+def test_a_snapshot_comes_to_where_it_was_meant_to(program, tmp_path):
+    """The account of the registry owns the directory around it, and puts another one there when restic begins."""
+    elsewhere, data = tmp_path / "elsewhere", tmp_path / "storage"
+    elsewhere.mkdir()
+    data.mkdir()
+    made = program(
+        "import os, pathlib, sys\n"
+        f"os.rename({str(data / '.restore')!r}, {str(data / 'aside')!r})\n"
+        f"os.symlink({str(elsewhere)!r}, {str(data / '.restore')!r})\n"
+        "target = pathlib.Path(sys.argv[sys.argv.index('--target') + 1])\n"
+        "target.mkdir()\n(target / 'file').write_text('brought')\n"
+    )
+    with places.private_directory(data, restore.WORK) as work:
+        made.restore("abcd", work.descriptor)
+        assert (restic.by_descriptor(work.descriptor) / "files/file").read_text() == "brought"
+    assert (data / "aside/files/file").exists()
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("planted", ["nothing", "link", "empty directory"])
+def test_the_former_registry_is_not_taken_for_what_was_brought(host, tmp_path, planted):
+    """The account of the registry has moved it away before it was put in place."""
+    host.store.image("app", "a", "1")
+    former = host.contents()
+    host.fetch()
+    work = host.config.data / ".restore"
+    work.rename(tmp_path / "moved")
+    if planted == "link":
+        (tmp_path / "moved").chmod(0o700)
+        work.symlink_to(tmp_path / "moved")
+    elif planted != "nothing":
+        work.mkdir(mode=0o700)
+    with pytest.raises(BackupError, match=r"is gone|is not what a restore makes"):
+        host.restore.swap()
+    assert host.phase == "fetched"
+    assert (tmp_path / "moved/docker").is_dir()
+    work.unlink() if planted == "link" else None
+    host.restore.undo()
+    host.restore.finish()
+    assert host.contents() == former

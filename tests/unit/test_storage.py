@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 import trees
+from hypothesis import given, settings, strategies
 from trees import ODD, SOUND, Scene, hashed, look
 from wharf_backup import common, places, restore, staging, storage, verify
+from wharf_storage import manifests, names
 from wharf_storage.files import Directory, remove_tree
 
 # Whatever is planted must not be waited for.
@@ -51,7 +53,7 @@ class Collection:
 
     def __init__(self, scene, meanwhile=("true",)):
         with tempfile.TemporaryDirectory() as directory:
-            settings = {
+            given_settings = {
                 "storage": str(scene.store.top),
                 "hold_socket": f"{directory}/hold.sock",
                 "lock": f"{directory}/lock",
@@ -62,7 +64,7 @@ class Collection:
                 "drain_seconds": 1,
                 "quiet_command": list(meanwhile),
             }
-            Path(directory, "settings.json").write_text(json.dumps(settings))
+            Path(directory, "settings.json").write_text(json.dumps(given_settings))
             done = subprocess.run(
                 [sys.executable, "-B", str(trees.COLLECTOR), "collect", f"{directory}/settings.json"],
                 capture_output=True,
@@ -278,3 +280,62 @@ def test_what_was_brought_is_not_looked_for_elsewhere(scene, tmp_path, planted):
     ):
         pass
     assert look(scene.outside) == before
+
+
+JSON = strategies.recursive(
+    strategies.none() | strategies.booleans() | strategies.integers() | strategies.text(max_size=9),
+    lambda inner: (
+        strategies.lists(inner, max_size=3)
+        | strategies.dictionaries(
+            strategies.sampled_from(
+                [
+                    "manifests",
+                    "layers",
+                    "config",
+                    "subject",
+                    "digest",
+                    "blobSum",
+                    "fsLayers",
+                    "urls",
+                    "Layers",
+                    "mediaType",
+                ]
+            ),
+            inner | strategies.just(f"sha256:{trees.A}") | strategies.just(f"sha512:{trees.A * 2}"),
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON)
+def test_any_document_is_a_manifest_or_is_told(document):
+    """All digests that stand where a manifest names things are found, or none is, and it is no manifest."""
+    try:
+        found = manifests.parse(json.dumps(document).encode())
+    except manifests.ManifestError as error:
+        assert str(error) in {
+            "is no manifest",
+            "names a thing twice",
+            "names what is no digest",
+            "has a name in another spelling",
+        }
+        return
+    for name in ("manifests", "layers", "fsLayers"):
+        for one in document.get(name) or []:
+            assert one.get("digest", one.get("blobSum")) in found.digests
+
+
+@settings(max_examples=300, deadline=None)
+@given(strategies.text(max_size=300) | strategies.from_regex(r"[a-z0-9._/:-]+"))
+def test_no_name_leads_out_of_its_directory(text):
+    for accepts in (names.is_component, names.is_tag, lambda text: names.is_encoded("sha256", text)):
+        if accepts(text):
+            assert "/" not in text
+            assert text not in ("", ".", "..")
+            assert text.isprintable()
+            assert text.isascii()
+    if names.is_digest(text):
+        assert names.split(text)[0] in names.ALGORITHMS

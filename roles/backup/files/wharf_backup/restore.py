@@ -243,6 +243,12 @@ class Restore:
             journal = self._phase("fetched")
             _refuse_while_it_runs()
             with self._opened_work() as work:
+                gone = [swap.new.name for swap in self._swaps(work) if not there(swap.new)]
+                if gone:
+                    # Else the former registry would stay, and be proven.
+                    raise BackupError(
+                        f"What the restore has brought is gone: {', '.join(gone)}", "Run the playbook restore again"
+                    )
                 self._enter("swapped", swaps=[[live, new, there(Path(live))] for live, new, *_had in journal["swaps"]])
                 for swap in self._swaps(work):
                     swap.do()
