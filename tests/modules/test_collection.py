@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +17,11 @@ import pytest
 from collecting import Collector, bytes_of, content_of, fresh, pull
 from content import ACCEPT, DOCKER, OCI, OCI_INDEX, digest_of
 from engine import wait_for
+
+sys.path.append(str(managed.ROOT / "roles" / "backup" / "files"))
+sys.path.append(str(managed.ROOT / "roles" / "maintenance" / "files" / "collector"))
+from wharf_backup import storage as stored
+from wharf_backup import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +128,54 @@ def test_the_bytes_are_those_of_a_fresh_registry(
     assert json.loads(body)["repositories"] == ["team/app"]
 
 
+@pytest.mark.parametrize("algorithm", ["sha512", "sha384"])
+def test_what_was_pushed_by_another_digest_stays(
+    content: Content, collector: Collector, proxy: Front, algorithm: str
+) -> None:
+    """The registry stores it by its sha256, and links it by both digests, so that a path need not name the content."""
+    blobs = {
+        f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}": data for data in (b"{}", secrets.token_bytes(99))
+    }
+    for digest, data in blobs.items():
+        location = content.ask("POST", "/v2/apps/web/blobs/uploads/")[1]["Location"]
+        target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        assert content.ask("PUT", target, data, Content_Type="application/octet-stream")[0] == 201
+    config, layer = ({"digest": digest, "size": len(data), "mediaType": "x/y"} for digest, data in blobs.items())
+    document = {"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": [layer]}
+    tagged = content.manifest("apps/web", "1.0.0", document, OCI)
+    storage = proxy.directory / "storage/docker/registry/v2"
+    link = storage / "repositories/apps/web/_layers" / layer["digest"].replace(":", "/") / "link"
+    assert link.read_text() == digest_of(blobs[layer["digest"]])
+    assert not (storage / "blobs" / algorithm).exists()
+    delete(content, "apps/web", content.image("apps/web", "x")["digest"])
+    assert collector.run()["removed"]["blobs"] == 3
+    for digest, data in blobs.items():
+        assert content.ask("GET", f"/v2/apps/web/blobs/{digest}")[::2] == (200, data)
+    # Nor does a backup call it broken.
+    assert verify.survey(storage, stored.read_all(storage)).problems() == []
+    delete(content, "apps/web", tagged["digest"])
+    assert collector.run()["removed"]["blobs"] == 3
+    assert content.ask("HEAD", f"/v2/apps/web/blobs/{layer['digest']}")[0] == 404
+
+
+def test_a_manifest_that_names_what_is_no_digest_costs_its_repository_alone(
+    content: Content, collector: Collector
+) -> None:
+    """A registry of version 2 takes any subject."""
+    content.image("apps/odd", "1.0.0", subject={"digest": "evil", "mediaType": OCI, "size": 1})
+    for repository in ("apps/odd", "apps/web"):
+        kept = content.image(repository, "moved", layer=secrets.token_bytes(MIB))
+        content.image(repository, "moved")
+    status, output, errors = collector.finish(collector.start())
+    assert status == 1, errors
+    assert "PROBLEM: apps/odd: the manifest sha256:" in output
+    assert "names what is no digest; nothing of this repository is removed" in output
+    assert "Freed  1.0 MiB: " in output
+    assert content.digest("apps/web", kept["digest"]) is None
+    for tag in ("1.0.0", "moved"):
+        pull(content, "apps/odd", tag)
+
+
 def test_an_image_that_another_repository_has_goes_here(content: Content, collector: Collector) -> None:
     """The layer is no part of a push that is on its way, though no manifest of this repository names it any more."""
     layer = secrets.token_bytes(1000)
@@ -209,16 +264,19 @@ def test_links_that_lead_out_of_the_storage_are_not_followed(
     flag.symlink_to(victim / "link")
     for link in (place / "_manifests/revisions/sha512", place / "_layers/sha512", place.with_name("other")):
         link.symlink_to(tmp_path)
-        status, _output, errors = collector.finish(collector.start())
+        status, output, _errors = collector.finish(collector.start())
         assert status == 1
-        assert f"the registry makes no symbolic link, and this is one: '{link}'" in errors
+        assert f"the registry makes no symbolic link, and this is one: '{link}'" in output
         link.unlink()
+    content.image("apps/web", "1.0.0")
     index = place / "_manifests/tags/1.0.0/index"
     index.rename(tmp_path / "index")
     index.symlink_to(tmp_path / "index")
-    status, _output, errors = collector.finish(collector.start())
-    assert status == 1
-    assert str(index) in errors
+    status, output, _errors = collector.finish(collector.start())
+    # It leads to nothing that is needed, and the image that nothing needs goes.
+    assert status == 0
+    assert f"WARNING: the registry makes no symbolic link, and this is one: '{index}'" in output
+    assert "Freed  " in output and "1 manifests" in output
     index.unlink()
     collector.run()
     assert (victim / "link").read_text() == "precious"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -15,56 +14,19 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "roles" / "backup" / "files"))
-
-from wharf_backup import backup, common, main, restic, restore, staging, storage, verify
+import trees
+from wharf_backup import backup, common, main, places, restic, restore, staging, storage, verify
 from wharf_backup.common import BackupError, Config, lock, only_one, read_json, write_json
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
-class Store:
-    """A storage as a registry writes it."""
-
-    def __init__(self, path):
-        self.root = path / storage.ROOT
-        (self.root / "repositories").mkdir(parents=True)
-
-    def write(self, path, content):
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    def blob(self, content):
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        self.write(storage.blob_path(Path(), digest), content)
-        return digest
-
-    def layer(self, repository, content):
-        digest = self.blob(content)
-        self.write(f"repositories/{repository}/_layers/sha256/{digest[7:]}/link", digest)
-        return {"digest": digest}
-
-    def manifest(self, repository, document, tag=None):
-        digest = self.blob(json.dumps(document).encode())
-        base = f"repositories/{repository}/_manifests"
-        self.write(f"{base}/revisions/sha256/{digest[7:]}/link", digest)
-        if tag:
-            self.write(f"{base}/tags/{tag}/index/sha256/{digest[7:]}/link", digest)
-            self.write(f"{base}/tags/{tag}/current/link", digest)
-        return digest
-
-    def image(self, repository, name, tag=None):
-        layers = [self.layer(repository, f"layer of {name}".encode())]
-        config = self.layer(repository, f"configuration of {name}".encode())
-        return self.manifest(repository, {"config": config, "layers": layers}, tag)
-
+class Store(trees.Store):
     def remove(self, digest):
-        storage.blob_path(self.root, digest).unlink()
+        self.data(digest).unlink()
 
     def damage(self, digest):
-        storage.blob_path(self.root, digest).write_bytes(b"other")
+        self.data(digest).write_bytes(b"other")
 
     def read(self, name):
         return storage.read(self.root, name)
@@ -116,15 +78,15 @@ def test_a_tag_that_moves_is_read_when_it_has_moved(store, monkeypatch):
     """What it pointed to was deleted between the two looks, and it points elsewhere now."""
     first, second = store.image("app", "a", "moving"), store.image("app", "b")
     revisions = store.root / "repositories/app/_manifests/revisions/sha256"
-    looked = storage._current
+    looked = storage._tags
 
-    def move(link):
-        found = looked(link)
+    def move(*arguments):
+        found = looked(*arguments)
         shutil.rmtree(revisions / first[7:], ignore_errors=True)
         store.write("repositories/app/_manifests/tags/moving/current/link", second)
         return found
 
-    monkeypatch.setattr(storage, "_current", move)
+    monkeypatch.setattr(storage, "_tags", move)
     found = store.read("app")
     assert found.tags == {"moving": second}
     assert not found.broken
@@ -398,6 +360,8 @@ def test_the_last_words_are_for_a_reader():
 class FakeRestic:
     """A repository that says what a test wants, and notes what was asked of it."""
 
+    guarded = True
+
     def __init__(self):
         self.asked = []
         self.fails = {}
@@ -602,7 +566,8 @@ def kill_at(monkeypatch, step):
 
     monkeypatch.setattr(Path, "rename", counted(Path.rename))
     monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
-    monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+    for module in (places, restore):
+        monkeypatch.setattr(module, "remove_tree", counted(module.remove_tree))
     monkeypatch.setattr(restore, "write_json", counted(write_json))
 
 
@@ -889,3 +854,45 @@ def test_restic_ends_with_who_started_it(program, tmp_path, monkeypatch):
 def test_small_files_take_room_too(program):
     made = program("""print('{"total_size": 1000, "total_file_count": 3}')""")
     assert made.size_of("abcd") == 1000 + 3 * 8192
+
+
+def test_a_snapshot_comes_to_where_it_was_meant_to(program, tmp_path):
+    """The account of the registry owns the directory around it, and puts another one there when restic begins."""
+    elsewhere, data = tmp_path / "elsewhere", tmp_path / "storage"
+    elsewhere.mkdir()
+    data.mkdir()
+    made = program(
+        "import os, pathlib, sys\n"
+        f"os.rename({str(data / '.restore')!r}, {str(data / 'aside')!r})\n"
+        f"os.symlink({str(elsewhere)!r}, {str(data / '.restore')!r})\n"
+        "target = pathlib.Path(sys.argv[sys.argv.index('--target') + 1])\n"
+        "target.mkdir()\n(target / 'file').write_text('brought')\n"
+    )
+    with places.private_directory(data, restore.WORK) as work:
+        made.restore("abcd", work.descriptor)
+        assert (restic.by_descriptor(work.descriptor) / "files/file").read_text() == "brought"
+    assert (data / "aside/files/file").exists()
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("planted", ["nothing", "link", "empty directory"])
+def test_the_former_registry_is_not_taken_for_what_was_brought(host, tmp_path, planted):
+    """The account of the registry has moved it away before it was put in place."""
+    host.store.image("app", "a", "1")
+    former = host.contents()
+    host.fetch()
+    work = host.config.data / ".restore"
+    work.rename(tmp_path / "moved")
+    if planted == "link":
+        (tmp_path / "moved").chmod(0o700)
+        work.symlink_to(tmp_path / "moved")
+    elif planted != "nothing":
+        work.mkdir(mode=0o700)
+    with pytest.raises(BackupError, match=r"is gone|is not what a restore makes"):
+        host.restore.swap()
+    assert host.phase == "fetched"
+    assert (tmp_path / "moved/docker").is_dir()
+    work.unlink() if planted == "link" else None
+    host.restore.undo()
+    host.restore.finish()
+    assert host.contents() == former

@@ -19,6 +19,10 @@ from .restic import Restic
 FORMAT = 1
 DAY = 86400
 MOST_WARNINGS = 5
+UNGUARDED = (
+    "restic could follow symbolic links in the storage: no mount with nosymfollow can be made here, which takes Linux "
+    "5.10 and the right to mount. An account that has taken over the registry could have it read other files."
+)
 # Who only looks whether a backup runs holds the lock for a moment, and is no other backup.
 MOMENT_SECONDS = 1
 
@@ -92,8 +96,9 @@ def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None
     # Deletes and pushes go on; nothing is collected between the first link and the last blob.
     with maintenance(config.lock_seconds):
         try:
-            found = _stage(config, root, before)
-            paths = [str(config.staging)] + ([str(root / "blobs")] if (root / "blobs").is_dir() else [])
+            oddities = storage.Oddities()
+            found = _stage(config, root, before, oddities)
+            paths = [str(config.staging)] + ([str(root / "blobs")] if _is_directory(root / "blobs") else [])
             summary = restic.backup(config.hostname, paths)
         finally:
             staging.clear_settings(config.staging)
@@ -107,7 +112,7 @@ def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None
         bytes_added=summary["data_added"],
         bytes_read=summary["total_bytes_processed"],
         problems=problems,
-        warnings=_warnings(config, problems),
+        warnings=_warnings(config, problems) + _odd(oddities, found) + ([] if restic.guarded else [UNGUARDED]),
     )
     _refuse_damage(root / "blobs", found, result, before.get("problems", []))
     result["snapshots_kept"], result["snapshots_removed"] = restic.forget(config.hostname)
@@ -153,17 +158,17 @@ def open_repository(config: Config, restic: Restic) -> None:
         )
 
 
-def _stage(config: Config, root: Path, before: dict[str, Any]) -> verify.Survey:
+def _stage(config: Config, root: Path, before: dict[str, Any], oddities: storage.Oddities) -> verify.Survey:
     if not config.data.is_dir():
         raise BackupError(f"There is no storage at {config.data}", "Mount its file system, or run site.yml")
-    if before.get("repositories") and not (root / "repositories").is_dir():
+    if before.get("repositories") and not _is_directory(root / "repositories"):
         raise BackupError(
             f"{config.data} is empty, and held {before['repositories']} repositories at the last backup",
             "Mount its file system, or restore it. An empty registry that is meant is backed up once "
             f"{config.result} is removed",
         )
     config.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-    repositories = staging.stage_links(root, config.staging / storage.ROOT)
+    repositories = staging.stage_links(root, config.staging / storage.ROOT, oddities)
     owner = config.data.stat()
     facts = {
         "format": FORMAT,
@@ -176,6 +181,19 @@ def _stage(config: Config, root: Path, before: dict[str, Any]) -> verify.Survey:
     found = verify.survey(root, repositories)
     staging.write_facts(config.staging, {**facts, "counts": found.counts()})
     return found
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is one itself, and no link to one elsewhere."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _odd(oddities: storage.Oddities, found: verify.Survey) -> list[str]:
+    for repository in found.repositories:
+        oddities.merge(repository.oddities)
+    said = [f"{what}; it is not saved" for what in oddities.told[:MOST_WARNINGS]]
+    more = oddities.count - len(said)
+    return said + ([f"and {more} more of that kind"] if more else [])
 
 
 def _warnings(config: Config, problems: list[dict[str, str]]) -> list[str]:

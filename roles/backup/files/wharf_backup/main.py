@@ -56,7 +56,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _verify(config: Config, data: Path) -> dict[str, Any]:
     root = data / storage.ROOT
     with maintenance(config.lock_seconds):
-        found = verify.survey(root, [storage.read(root, name) for name in sorted(storage.names(root))])
+        found = verify.survey(root, storage.read_all(root))
         verify.hash_all(root, found)
     result = {**found.counts(), "problems": found.problems(), "digests": found.digests()}
     if result["problems"]:

@@ -18,6 +18,18 @@ from typing import Any
 from .common import BackupError, Config
 
 TAG = "wharf-registry"
+# Where a restore puts the files of a snapshot.
+FILES = "files"
+# The account of the registry owns the storage, and may swap a directory for a symbolic link while restic reads it. In a
+# mount of its own restic can't follow one, nor write. What is mounted on the blobs is a mount apart.
+GUARD = """
+guard=$1; shift
+for place in "$guard" "$guard/docker/registry/v2/blobs"; do
+    [ -d "$place" ] || continue
+    mount --rbind -- "$place" "$place" && mount -o remount,bind,ro,nosymfollow -- "$place" || exit 125
+done
+exec "$@"
+"""
 # An open repository answers at once; a host that is away is tried again and again by restic itself.
 OPEN_SECONDS = 120
 # The status of a backup that could not read all.
@@ -124,6 +136,11 @@ def _end(process: subprocess.Popen) -> None:
         process.wait()
 
 
+def by_descriptor(descriptor: int) -> Path:
+    """A path by which a process that has it open finds what is open, and nothing else."""
+    return Path(f"/proc/self/fd/{descriptor}")
+
+
 def last_words(said: str) -> str:
     lines = [_words(line.strip()) for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith("Fatal:")]
@@ -155,6 +172,8 @@ class Restic:
 
     def __init__(self, config: Config, password_file: Path | None = None) -> None:
         self._config = config
+        # Whether the last backup was kept from following symbolic links in the storage.
+        self.guarded = True
         self._environment = {
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             "LANG": "C.UTF-8",
@@ -174,14 +193,16 @@ class Restic:
     def __str__(self) -> str:
         return self._config.repository
 
-    def run(self, *arguments: str, timeout: float | None = None) -> str:
+    def run(self, *arguments: str, timeout: float | None = None, descriptors: tuple[int, ...] = ()) -> str:
         """What restic prints. Raises BackupError, with its words among the details."""
-        done = self._execute(*arguments, timeout=timeout)
+        done = self._execute(*arguments, timeout=timeout, descriptors=descriptors)
         if done.returncode != 0:
             raise self._error(arguments[0], done.stderr or done.stdout)
         return done.stdout
 
-    def _execute(self, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess:
+    def _execute(
+        self, *arguments: str, timeout: float | None, descriptors: tuple[int, ...]
+    ) -> subprocess.CompletedProcess:
         try:
             return subprocess.run(
                 self._command(arguments),
@@ -190,6 +211,7 @@ class Restic:
                 capture_output=True,
                 text=True,
                 timeout=timeout,
+                pass_fds=descriptors,
                 check=False,
             )
         except FileNotFoundError:
@@ -203,11 +225,18 @@ class Restic:
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return ["restic", *self._options, *arguments]
 
-    def _follow(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    def _guard(self) -> list[str]:
+        """What a command begins with that reads the storage by its paths; nothing where no such mount can be made."""
+        command = ["unshare", "--mount", "sh", "-c", GUARD, "sh", str(self._config.data)]
+        done = subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        self.guarded = done.returncode == 0
+        return command if self.guarded else []
+
+    def _follow(self, *arguments: str, guard: list[str]) -> tuple[int, dict[str, Any], str]:
         """Run what tells of its progress in JSON for hours: its status, its summary, and the last lines besides."""
         try:
             process = subprocess.Popen(
-                self._command(arguments),
+                [*guard, *self._command(arguments)],
                 # One status in a hundred seconds instead of sixty a second.
                 env={**self._environment, "RESTIC_PROGRESS_FPS": "0.01"},
                 stdin=subprocess.DEVNULL,
@@ -273,7 +302,8 @@ class Restic:
     def backup(self, hostname: str, paths: list[str]) -> dict[str, Any]:
         """Save the paths as one snapshot, of all of them or none; return restic's summary."""
         compression = f"--compression={self._config.compression}"
-        status, summary, said = self._follow("backup", "--json", "--host", hostname, "--tag", TAG, compression, *paths)
+        arguments = ("backup", "--json", "--host", hostname, "--tag", TAG, compression, *paths)
+        status, summary, said = self._follow(*arguments, guard=self._guard())
         if status not in (0, INCOMPLETE):
             raise self._error("backup", said)
         if status == INCOMPLETE:
@@ -306,5 +336,7 @@ class Restic:
         stats = json.loads(self.run("stats", "--no-lock", "--json", "--mode", "restore-size", snapshot))
         return stats["total_size"] + stats["total_file_count"] * FILE_BYTES
 
-    def restore(self, snapshot: str, target: str) -> None:
-        self.run("restore", "--quiet", snapshot, "--target", target)
+    def restore(self, snapshot: str, directory: int) -> None:
+        """Bring a snapshot to FILES in an open directory, wherever the path of that leads by now."""
+        target = f"{by_descriptor(directory)}/{FILES}"
+        self.run("restore", "--quiet", snapshot, "--target", target, descriptors=(directory,))

@@ -17,68 +17,29 @@ The journal says which of them was the last: it is `fetched`, `swapped`, then `p
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import grp
-import http.client
 import os
 import pwd
-import shutil
-import socket
-import ssl
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
-from . import backup, staging, storage, verify
+from wharf_storage.files import Directory, remove_tree
+
+from . import answers, backup, staging, storage, verify
 from .common import BackupError, Config, human, maintenance, only_one, read_json, unfinished, write_json
-from .restic import Restic
+from .places import Swap, beside, copy, private_directory, there, walk
+from .restic import FILES, Restic, by_descriptor
 
 # What a replica gives its own directories and files.
 DIRECTORY_MODE, FILE_MODE = 0o770, 0o660
+# Where a snapshot is brought, in the storage.
+WORK = ".restore"
 # Room that is left free beyond what the snapshot needs.
 SPARE_BYTES = 64 << 20
-KINDS = (
-    "docker.distribution.manifest.v2",
-    "docker.distribution.manifest.list.v2",
-    "oci.image.manifest.v1",
-    "oci.image.index.v1",
-)
 # What its roles label the containers of the registry with.
 LABEL = "registry.wharf.role"
-ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in KINDS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Swap:
-    """A place, what comes there, and where that goes which is there. All lie in one file system."""
-
-    live: Path
-    new: Path
-    # Whether something was there before. Where what was there is not kept, it has not moved, or is back.
-    had: bool = False
-
-    @property
-    def kept(self) -> Path:
-        return self.live.with_name(self.live.name + ".replaced")
-
-    def do(self) -> None:
-        if self.new.exists():
-            if self.live.exists() and not self.kept.exists():
-                self.live.rename(self.kept)
-            self.new.rename(self.live)
-
-    def undo(self) -> None:
-        if self.had and not self.kept.exists():
-            return
-        # Where the former one is kept, nothing else that has come in its place stays.
-        if self.live.exists() and (self.kept.exists() or not self.new.exists()):
-            shutil.rmtree(self.new, ignore_errors=True)
-            # Somebody may have removed the directory that it came from.
-            self.new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.live.rename(self.new)
-        if self.kept.exists() and not self.live.exists():
-            self.kept.rename(self.live)
 
 
 class Restore:
@@ -88,10 +49,15 @@ class Restore:
         self._config = config
         self._journal = config.journal
         # Beside what it is to replace, so that to move it takes no time and no room.
-        self._work = config.data / ".restore"
+        self._work = config.data / WORK
 
-    def _swaps(self) -> list[Swap]:
-        return [Swap(Path(live), Path(new), *had) for live, new, *had in read_json(self._journal).get("swaps", [])]
+    def _swaps(self, work: Path) -> list[Swap]:
+        """Those of the journal. What was brought for the storage is found in the open directory."""
+        found = []
+        for live, new, *had in read_json(self._journal).get("swaps", []):
+            place = Path(new)
+            found.append(Swap(Path(live), work / place.name if place.parent == self._work else place, *had))
+        return found
 
     def _alone(self) -> contextlib.AbstractContextManager:
         """A backup that the timer has started is let end: to fail would leave the registry stopped."""
@@ -138,12 +104,10 @@ class Restore:
             self._config.data.mkdir(parents=True, exist_ok=True)
             self._refuse_without_room(restic, snapshot)
             try:
-                self._work.mkdir(mode=0o700)
-                self._get(restic, snapshot)
-                facts = self._assemble(snapshot)
-                found = self._prove_files(accept_damage=accept_damage)
-                self._give_to_owners(facts)
-                swaps = self._place_settings(facts)
+                with private_directory(self._config.data, WORK) as work:
+                    restic.restore(snapshot["id"], work.descriptor)
+                    os.sync()
+                    swaps, facts, found = self._make_ready(by_descriptor(work.descriptor), snapshot, accept_damage)
             except BaseException:
                 self._remove_fetched()
                 raise
@@ -156,6 +120,12 @@ class Restore:
             "problems": found.problems(),
             "seconds": round(time.monotonic() - began, 1),
         }
+
+    def _make_ready(self, work: Path, snapshot: dict[str, Any], accept_damage: bool) -> tuple:
+        facts = _assemble(work, snapshot)
+        found = _prove_files(work / storage.ROOT, accept_damage=accept_damage)
+        self._give_to_owners(work, facts)
+        return self._place_settings(work, facts), facts, found
 
     def _end_former(self) -> None:
         """What a run that was killed has left."""
@@ -172,18 +142,18 @@ class Restore:
 
     def _remove_fetched(self) -> None:
         """What was brought and is not in place. It has a copy of the keys."""
-        shutil.rmtree(self._work, ignore_errors=True)
+        remove_tree(self._work)
         for directory in self._config.settings:
-            shutil.rmtree(_beside(directory), ignore_errors=True)
+            remove_tree(beside(directory))
 
     def _refuse_kept(self) -> None:
         for live in [self._config.data / "docker", *self._config.settings]:
-            kept = Swap(live, _beside(live)).kept
-            if kept.exists():
+            kept = Swap(live, beside(live)).kept
+            if there(kept):
                 raise BackupError(f"{kept} is there, and no restore is under way", "Move it away")
 
     def _refuse_to_overwrite(self, replace: bool) -> None:
-        names = list(storage.names(self._config.data / storage.ROOT))
+        names = storage.names(self._config.data / storage.ROOT)
         keys = [key for directory in self._config.settings for key in directory.rglob("ca.key")]
         if replace or not (names or keys):
             return
@@ -223,65 +193,23 @@ class Restore:
                 "Make room, or set registry_data_directory to a larger file system. Nothing was changed",
             )
 
-    def _get(self, restic: Restic, snapshot: dict[str, Any]) -> None:
-        restic.restore(snapshot["id"], str(self._work / "files"))
-        os.sync()
-
-    def _assemble(self, snapshot: dict[str, Any]) -> dict[str, Any]:
-        """Make a storage of the links and the blobs; return the facts that the backup has noted."""
-        places = [self._work / "files" / path.lstrip("/") for path in snapshot["paths"]]
-        staged = next((place for place in places if (place / staging.FACTS).is_file()), None)
-        facts = read_json(staged / staging.FACTS) if staged else {}
-        if not staged or facts.get("format") != backup.FORMAT:
-            raise BackupError(
-                f"Snapshot {snapshot['short_id']} is none that this version of the collection can read",
-                "Restore it with the version of the collection that made it",
-            )
-        (staged / "docker").rename(self._work / "docker")
-        blobs = self._work / "files" / facts["blobs"].lstrip("/")
-        if blobs.is_dir():
-            blobs.rename(self._work / storage.ROOT / "blobs")
-        (staged / staging.SETTINGS).rename(self._work / "settings")
-        shutil.rmtree(self._work / "files")
-        return facts
-
-    def _prove_files(self, *, accept_damage: bool) -> verify.Survey:
-        root = self._work / storage.ROOT
-        found = verify.survey(root, [storage.read(root, name) for name in sorted(storage.names(root))])
-        verify.hash_all(root, found)
-        problems = found.problems()
-        if problems and not accept_damage:
-            raise BackupError(
-                f"The snapshot is not whole: {len(problems)} of its images lack what they need",
-                "Try an older one by -e restore_snapshot=ID, or take this one by -e restore_accept_damage=true and "
-                "push those images again. Nothing was changed",
-                table=verify.table(problems),
-            )
-        # A blob that was just being written when it was saved, or is damaged, would pass for a good one at a push.
-        good = (found.reached | found.linked) - found.bad.keys()
-        for blob in (root / "blobs").glob("*/*/*"):
-            if f"{blob.parts[-3]}:{blob.name}" not in good:
-                shutil.rmtree(blob)
-        return found
-
-    def _give_to_owners(self, facts: dict[str, Any]) -> None:
+    def _give_to_owners(self, work: Path, facts: dict[str, Any]) -> None:
         """Accounts have other numbers here. Where there are none yet all is root's, until the roles have made them."""
         user, group = _numbers(*facts["owner"])
-        for path in _walk(self._work / "docker"):
-            os.chown(path, user, group, follow_symlinks=False)
-            os.chmod(path, DIRECTORY_MODE if path.is_dir() else FILE_MODE)
+        with Directory.at(work) as top, top.enter("docker") as docker:
+            docker.give(user, group, DIRECTORY_MODE, FILE_MODE)
         # The role looks at this one to know whether what is in it belongs to the account.
-        if not (self._config.data / "docker").exists():
+        if not there(self._config.data / "docker"):
             os.chown(self._config.data, user, group)
-        for path in _walk(self._work / "settings"):
+        for path in walk(work / "settings"):
             os.chown(path, 0, 0, follow_symlinks=False)
         for name, (user_name, group_name, mode) in facts["owners"].items():
-            path = self._work / "settings" / name.lstrip("/")
+            path = work / "settings" / name.lstrip("/")
             os.chown(path, *_numbers(user_name, group_name), follow_symlinks=False)
             if not path.is_symlink():
                 os.chmod(path, mode)
 
-    def _place_settings(self, facts: dict[str, Any]) -> list[Swap]:
+    def _place_settings(self, work: Path, facts: dict[str, Any]) -> list[Swap]:
         """Copy the settings to the file system where they belong."""
         unknown = [path for path in facts["settings"] if Path(path) not in self._config.settings]
         if unknown:
@@ -291,12 +219,12 @@ class Restore:
             )
         swaps = []
         for path in map(Path, facts["settings"]):
-            new = _beside(path)
-            shutil.rmtree(new, ignore_errors=True)
+            new = beside(path)
+            remove_tree(new)
             new.parent.mkdir(parents=True, exist_ok=True)
-            _copy(self._work / "settings" / path.relative_to("/"), new)
+            copy(work / "settings" / path.relative_to("/"), new)
             swaps.append(Swap(path, new))
-        shutil.rmtree(self._work / "settings")
+        remove_tree(work / "settings")
         return swaps
 
     def remember(self) -> dict[str, Any]:
@@ -312,13 +240,18 @@ class Restore:
     def swap(self) -> dict[str, Any]:
         """Put the new in place. The registry does not run."""
         with self._alone(), maintenance(self._config.lock_seconds, exclusive=True):
-            self._phase("fetched")
+            journal = self._phase("fetched")
             _refuse_while_it_runs()
-            self._enter(
-                "swapped", swaps=[[str(swap.live), str(swap.new), swap.live.exists()] for swap in self._swaps()]
-            )
-            for swap in self._swaps():
-                swap.do()
+            with self._opened_work() as work:
+                gone = [swap.new.name for swap in self._swaps(work) if not there(swap.new)]
+                if gone:
+                    # Else the former registry would stay, and be proven.
+                    raise BackupError(
+                        f"What the restore has brought is gone: {', '.join(gone)}", "Run the playbook restore again"
+                    )
+                self._enter("swapped", swaps=[[live, new, there(Path(live))] for live, new, *_had in journal["swaps"]])
+                for swap in self._swaps(work):
+                    swap.do()
         return {}
 
     def undo(self) -> dict[str, Any]:
@@ -330,32 +263,42 @@ class Restore:
 
     def _undo(self) -> None:
         """To be killed at any moment of it, and begun again."""
-        swaps = self._swaps()
-        # Before, nothing was moved; afterwards, all is back.
-        if read_json(self._journal).get("phase") == "swapped":
-            _refuse_while_it_runs()
-            for swap in reversed(swaps):
-                swap.undo()
-            os.sync()
-        self._enter("undone")
-        for swap in swaps:
-            shutil.rmtree(swap.new, ignore_errors=True)
-        shutil.rmtree(self._work, ignore_errors=True)
+        with self._opened_work() as work:
+            swaps = self._swaps(work)
+            # Before, nothing was moved; afterwards, all is back.
+            if read_json(self._journal).get("phase") == "swapped":
+                _refuse_while_it_runs()
+                for swap in reversed(swaps):
+                    swap.undo()
+                os.sync()
+            self._enter("undone")
+            for swap in swaps:
+                remove_tree(swap.new)
+        remove_tree(self._work)
+
+    @contextlib.contextmanager
+    def _opened_work(self) -> Iterator[Path]:
+        """What the restore has brought, or an empty place for it where that is gone.
+
+        It lies in a directory of the account of the registry, which may put another one in its place.
+        """
+        with private_directory(self._config.data, WORK) as work:
+            yield by_descriptor(work.descriptor)
 
     def prove(self) -> dict[str, Any]:
         """Ask a replica for each tag, and the proxy whether it answers. Both must agree with the disk."""
         with self._alone():
             self._phase("swapped")
             root = self._config.data / storage.ROOT
-            expected = [storage.read(root, name) for name in sorted(storage.names(root))]
-            wrong = list(_different(self._config, expected))
+            expected = storage.read_all(root)
+            wrong = list(answers.different(self._config, expected))
             if wrong:
                 raise BackupError(
                     f"The registry answers otherwise than its disk for {len(wrong)} tags",
                     "Look at docker logs wharf-registry-1",
                     table=verify.table(wrong),
                 )
-            status = _proxy_status(self._config)
+            status = answers.proxy_status(self._config)
             self._enter("proven")
         return {"tags": sum(len(item.tags) for item in expected), "proxy": status}
 
@@ -371,15 +314,47 @@ class Restore:
         if proven:
             # From here on, the new one is all there is.
             os.sync()
-        for swap in self._swaps():
-            shutil.rmtree(swap.kept if proven else swap.new, ignore_errors=True)
-        shutil.rmtree(self._work, ignore_errors=True)
+        with self._opened_work() as work:
+            for swap in self._swaps(work):
+                remove_tree(swap.kept if proven else swap.new)
+        remove_tree(self._work)
         self._journal.unlink()
 
 
-def _beside(live: Path) -> Path:
-    """Where the settings come before they take the place of others."""
-    return live.with_name(live.name + ".restored")
+def _assemble(work: Path, snapshot: dict[str, Any]) -> dict[str, Any]:
+    """Make a storage of the links and the blobs; return the facts that the backup has noted."""
+    places = [work / FILES / path.lstrip("/") for path in snapshot["paths"]]
+    staged = next((place for place in places if (place / staging.FACTS).is_file()), None)
+    facts = read_json(staged / staging.FACTS) if staged else {}
+    if not staged or facts.get("format") != backup.FORMAT:
+        raise BackupError(
+            f"Snapshot {snapshot['short_id']} is none that this version of the collection can read",
+            "Restore it with the version of the collection that made it",
+        )
+    (staged / "docker").rename(work / "docker")
+    blobs = work / FILES / facts["blobs"].lstrip("/")
+    if blobs.is_dir() and not blobs.is_symlink():
+        blobs.rename(work / storage.ROOT / "blobs")
+    (staged / staging.SETTINGS).rename(work / "settings")
+    remove_tree(work / FILES)
+    return facts
+
+
+def _prove_files(root: Path, *, accept_damage: bool) -> verify.Survey:
+    found = verify.survey(root, storage.read_all(root))
+    verify.hash_all(root, found)
+    problems = found.problems()
+    if problems and not accept_damage:
+        raise BackupError(
+            f"The snapshot is not whole: {len(problems)} of its images lack what they need",
+            "Try an older one by -e restore_snapshot=ID, or take this one by -e restore_accept_damage=true and "
+            "push those images again. Nothing was changed",
+            table=verify.table(problems),
+        )
+    # A blob that was just being written when it was saved, or is damaged, would pass for a good one at a push.
+    with storage.opened(root) as store:
+        store.keep_blobs((found.reached | found.linked) - found.bad.keys())
+    return found
 
 
 def _running() -> list[str]:
@@ -409,85 +384,3 @@ def _numbers(user: str, group: str) -> tuple[int, int]:
     with contextlib.suppress(KeyError):
         numbers[1] = grp.getgrnam(group).gr_gid
     return numbers[0], numbers[1]
-
-
-def _walk(top: Path) -> Iterator[Path]:
-    yield top
-    for base, directories, files in os.walk(top):
-        for name in directories + files:
-            yield Path(base, name)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a tree with its owners and modes, which shutil alone leaves out."""
-    shutil.copytree(source, target, symlinks=True)
-    for path in _walk(source):
-        about = path.lstat()
-        os.chown(target / path.relative_to(source), about.st_uid, about.st_gid, follow_symlinks=False)
-
-
-class _SocketConnection(http.client.HTTPConnection):
-    """HTTP over a connection that somebody else makes."""
-
-    def __init__(self, host: str, connect: Callable[[], socket.socket]) -> None:
-        super().__init__(host, timeout=60)
-        self._connect = connect
-
-    def connect(self) -> None:
-        self.sock = self._connect()
-
-
-def _unix(path: Path) -> Callable[[], socket.socket]:
-    def connect() -> socket.socket:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(60)
-        made.connect(str(path))
-        return made
-
-    return connect
-
-
-def _different(config: Config, expected: list[storage.Repository]) -> Iterator[dict[str, str]]:
-    """The tags that a replica does not answer with the digest that the disk has."""
-    sockets = sorted(config.sockets.glob("registry-*.sock"))
-    if not sockets:
-        raise BackupError(f"No replica listens in {config.sockets}", "Look at docker ps")
-    client = _SocketConnection("registry", _unix(sockets[0]))
-    with contextlib.closing(client):
-        for repository in expected:
-            for tag, digest in repository.tags.items():
-                try:
-                    client.request("HEAD", f"/v2/{repository.name}/manifests/{tag}", headers={"Accept": ACCEPT})
-                    answer = client.getresponse()
-                    answer.read()
-                except (OSError, http.client.HTTPException) as error:
-                    raise BackupError(f"{sockets[0]} does not answer: {error}", "Look at docker ps") from None
-                said = answer.headers.get("Docker-Content-Digest", "")
-                if answer.status != 200 or said != digest:
-                    what = "another digest" if answer.status == 200 else f"answered {answer.status}"
-                    yield {"image": f"{repository.name}:{tag}", "problem": what, "digest": said or digest}
-
-
-def _proxy_status(config: Config) -> int:
-    """What the proxy says to somebody without a password, over TLS with the CA that was restored."""
-    address = config.addresses[0] if config.addresses else "127.0.0.1"
-    ca = config.ca if Path(config.ca).exists() else None
-
-    def connect() -> socket.socket:
-        plain = socket.create_connection((address, config.port), timeout=30)
-        return ssl.create_default_context(cafile=ca).wrap_socket(plain, server_hostname=config.hostname)
-
-    client = _SocketConnection(config.hostname, connect)
-    try:
-        with contextlib.closing(client):
-            client.request("GET", "/v2/")
-            status = client.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        raise BackupError(
-            f"The proxy does not answer on {address}:{config.port} as {config.hostname}: {error}",
-            "Look at docker logs wharf-proxy",
-        ) from None
-    # To know nobody is right. 403 comes where this address may not ask.
-    if status not in (200, 401, 403):
-        raise BackupError(f"The proxy answered {status}", "Look at docker logs wharf-proxy")
-    return status

@@ -9,7 +9,6 @@ inode and its times. It has the shape of the registry's own storage: what restic
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
@@ -17,6 +16,8 @@ import shutil
 import stat
 from pathlib import Path
 from typing import Any, Iterable
+
+from wharf_storage.files import remove_tree
 
 from . import storage
 from .common import BackupError, write_json
@@ -27,48 +28,39 @@ LINKS_IN = ("_manifests", "_layers")
 TRIES = 5
 
 
-def stage_links(live: Path, staged: Path) -> list[storage.Repository]:
+def stage_links(live: Path, staged: Path, oddities: storage.Oddities | None = None) -> list[storage.Repository]:
     """Bring the copy of the links up to date, and return what there is."""
-    found = []
-    wanted = set()
-    for name in sorted(storage.names(live)):
-        repository = storage.read(live, name)
-        wanted.add(name)
-        found.append(repository)
-        _sync(live / "repositories" / name, staged / "repositories" / name, dict(repository.links()))
-    for name in set(storage.names(staged)) - wanted:
+    found = storage.read_all(live, oddities)
+    for repository in found:
+        _sync(staged / "repositories" / repository.name, dict(repository.links()))
+    for name in set(storage.names(staged)) - {repository.name for repository in found}:
         for part in LINKS_IN:
-            shutil.rmtree(staged / "repositories" / name / part, ignore_errors=True)
+            remove_tree(staged / "repositories" / name / part)
         _remove_empty(staged / "repositories" / name, staged)
     (staged / "repositories").mkdir(parents=True, exist_ok=True)
     return found
 
 
-def _sync(live: Path, staged: Path, links: dict[str, str]) -> None:
+def _sync(staged: Path, links: dict[str, storage.Link]) -> None:
     present = _present(staged)
-    for path in present.keys() - links.keys():
+    for path in present - links.keys():
         (staged / path).unlink()
         _remove_empty((staged / path).parent, staged)
-    for path, digest in links.items():
+    for path, link in links.items():
         target = staged / path
-        # Only what a tag points to can change. A length that is none of a digest is what a crash left.
-        if present.get(path) == len(digest) and (
-            not path.endswith("/current/link") or target.read_text(encoding="ascii") == digest
-        ):
+        if path in present and target.read_text(encoding="ascii", errors="replace") == link.target:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_name("link.new")
-        new.write_text(digest, encoding="ascii")
-        with contextlib.suppress(OSError):
-            times = (live / path).stat()
-            os.utime(new, ns=(times.st_mtime_ns, times.st_mtime_ns))
+        new.write_text(link.target, encoding="ascii")
+        os.utime(new, ns=(link.nanoseconds, link.nanoseconds))
         new.replace(target)
 
 
-def _present(directory: Path) -> dict[str, int]:
-    """The size of each file among the links that were staged before."""
+def _present(directory: Path) -> set[str]:
+    """The files among the links that were staged before."""
     return {
-        str(Path(base, name).relative_to(directory)): Path(base, name).stat().st_size
+        str(Path(base, name).relative_to(directory))
         for part in LINKS_IN
         for base, _directories, files in os.walk(directory / part)
         for name in files

@@ -12,6 +12,9 @@ import os
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
+from wharf_storage.manifests import MOST_BYTES
+from wharf_storage.names import split
+
 from . import storage
 
 # Two readers keep a disk busy, and leave the other processors to those who serve.
@@ -37,17 +40,22 @@ class Survey:
 
     @property
     def manifests(self) -> set[str]:
-        return {digest for repository in self.repositories for digest in repository.revisions}
+        return {link.target for repository in self.repositories for link in repository.revisions.values()}
 
     @property
     def reached(self) -> set[str]:
-        """All that can be pulled."""
-        return self.manifests | {item.digest for needs in self.needs.values() for item in needs}
+        """The content of all that can be pulled."""
+        return self.manifests | {
+            _content(repository, item)
+            for repository in self.repositories
+            for link in repository.revisions.values()
+            for item in self.needs.get(link.target, [])
+        }
 
     @property
     def linked(self) -> set[str]:
         """Layers that no manifest needs yet. What a collection took is linked still, and is no loss."""
-        return {digest for repository in self.repositories for digest in repository.layers} - self.reached
+        return {link.target for repository in self.repositories for link in repository.layers.values()} - self.reached
 
     def counts(self) -> dict[str, int]:
         reached = self.reached
@@ -89,18 +97,27 @@ class Survey:
             current = waiting.pop()
             if current in repository.revisions and current not in found:
                 found.append(current)
-                waiting += [item.digest for item in self.needs.get(current, []) if item.kind == "manifest"]
+                needs = self.needs.get(repository.revisions[current].target, [])
+                waiting += [item.digest for item in needs if item.kind == "manifest"]
         return found
 
     def _own_problems(self, repository: storage.Repository, digest: str) -> Iterator[tuple]:
-        if digest in self.bad:
-            yield f"manifest {self.bad[digest]}", digest
-        for item in self.needs.get(digest, []):
-            links = repository.revisions if item.kind == "manifest" else repository.layers
-            if item.digest in self.bad and (item.kind != "manifest" or item.digest not in links):
-                yield f"{item.kind} {self.bad[item.digest]}", item.digest
-            elif item.digest not in links:
+        content = repository.revisions[digest].target
+        if content in self.bad or digest in self.bad:
+            yield f"manifest {self.bad.get(content) or self.bad[digest]}", digest
+        for item in self.needs.get(content, []):
+            link = repository.link(item)
+            wrong = self.bad.get(_content(repository, item)) or self.bad.get(item.digest)
+            if wrong and (item.kind != "manifest" or not link):
+                yield f"{item.kind} {wrong}", item.digest
+            elif not link:
                 yield f"link of {item.kind} missing", item.digest
+
+
+def _content(repository: storage.Repository, item: storage.Reference) -> str:
+    """Where the content lies of what a manifest names."""
+    link = repository.link(item)
+    return link.target if link else item.digest
 
 
 def _problem(image: str, what: str, digest: str) -> dict[str, str]:
@@ -110,20 +127,22 @@ def _problem(image: str, what: str, digest: str) -> dict[str, str]:
 def survey(root: Path, repositories: Iterable[storage.Repository]) -> Survey:
     """Follow each revision to what it needs, without reading the layers."""
     found = Survey([item for item in repositories if item.revisions or item.layers or item.broken])
-    for digest in sorted(found.manifests):
-        _follow(root, found, digest)
-    for digest in found.reached | found.linked:
-        path = storage.blob_path(root, digest)
-        if path.exists():
-            found.sizes[digest] = path.stat().st_size
-        elif digest in found.reached:
-            found.bad.setdefault(digest, "missing")
+    with storage.opened(root) as store:
+        for digest in sorted(found.manifests):
+            _follow(store, found, digest)
+        reached = found.reached
+        for digest in reached | found.linked:
+            size = store.blob_size(digest)
+            if size is not None:
+                found.sizes[digest] = size
+            elif digest in reached:
+                found.bad.setdefault(digest, "missing")
     return found
 
 
-def _follow(root: Path, found: Survey, digest: str) -> None:
+def _follow(store: storage.Storage, found: Survey, digest: str) -> None:
     try:
-        found.needs[digest] = storage.references(storage.manifest(root, digest))
+        found.needs[digest] = storage.references(store.read_blob(digest, MOST_BYTES + 1))
     except FileNotFoundError:
         found.bad[digest] = "missing"
     except OSError as error:
@@ -134,19 +153,29 @@ def _follow(root: Path, found: Survey, digest: str) -> None:
 
 def hash_all(root: Path, found: Survey) -> None:
     """Read all that is reached or linked from the disk, and note what is not what its digest says."""
-    there = sorted(found.sizes)
-    with concurrent.futures.ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as pool:
+    # What is known by another digest than that of its content is what both say.
+    others = {
+        (digest, link.target)
+        for repository in found.repositories
+        for links in (repository.revisions, repository.layers)
+        for digest, link in links.items()
+        if digest != link.target and link.target in found.sizes
+    }
+    there = sorted({*((digest, digest) for digest in found.sizes), *others})
+    with storage.opened(root) as store, concurrent.futures.ThreadPoolExecutor(
+        min(READERS, os.cpu_count() or 1)
+    ) as pool:
         # The work is done without Python's lock: threads are as quick as processes here.
-        for digest, wrong in zip(there, pool.map(lambda digest: _wrong(root, digest), there)):
+        for (digest, _place), wrong in zip(there, pool.map(lambda pair: _wrong(store, *pair), there)):
             if wrong:
                 found.bad[digest] = wrong
 
 
-def _wrong(root: Path, digest: str) -> str:
-    algorithm, encoded = storage.split(digest)
+def _wrong(store: storage.Storage, digest: str, place: str) -> str:
+    algorithm, encoded = split(digest)
+    hashed = hashlib.new(algorithm)
     try:
-        hashed = hashlib.new(algorithm)
-        with open(storage.blob_path(root, digest), "rb", buffering=0) as file:
+        with open(store.open_blob(place), "rb", buffering=0) as file:
             # What the kernel remembers of a file that was just written tells nothing about the disk.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             while True:
@@ -158,8 +187,6 @@ def _wrong(root: Path, digest: str) -> str:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError as error:
         return f"unreadable ({error.strerror})"
-    except ValueError:
-        return "of an unknown kind of digest"
     return "" if hashed.hexdigest() == encoded else "damaged"
 
 

@@ -16,7 +16,7 @@ import time
 import report
 from collection import CollectionError, alone, collect, look
 from settings import Settings, SettingsError
-from storage import Storage
+from wharf_storage.storage import Storage
 
 
 def main(arguments):

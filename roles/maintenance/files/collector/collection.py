@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import sweep
+from contents import Contents
 from garbage import Garbage, Keep, find
 from hold import Hold
 
@@ -67,32 +68,32 @@ def alone(settings):
 
 def look(storage, settings):
     """What a collection would remove, as a Result that has done nothing."""
-    result = Result()
+    result, contents = Result(), Contents(storage)
     # As it will be after the grace, where nothing comes in between.
     now = time.time() + settings.grace_seconds
-    result.left = find(storage, _recent(settings, now, _looked_at(settings)))
+    result.left = find(contents, _recent(settings, now, _looked_at(settings)))
     result.add(result.left)
     return result
 
 
 def collect(storage, settings):
     """The Result. Raises CollectionError."""
-    result = Result()
+    result, contents = Result(), Contents(storage)
     sweep.empty_trash(storage)
-    result.left = earlier = find(storage, Keep(settings.keep_digests))
+    result.left = earlier = find(contents, Keep(settings.keep_digests))
     _forget_looks(settings)
     if not len(earlier):
         return result
     # Who is about to pull or to use what has just become garbage has this time for it.
     time.sleep(settings.grace_seconds)
     while True:
-        part = _remove_some(storage, settings, earlier, result)
+        part = _remove_some(contents, settings, earlier, result)
         sweep.empty_trash(storage)
         if len(part) < settings.batch:
             return result
 
 
-def _remove_some(storage, settings, earlier, result):
+def _remove_some(contents, settings, earlier, result):
     """The Garbage that was removed, while the registry was held once. Raises CollectionError."""
     for attempt in range(settings.attempts):
         if attempt:
@@ -106,18 +107,20 @@ def _remove_some(storage, settings, earlier, result):
                 if not _wait_for_quiet(settings, settings.drain_seconds):
                     continue
                 written = _written(settings)
-                garbage = find(storage, _recent(settings, time.time(), _looked_at(settings))).both(earlier)
+                garbage = find(contents, _recent(settings, time.time(), _looked_at(settings))).both(earlier)
                 part = garbage.first(settings.batch)
                 # What was let through, and has lost its client since, is still there. What was let through, and came
                 # and ended between two looks of a slow proxy, has left its mark.
                 if not _wait_for_quiet(settings, settings.drain_seconds) or _written(settings) != written:
                     continue
-                sweep.take_out(storage, part)
+                problems, warnings = sweep.take_out(contents.storage, part)
         finally:
             result.held_seconds += hold.seconds
             result.refused += hold.refused
         result.add(part)
         result.left = garbage
+        garbage.problems += problems
+        garbage.warnings += warnings
         garbage.bytes -= sum(part.blobs.values())
         return part
     done = f"No more than {result.freed} bytes were freed" if result.freed else "Nothing was removed"

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import itertools
+import os
+import time
 import typing
 
-from storage import MOST_BYTES, UnreadableError
+from contents import UnreadableError
+from wharf_storage.found import Oddities
+from wharf_storage.manifests import MOST_BYTES
+from wharf_storage.storage import ROOT
+
+# How often a tag that says nothing is looked at, and how many seconds lie in between.
+_TRIES, _PAUSE_SECONDS = 5, 0.05
 
 
 class Usage(typing.NamedTuple):
@@ -71,6 +80,7 @@ class Garbage:
         self.blobs = {}
         self.empty = set()
         self.problems = []
+        self.warnings = []
         self.usage = []
         self.bytes = 0
 
@@ -98,51 +108,64 @@ class Garbage:
 
 
 class _Repository:
-    """One repository: what it has, what its tags lead to, and what these name."""
+    """One repository: what it has, what its tags lead to, and what these name.
 
-    def __init__(self, name, storage, keep):
-        self.name = name
+    A link is known by the digest in its path, by which manifests and clients name it, and needs the content that it
+    says, which may have another digest.
+    """
+
+    def __init__(self, name, contents, keep):
+        self.name, storage = name, contents.storage
+        self.oddities = Oddities()
         # Links before tags: what comes after these looks is in none of the lists, and so no garbage.
-        self.layers = storage.layers(name)
-        self.revisions = storage.revisions(name)
+        self.layers = storage.layers(name, self.oddities)
+        self.revisions = storage.revisions(name, self.oddities)
         self.tags = {}
+        self.last_upload = storage.last_upload(name)
         self.problem = None
         try:
-            self.tags = dict(storage.tags(name))
-            self.last_upload = storage.last_upload(name)
+            self.tags = _settled_tags(storage, name, self.oddities)
             roots = self.revisions.keys() & {*self.tags.values(), *keep.digests}
-            self._referrers = _referrers(storage, self.revisions)
-            self.manifests, self.named = _walk(storage, self.revisions, self._referrers, roots)
+            self._referrers = _referrers(contents, self.revisions)
+            self.manifests, self.named = _walk(contents, self.revisions, self._referrers, roots)
         except (UnreadableError, OSError) as error:
-            self.problem = f"{name}: {error}; nothing of this repository is removed"
-            self.named = _all_named(storage, self.revisions)
+            hidden = ", and no blob" if self.oddities.hides else ""
+            self.problem = f"{name}: {error}; nothing of this repository is removed{hidden}"
+            self.named = _all_named(contents, self.revisions)
             self.manifests = set(self.revisions)
             self.named.update(self.layers, self.tags.values())
+            self._close()
 
-    @property
-    def needed(self):
-        return self.manifests | self.named
+    def _close(self):
+        """Collects what is needed: all that is named, and where the content of that lies."""
+        self.needed = self.manifests | self.named
+        self.needed |= _targets(self.layers, self.needed) | _targets(self.revisions, self.needed)
 
-    def keep_recent(self, storage, keep, ever_named):
+    def keep_recent(self, contents, keep, ever_named):
         """Keeps what is recent, too. ever_named holds what any manifest names, here or elsewhere."""
-        needed = self.needed
-        left = {digest: time for digest, time in self.layers.items() if digest not in needed}
-        unfinished = {digest: time for digest, time in left.items() if digest not in ever_named}
+        self._close()
+        left = {digest: link for digest, link in self.layers.items() if not _is_one_of(digest, link, self.needed)}
+        unfinished = {digest: link.time for digest, link in left.items() if not _is_one_of(digest, link, ever_named)}
+        left = {digest: link.time for digest, link in left.items()}
         since = keep.since
         if keep.active(self.last_upload, unfinished):
             since = min(since, keep.pushing_since)
         self.named |= keep.recent(left, since) | keep.recent(unfinished, keep.pushing_since)
         # They may lead to something that can't be read: no tag says that it is needed.
-        recent = keep.recent(self.revisions, since) - self.manifests
-        manifests, named = _walk(storage, self.revisions, self._referrers, recent, strict=False)
+        times = {digest: link.time for digest, link in self.revisions.items()}
+        recent = keep.recent(times, since) - self.manifests
+        manifests, named = _walk(contents, self.revisions, self._referrers, recent, strict=False)
         self.manifests |= manifests
         self.named |= named
+        self._close()
 
     def tell(self, garbage, sizes):
         """Adds what is not needed here."""
         lost = {tag for tag, digest in self.tags.items() if digest not in self.revisions}
-        layers = self.layers.keys() - self.needed
-        revisions = self.revisions.keys() - self.manifests
+        # What has another link that is needed stays with it.
+        layers = {digest for digest, link in self.layers.items() if not _is_one_of(digest, link, self.needed)}
+        manifests = self.manifests | _targets(self.revisions, self.manifests)
+        revisions = {digest for digest, link in self.revisions.items() if not _is_one_of(digest, link, manifests)}
         garbage.tags.update((self.name, tag) for tag in lost)
         garbage.layers.update((self.name, digest) for digest in layers)
         garbage.revisions.update((self.name, digest) for digest in revisions)
@@ -154,38 +177,98 @@ class _Repository:
             garbage.empty.add(self.name)
 
 
-def find(storage, keep):
+def find(contents, keep):
     """The Garbage of a storage, without what is to be kept."""
-    garbage = Garbage()
+    storage, garbage = contents.storage, Garbage()
+    stray, lost = Oddities(), Oddities()
     # Before the links: a blob that is linked after this look is not in the list, and so no garbage.
-    blobs = {digest: (size, time) for digest, size, time in storage.blobs()}
+    blobs = {digest: (size, time) for digest, size, time in storage.blobs(lost)}
     sizes = {digest: size for digest, (size, _time) in blobs.items()}
-    repositories = [_Repository(name, storage, keep) for name in storage.repositories()]
+    repositories = [_Repository(name, contents, keep) for name in _names(storage, stray, sizes)]
     garbage.problems = [one.problem for one in repositories if one.problem]
+    # Behind a place that can't be read may be repositories, whose links nobody sees.
+    if stray.hides:
+        garbage.problems += [f"{what}; no blob is removed until it is gone" for what in stray.told]
+    garbage.warnings = [*_told(lost), *([] if stray.hides else _told(stray))]
     readable = [one for one in repositories if not one.problem]
-    ever_named = _ever_named(storage, sizes, repositories)
+    ever_named = _ever_named(contents, sizes, repositories)
     for one in readable:
-        one.keep_recent(storage, keep, ever_named)
+        one.keep_recent(contents, keep, ever_named)
         one.tell(garbage, sizes)
     needed = set(keep.digests) | keep.recent({digest: time for digest, (_size, time) in blobs.items()}, keep.since)
     needed.update(*(one.needed for one in repositories))
-    garbage.blobs = {digest: size for digest, size in sizes.items() if digest not in needed}
+    if not (stray.hides or any(one.oddities.hides for one in repositories)):
+        garbage.blobs = {digest: size for digest, size in sizes.items() if digest not in needed}
     garbage.bytes = sum(sizes.values())
     return garbage
 
 
-def _ever_named(storage, sizes, repositories):
+def _names(storage, oddities, blobs):
+    """The names of all repositories. Raises FileNotFoundError where there is no place for them."""
+    names = storage.repositories(oddities)
+    # Blobs alone would all be garbage: this is a storage that is not whole, or not mounted.
+    if blobs and not names and not oddities.hides:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "Nothing was removed: there are blobs, and no repositories. Mount what is missing, or remove the "
+            "directory blobs beside it where nobody needs them",
+            os.path.join(storage.directory, *ROOT, "repositories"),
+        )
+    return names
+
+
+def _told(oddities):
+    more = oddities.count - len(oddities.told)
+    return [f"{what}; it is ignored" for what in oddities.told] + ([f"and {more} more of that kind"] if more else [])
+
+
+def _settled_tags(storage, repository, oddities):
+    """{tag: digest}. Raises UnreadableError where one says nothing, and goes on doing so, or another thing is odd."""
+    for _try in range(_TRIES):
+        found = Oddities()
+        links = storage.tags(repository, found)
+        damaged = [tag for tag, link in links.items() if link.target is None]
+        # The registry may be writing it just now.
+        if not damaged:
+            break
+        time.sleep(_PAUSE_SECONDS)
+    for tag in damaged:
+        found.add(f"the tag {tag} is damaged")
+    oddities.merge(found)
+    if oddities:
+        raise UnreadableError("; ".join(oddities.told))
+    return {tag: link.target for tag, link in links.items()}
+
+
+def _is_one_of(digest, link, digests):
+    """Whether a link is among them, by its own name or by that of its content."""
+    return digest in digests or link.target in digests
+
+
+def _targets(links, digests):
+    """What those of the links say that are among the digests."""
+    if len(digests) > len(links):
+        return {link.target for digest, link in links.items() if digest in digests and link.target}
+    return {links[digest].target for digest in digests if digest in links} - {None}
+
+
+def _ever_named(contents, sizes, repositories):
     """What any manifest names: those of the repositories, and those that were deleted, whose blobs are still there."""
-    named = set().union(*(_all_named(storage, one.revisions) for one in repositories))
-    linked = set().union(*(one.revisions for one in repositories), *(one.layers for one in repositories))
+    named = set().union(*(_all_named(contents, one.revisions) for one in repositories))
+    linked = set()
+    for one in repositories:
+        for links in (one.revisions, one.layers):
+            linked.update(links)
+            linked.update(link.target for link in links.values())
     for digest, size in sizes.items():
         if digest not in linked and size <= MOST_BYTES:
             with contextlib.suppress(UnreadableError, OSError):
-                named.update(storage.references(digest)[0])
-    return named
+                named.update(contents.named(digest)[0])
+    # What is named by another digest than that of its content is named all the same.
+    return named.union(*(_targets(one.layers, named) for one in repositories))
 
 
-def _walk(storage, revisions, referrers, roots, strict=True):
+def _walk(contents, revisions, referrers, roots, strict=True):
     """(manifests, digests): what is reached from the roots, and all that these name.
 
     Raises UnreadableError where one is missing or damaged, unless it is not to be strict.
@@ -196,8 +279,9 @@ def _walk(storage, revisions, referrers, roots, strict=True):
         if digest in manifests:
             continue
         manifests.add(digest)
+        content = _content(revisions, digest)
         try:
-            digests, _subject = storage.references(digest)
+            digests, _subject = contents.named(content)
         except UnreadableError as error:
             if strict:
                 raise UnreadableError(f"the manifest {digest} {error}") from None
@@ -205,16 +289,20 @@ def _walk(storage, revisions, referrers, roots, strict=True):
         named.update(digests)
         # Among them are manifests where this is an index.
         waiting += [one for one in digests if one in revisions]
-        waiting += referrers[digest]
+        waiting += {*referrers.get(digest, ()), *referrers.get(content, ())}
     return manifests, named
 
 
-def _referrers(storage, revisions):
+def _content(revisions, digest):
+    return revisions[digest].target or digest
+
+
+def _referrers(contents, revisions):
     """{subject: manifests} of signatures, attestations and the like that name what they belong to."""
     referrers = collections.defaultdict(list)
     for digest in revisions:
         try:
-            _named, subject = storage.references(digest)
+            _named, subject = contents.named(_content(revisions, digest))
         except UnreadableError:
             # Where a tag leads to it, the walk says so.
             continue
@@ -223,10 +311,10 @@ def _referrers(storage, revisions):
     return referrers
 
 
-def _all_named(storage, revisions):
+def _all_named(contents, revisions):
     """What those of the manifests name that can be read."""
     digests = set()
     for digest in revisions:
         with contextlib.suppress(UnreadableError, OSError):
-            digests.update(storage.references(digest)[0])
+            digests.update(contents.named(_content(revisions, digest))[0])
     return digests

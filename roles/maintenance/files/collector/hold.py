@@ -13,15 +13,29 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import grp
 import os
 import socket
+import stat
 import threading
 import time
 
 _YES = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 _NO = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _BACKLOG = 4096
+
+
+def _give_to_group(path, group):
+    """Gives a socket to a group, and nothing else that may have come in its place."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISSOCK(about.st_mode) or about.st_nlink != 1:
+            raise OSError(errno.EEXIST, "Something has come in the place of the socket of the collection", path)
+        os.chown(f"/proc/self/fd/{descriptor}", -1, group)
+    finally:
+        os.close(descriptor)
 
 
 class Hold:
@@ -52,7 +66,7 @@ class Hold:
             os.umask(before)
         if self._group:
             number = grp.getgrnam(self._group).gr_gid if isinstance(self._group, str) else self._group
-            os.chown(temporary, -1, number, follow_symlinks=False)
+            _give_to_group(temporary, number)
         self._listener.listen(_BACKLOG)
         self._listener.settimeout(0.1)
         self._thread = threading.Thread(target=self._accept, daemon=True)

@@ -33,6 +33,7 @@ def of(result, storage, settings, seconds):
         "held_seconds": round(result.held_seconds, 2),
         "refused": result.refused,
         "problems": result.left.problems,
+        "warnings": result.left.warnings,
         "stored": result.left.bytes,
         "repositories": [usage._asdict() for usage in sorted(result.left.usage, key=lambda usage: -usage.bytes)],
         "disk": {
@@ -70,6 +71,7 @@ def lines(report, settings, did=True):
             f"WARNING: the disk of {disk['path']} is {disk['used_percent']} % full, over {settings.warn_percent} %. "
             "Uploads fail when it is full: remove tags (registry_retention), or give it a larger disk"
         )
+    told += [f"WARNING: {warning}" for warning in report["warnings"]]
     return told + [f"PROBLEM: {problem}" for problem in report["problems"]]
 
 
