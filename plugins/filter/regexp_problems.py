@@ -11,8 +11,8 @@ author: wharf.registry contributors (@wharf)
 description:
   - Looks at a list of regular expressions that a program written in Go is to read, such as the registry, which does not
     start with one that it does not understand.
-  - Go has no lookaround, no references to groups, no possessive or atomic groups, and repeats at most 1000 times. Beyond
-    that, what Python does not understand is refused as well.
+  - Go has no lookaround, no references to groups, no possessive or atomic groups, and repeats at most 1000 times.
+    Beyond that, what Python does not understand is refused as well.
 positional: variable
 options:
   _input:
@@ -63,8 +63,8 @@ _MOST_REPEATS = 1000
 def regexp_problems(value, variable):
     if isinstance(value, str) or not isinstance(value, (list, tuple)):
         return [f"{variable} is no list: give a list of regular expressions."]
-    problems = [_problem(pattern) for pattern in value]
-    return [f"{variable} has {pattern!r}: {problem}" for pattern, problem in zip(value, problems) if problem]
+    problems = {repr(pattern): _problem(pattern) for pattern in value}
+    return [f"{variable} has {pattern}: {problem}" for pattern, problem in problems.items() if problem]
 
 
 def _problem(pattern):
