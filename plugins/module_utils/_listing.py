@@ -70,7 +70,7 @@ class Listing:
             return None, None
         problems = [f"{one} is listed among the tags, and is none" for one in odd[:_MOST_PROBLEMS]]
         named = [{"name": tag} for tag in matching(tags, self._tags)]
-        return {"name": name, "tags": named, "problems": problems}, None
+        return _with_problems({"name": name, "tags": named}, problems), None
 
     def _named(self, api):
         return {full_name(api.registry, pattern) for pattern in self._patterns if not is_glob(pattern)}
@@ -114,7 +114,7 @@ class Listing:
             return None
         if describer is not None:
             found.update({name: facts[name] for name in _SHOWN}, kind=kind_of(tag, facts), size=total_size(facts))
-        return {**found, "problems": facts["problems"]}
+        return _with_problems(found, facts["problems"])
 
     def warnings(self, registry):
         """Messages on all that is odd, each with the repository and the first tag that has it."""
@@ -130,9 +130,14 @@ class Listing:
         return [f"{registry}: {message}" for message in messages[:_MOST_WARNINGS] + more]
 
 
+def _with_problems(found, problems):
+    """What is returned of a tag or a repository. Where nothing is wrong, there is no such key."""
+    return {**found, "problems": problems} if problems else found
+
+
 def _problems(repository):
     """Yields (repository or tag, problem)."""
-    for problem in repository["problems"]:
+    for problem in repository.get("problems", []):
         yield repository["name"], problem
     for tag in repository["tags"]:
         for problem in tag.get("problems", []):

@@ -153,12 +153,13 @@ repositories:
           type: dict
         problems:
           description: What is damaged or can't be understood, at most ten sentences. Each is a warning, too.
-          returned: O(details=digests) or O(details=full)
+          returned: O(details=digests) or O(details=full), where there is something
           type: list
           elements: str
           sample: ["the configuration sha256:9f86d0… is not a JSON object"]
     problems:
       description: The same of the repository itself, such as an entry of its list of tags that is no tag.
+      returned: where there is something
       type: list
       elements: str
 """
