@@ -95,13 +95,15 @@ class Listing:
         found = {"name": tag, "digest": "", "media_type": ""}
         try:
             head = api.head(repository, tag)
-            if head is None and tag not in (api.tags(repository) or []):
+            facts = None
+            if head is not None:
+                self._any_read = True
+                found.update(digest=head.digest, media_type=head.media_type)
+                facts = _described(api, describer, repository, head.digest)
+            if facts is None and tag not in (api.tags(repository) or []):
                 return None
-            if head is None:
+            if facts is None:
                 raise AnswerError("what it points to is not there")
-            self._any_read = True
-            found.update(digest=head.digest, media_type=head.media_type)
-            facts = facts_of("unknown", {}) if describer is None else describer.describe(api, repository, head.digest)
         except RegistryError as error:
             if concerns_all(error):
                 # One of thousands: which it is must be said.
@@ -110,8 +112,6 @@ class Listing:
             if error.mistake == "registry_error":
                 self._failure = self._failure or error
             facts = facts_of("unknown", {}, problems=[error.message])
-        if facts is None:
-            return None
         if describer is not None:
             found.update({name: facts[name] for name in _SHOWN}, kind=kind_of(tag, facts), size=total_size(facts))
         return _with_problems(found, facts["problems"])
@@ -128,6 +128,11 @@ class Listing:
         beyond = len(messages) - _MOST_WARNINGS
         more = [f"{beyond} more problems are in the result"] if beyond > 0 else []
         return [f"{registry}: {message}" for message in messages[:_MOST_WARNINGS] + more]
+
+
+def _described(api, describer, repository, digest):
+    """The facts of a manifest, None where it is gone, and empty ones where none are asked for."""
+    return facts_of("unknown", {}) if describer is None else describer.describe(api, repository, digest)
 
 
 def _with_problems(found, problems):

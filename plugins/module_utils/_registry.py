@@ -531,7 +531,7 @@ class Api:
         """The error for a manifest with foreign layers, which a registry answers with no more than a 500."""
         urls = [url for layer in manifest.parts.foreign for url in layer["urls"]]
         addresses = sorted({match.group() for match in map(_ADDRESS.match, urls) if match})
-        allow = f"'^{re.escape(addresses[0])}/'" if addresses else "a pattern of their addresses"
+        allow = " and ".join(f"'^{re.escape(address)}/'" for address in addresses[:5]) or "a pattern of their addresses"
         return RegistryError(
             f"{self.registry.name} answered {response.status} when asked to write {name}, the layers of which lie at "
             f"{', '.join(addresses) or 'other places'}",

@@ -197,6 +197,16 @@ def test_a_tag_that_can_not_be_read_costs_itself(odd, answer):
     _is_retained(odd, True, "a/odd:odd can't be read")
 
 
+def test_a_tag_whose_manifest_is_gone_costs_itself(odd):
+    """The registry still tells its digest."""
+    odd.image("a/odd", "odd")
+    odd.answers["/v2/a/odd/manifests/odd"] = reply(200, Content_Type=OCI, Docker_Content_Digest=GONE)
+    tags, result = info(odd)
+    assert tags["a/odd"]["odd"]["digest"] == GONE
+    _is_told(result, tags, "is not there")
+    _is_retained(odd, True, "is not there")
+
+
 @pytest.mark.parametrize("answer", [reply(500), reply(503)])
 def test_a_registry_that_answers_for_no_tag_is_an_error(odd, answer):
     for repository, tag in odd.tags:
