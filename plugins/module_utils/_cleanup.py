@@ -9,11 +9,14 @@ import collections
 import functools
 import itertools
 
-from ansible_collections.wharf.registry.plugins.module_utils._auth import RefusedError
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, UnreachableError
+from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._images import find_repositories, subject_of
-from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError, UnsupportedError
+from ansible_collections.wharf.registry.plugins.module_utils._registry import (
+    EVERYWHERE,
+    ConflictError,
+    UnsupportedError,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._retention import (
     Decision,
     Tag,
@@ -24,9 +27,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._retention import (
     orphaned,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._tags import remove_alone
-
-# What is the same for every repository: there is no use in asking on.
-_EVERYWHERE = (UnreachableError, RefusedError)
 
 
 class Repository:
@@ -62,13 +62,16 @@ class Cleanup:
         self._holdings = holdings
         self._stopped = None
         self.repositories = []
+        # What the catalogue lists and is no name of a repository, as messages show it.
+        self.nameless = []
 
     # --- reading and deciding -----------------------------------------------------------------------------------------
 
     def judge(self, in_use, now):
         """Decides on every tag. Raises RegistryError where the registry as a whole does not answer."""
         patterns = sorted({pattern for rule in self._rules for pattern in rule.repositories})
-        (names,) = self._pool.map(find_repositories, [patterns])
+        find = functools.partial(find_repositories, odd=self.nameless)
+        (names,) = self._pool.map(find, [patterns])
         found = [Repository(name, [rule for rule in self._rules if rule.names_repository(name)]) for name in names]
         # One that does not exist has no tags.
         listed = [(one, tags) for one, tags in zip(found, self._pool.map(_list, found)) if tags is not None]
@@ -94,7 +97,7 @@ class Cleanup:
     def _alive(self, places):
         """{repository: {subject: why it is needed}} of subjects to which no tag of the repository leads."""
         judged = self._holders({subject for _repository, subjects, _images in places for subject in subjects})
-        unread = any(repository.problem for repository in self.repositories)
+        unread = bool(self.nameless) or any(repository.problem for repository in self.repositories)
         alive, unknown = collections.defaultdict(dict), []
         for repository, subjects, images in places:
             for subject in sorted(subjects):
@@ -137,7 +140,7 @@ class Cleanup:
                     "the tag is listed, and what it points to is not there", "Push it again, or remove it"
                 )
             holding = self._holdings.read(api, repository.name, head.digest)
-        except _EVERYWHERE:
+        except EVERYWHERE:
             raise
         except RegistryError as error:
             named = f"{api.registry.name}: {repository.name}:{name} can't be read, so nothing is deleted there: "
@@ -199,7 +202,7 @@ class Cleanup:
             spared.reason = f"belongs to {spared.tag.subject}, and {holder} is there"
 
     def _stop(self, repository, error, problem):
-        if isinstance(error, (*_EVERYWHERE, UnsupportedError)):
+        if isinstance(error, (*EVERYWHERE, UnsupportedError)):
             self._stopped = problem
         repository.stop(problem)
 
@@ -242,21 +245,26 @@ class Cleanup:
 
 
 def _list(api, repository):
-    """The tags of a repository, or None where there is no such repository."""
+    """The tags of a repository, or None where there is no such repository. What is no tag stops it."""
+    odd = []
     try:
-        return api.tags(repository.name)
-    except _EVERYWHERE:
+        tags = api.tags(repository.name, odd)
+    except EVERYWHERE:
         raise
     except RegistryError as error:
         repository.stop(error)
         return []
+    if odd:
+        named = f"{api.registry.name}: {repository.name} lists {odd[0]} among its tags, which is none, so nothing is "
+        repository.stop(RegistryError(f"{named}deleted there", "Remove it from the storage of the registry"))
+    return tags
 
 
 def _why_alive(api, place):
     """Why the manifest at a place, to which no tag leads, is needed, or an empty string."""
     try:
         return "is there without a tag" if api.head(*place) is not None else ""
-    except _EVERYWHERE:
+    except EVERYWHERE:
         raise
     except RegistryError as error:
         return f"may be there: {error.message}"

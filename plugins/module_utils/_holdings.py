@@ -12,7 +12,7 @@ import threading
 
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._images import CREATED, MOST_LEVELS, describe_manifest
-from ansible_collections.wharf.registry.plugins.module_utils._registry import KNOWN_TYPES
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import KNOWN_TYPES, size_of
 from ansible_collections.wharf.registry.plugins.module_utils._retention import parse_created
 from ansible_collections.wharf.registry.plugins.module_utils._tags import REMOVES
 
@@ -20,7 +20,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._tags import REMOVE
 class Holding:
     """What a manifest holds.
 
-    digests: of itself, its children and their configurations. created and labels: as of a Tag of the policy.
+    digests: of itself, its children, what it lists beside these, and their configurations.
+    created and labels: as of a Tag of the policy.
     contents: numbers of all blobs and manifests that it needs, as Holdings counts them.
     removes: the tag for whose removal it was made, if it was.
     """
@@ -117,9 +118,14 @@ class Holdings:
         )
 
     def _of_index(self, api, repository, manifest, level):
-        """An index is as new as the newest of its children, and has the labels of all of them."""
+        """An index is as new as the newest of its children, and has the labels of all of them.
+
+        What it lists beside manifests are blobs, which need not be there, as layers.
+        """
         children = [self.read(api, repository, child["digest"], level + 1) for child in manifest.children]
-        numbers, digests = self._count({manifest.digest: len(manifest.content)}, [manifest.digest])
+        listed = {blob["digest"]: size_of(blob) for blob in manifest.parts.listed}
+        sizes = {manifest.digest: len(manifest.content), **listed}
+        numbers, digests = self._count(sizes, [manifest.digest, *listed])
         times = [parse_created(_annotation(manifest, CREATED)), *(child.created for child in children)]
         return Holding(
             repository,
@@ -143,7 +149,7 @@ class Holdings:
         if holding.repository == repository:
             return
         for digest in holding.digests[1:]:
-            # Configurations were not read as manifests.
+            # Configurations, and what indexes list beside manifests, were not read as manifests.
             if not isinstance(self._known.get(digest), Holding) or (repository, digest) in self._seen:
                 continue
             if api.head(repository, digest) is None:

@@ -11,13 +11,19 @@ import json
 import re
 import threading
 
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._reference import full_name
-from ansible_collections.wharf.registry.plugins.module_utils._registry import (
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import (
     DOCKER_MANIFEST,
     OCI_MANIFEST,
     Manifest,
+    are_texts,
+    printable,
+    size_of,
+    texts_of,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._reference import full_name
+from ansible_collections.wharf.registry.plugins.module_utils._registry import concerns_all
 
 # Tags that tools make of the digest of a subject, with any suffix of theirs, and what is kept under those that are
 # known. A tag has no room for a digest of SHA-512: what tools cut it to does not say whose it is.
@@ -30,6 +36,10 @@ _IMAGE_CONFIGS = frozenset(
 CREATED = "org.opencontainers.image.created"
 # How deep an index may hold indexes.
 MOST_LEVELS = 8
+# The most that is told of what is odd about one tag.
+_MOST_PROBLEMS = 10
+# Types of layers, which say nothing of what an index is that lists them.
+_LAYER_TYPE = re.compile(r"application/vnd\.(?:oci\.image\.layer|docker\.image\.rootfs)\..*")
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -48,14 +58,15 @@ def matching(names, patterns):
     return sorted(name for name in set(names) if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def find_repositories(api, patterns):
+def find_repositories(api, patterns, odd=None):
     """The names that the patterns mean. The catalogue is read only where one of them is a glob.
 
-    Raises UnsupportedError where there is no catalogue for this user, and InputError for a name that is none.
+    What the catalogue lists and is no name goes into the list odd, where one is given. Raises UnsupportedError where
+    there is no catalogue for this user, and InputError for a name that is none.
     """
     named = [full_name(api.registry, pattern) for pattern in patterns if not is_glob(pattern)]
     globs = [pattern for pattern in patterns if is_glob(pattern)]
-    return sorted({*named, *(matching(api.repositories(), globs) if globs else [])})
+    return sorted({*named, *(matching(api.repositories(odd), globs) if globs else [])})
 
 
 class Describer:
@@ -103,66 +114,124 @@ class Describer:
             return manifest
         if manifest.media_type in (DOCKER_MANIFEST, OCI_MANIFEST):
             return describe_manifest(api, repository, manifest)
-        return _facts("unknown", {digest: len(manifest.content)})
+        return facts_of("unknown", {digest: len(manifest.content)})
 
     def _of_index(self, api, repository, manifest, level):
+        parts = manifest.parts
+        problems = _told(manifest)
         sizes = {manifest.digest: len(manifest.content)}
         if level > MOST_LEVELS:
-            return _facts("unknown", sizes)
+            deep = f"the index {manifest.digest} lies more than {MOST_LEVELS} indexes deep"
+            return facts_of("unknown", sizes, problems=[deep])
+        sizes.update({blob["digest"]: size_of(blob) for blob in parts.listed})
         platforms, created, labels = [], "", {}
-        for descriptor in manifest.children:
+        for descriptor in parts.children:
             if descriptor["digest"] == manifest.digest:
                 continue
-            # A child that was deleted, or never pushed, leaves the others as they are.
-            child = self.describe(api, repository, descriptor["digest"], level + 1)
-            child = child or _facts("unknown", {})
+            child = self._child(api, repository, manifest, descriptor, level + 1)
             sizes.update(child["sizes"])
+            problems += child["problems"]
             platform = _platform(descriptor.get("platform"))
             if child["kind"] == "image" and platform != "unknown/unknown":
                 platforms += [platform] if platform else child["platforms"]
                 created, labels = created or child["created"], labels or child["labels"]
-        annotations = _texts(manifest.document.get("annotations"))
-        kind = "image" if platforms else "artifact"
-        return _facts(
-            kind,
+        return facts_of(
+            "image" if platforms else "artifact",
             sizes,
             platforms=sorted(set(platforms)),
-            created=annotations.get(CREATED) or created,
+            created=texts_of(manifest.document.get("annotations")).get(CREATED) or created,
             labels=labels,
+            artifact_type="" if platforms else _type_of_index(manifest),
+            problems=problems,
         )
+
+    def _child(self, api, repository, manifest, descriptor, level):
+        """The facts of what an index lists. One that can't be read leaves the others as they are."""
+        digest = descriptor["digest"]
+        try:
+            facts = self.describe(api, repository, digest, level)
+        except RegistryError as error:
+            if concerns_all(error):
+                raise
+            facts, why = None, f"can't be read: {error.message}"
+        else:
+            why = "is not there"
+        return facts or facts_of("unknown", {}, problems=[f"the index {manifest.digest} lists {digest}, which {why}"])
 
 
 def describe_manifest(api, repository, manifest, whole=False):
-    """The facts of a manifest that is no index. With whole, raises AnswerError where its configuration is missing."""
+    """The facts of a manifest that is no index. With whole, raises RegistryError where not all of it can be told."""
+    parts = manifest.whole if whole else manifest.parts
+    problems = _told(manifest)
     sizes = {manifest.digest: len(manifest.content)}
-    sizes.update({blob["digest"]: _size(blob) for blob in manifest.blobs})
-    config, document = manifest.config or {}, manifest.document
-    annotations = _texts(document.get("annotations"))
+    sizes.update({blob["digest"]: size_of(blob) for blob in parts.blobs})
+    # A foreign layer lies here only where it was pushed all the same.
+    sizes.update(
+        {layer["digest"]: size_of(layer) for layer in parts.foreign if api.has_blob(repository, layer["digest"])}
+    )
+    config, document = parts.config or {}, manifest.document
+    annotations = texts_of(document.get("annotations"))
     if str(config.get("mediaType")) not in _IMAGE_CONFIGS or document.get("artifactType"):
         artifact_type = document.get("artifactType") or config.get("mediaType")
-        return _facts(
+        return facts_of(
             "artifact",
             sizes,
             created=annotations.get(CREATED, ""),
-            artifact_type=artifact_type if isinstance(artifact_type, str) else "",
+            artifact_type=printable(artifact_type) if isinstance(artifact_type, str) else "",
+            problems=problems,
         )
-    content = api.blob(repository, config["digest"])
-    if whole and content is None:
-        raise AnswerError(f"the configuration {config['digest']} is not there", "Push the image again")
-    content = _json(content, config["digest"])
-    settings, created, platform = content.get("config"), content.get("created"), _platform(content)
-    return _facts(
+    try:
+        content = _configuration(api, repository, config["digest"])
+    except RegistryError as error:
+        if whole or concerns_all(error):
+            raise
+        content = {}
+        problems.append(error.message)
+    settings = content.get("config")
+    labels = settings.get("Labels") if isinstance(settings, dict) else None
+    if not are_texts(labels):
+        problems.append(f"the configuration {config['digest']} has labels that are not text")
+        if whole:
+            raise AnswerError(problems[-1], "Push the image again")
+    created, platform = content.get("created"), _platform(content)
+    return facts_of(
         "image",
         sizes,
         platforms=[platform] if platform else [],
-        created=created if isinstance(created, str) else "",
-        labels=_texts(settings.get("Labels") if isinstance(settings, dict) else None),
+        created=printable(created) if isinstance(created, str) else "",
+        labels=texts_of(labels),
+        problems=problems,
     )
 
 
-def _facts(kind, sizes, **more):
-    facts = {"kind": kind, "sizes": sizes, "platforms": [], "created": "", "labels": {}, "artifact_type": ""}
-    return {**facts, **more}
+def facts_of(kind, sizes, **more):
+    """Facts, empty where they are not given. No more is told of what is odd than a reader can take."""
+    facts = {
+        "kind": kind,
+        "sizes": sizes,
+        "platforms": [],
+        "created": "",
+        "labels": {},
+        "artifact_type": "",
+        "problems": [],
+        **more,
+    }
+    facts["problems"] = list(dict.fromkeys(facts["problems"]))[:_MOST_PROBLEMS]
+    return facts
+
+
+def _told(manifest):
+    """What is odd about a manifest itself, in sentences that name it."""
+    return [f"the manifest {manifest.digest} {odd}" for odd in [*manifest.parts.unknown, *manifest.parts.odd]]
+
+
+def _type_of_index(manifest):
+    """What an index of artefacts says that it is, or the type of what it lists beside manifests and layers."""
+    named = manifest.document.get("artifactType")
+    if isinstance(named, str) and named:
+        return printable(named)
+    types = [blob["mediaType"] for blob in manifest.parts.listed if not _LAYER_TYPE.fullmatch(blob["mediaType"])]
+    return printable(types[0]) if types else ""
 
 
 def kind_of(tag, facts):
@@ -177,26 +246,19 @@ def total_size(facts):
     return sum(facts["sizes"].values())
 
 
-def _size(descriptor):
-    size = descriptor.get("size")
-    return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else 0
-
-
 def _platform(fields):
     fields = fields if isinstance(fields, dict) else {}
     parts = [fields.get(name) for name in ("os", "architecture", "variant")]
-    return "/".join(part for part in parts if isinstance(part, str) and part)
+    return "/".join(printable(part) for part in parts if isinstance(part, str) and part)
 
 
-def _texts(value):
-    if not isinstance(value, dict):
-        return {}
-    return {name: text for name, text in value.items() if isinstance(text, str)}
-
-
-def _json(content, digest):
+def _configuration(api, repository, digest):
+    """The configuration of an image as a dictionary. Raises RegistryError where there is none."""
+    content = api.blob(repository, digest)
+    if content is None:
+        raise AnswerError(f"the configuration {digest} is not there", "Push the image again")
     try:
-        document = json.loads(content) if content is not None else {}
+        document = json.loads(content)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):

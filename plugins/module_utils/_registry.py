@@ -23,7 +23,19 @@ from ansible_collections.wharf.registry.plugins.module_utils._auth import (
     unexpected,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import BODY_LIMIT, AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._http import (
+    BODY_LIMIT,
+    AnswerError,
+    UnreachableError,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Manifest,
+    shown,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     fits_digest,
     is_digest,
@@ -31,12 +43,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     is_tag,
 )
 
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-INDEXES = frozenset([DOCKER_LIST, OCI_INDEX])
-KNOWN_TYPES = frozenset([DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX])
 _SIGNED_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 # A registry converts or hides what is not asked for by its type, so all of them are, at each request.
 _ACCEPT = f"{DOCKER_MANIFEST}, {DOCKER_LIST}, {OCI_MANIFEST}, {OCI_INDEX}"
@@ -51,6 +57,10 @@ _LIST_LIMIT = 64 << 20
 _PAGE = 1000
 # The most pages of what belongs to one manifest.
 _MOST_REFERRER_PAGES = 100
+
+
+# Where the layers of a manifest lie that has URLs for them: scheme, host and port.
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?=/|$)")
 
 
 class DeniedError(RegistryError):
@@ -69,85 +79,13 @@ class ConflictError(RegistryError):
     """Somebody else has changed the same thing in the meantime."""
 
 
-class Manifest:
-    """A manifest as it came: its bytes, their digest and their media type."""
+# What is the same for every repository: there is no use in asking on.
+EVERYWHERE = (UnreachableError, RefusedError)
 
-    def __init__(self, content, digest, media_type):
-        self.content = content
-        self.digest = digest
-        self._document = None
-        self.media_type = media_type if media_type in KNOWN_TYPES else self._type_by_content(media_type)
 
-    def _type_by_content(self, media_type):
-        """Registries without a database of types, such as static ones, say application/json of all manifests."""
-        if not self.looks_like_one:
-            return media_type
-        named = self.document.get("mediaType")
-        if named is None and media_type in ("application/json", "application/octet-stream", "text/plain"):
-            return OCI_INDEX if "manifests" in self.document else OCI_MANIFEST
-        return named if named in KNOWN_TYPES else media_type
-
-    @property
-    def looks_like_one(self):
-        """Whether it is a JSON object with what all manifests have."""
-        try:
-            return bool({"schemaVersion", "mediaType"} & set(self.document))
-        except AnswerError:
-            return False
-
-    @property
-    def document(self):
-        """The parsed content. Raises AnswerError where it is no manifest."""
-        if self._document is None:
-            try:
-                document = json.loads(self.content)
-            except (ValueError, RecursionError):
-                document = None
-            if not isinstance(document, dict):
-                raise AnswerError(f"the manifest {self.digest} is not a JSON object", "Push it again")
-            self._document = document
-        return self._document
-
-    @property
-    def is_index(self):
-        return self.media_type in INDEXES
-
-    @property
-    def children(self):
-        """The descriptors of an index, each with a digest. Raises AnswerError."""
-        return self._descriptors("manifests") if self.is_index else []
-
-    @property
-    def config(self):
-        """The descriptor of the configuration, or None. Raises AnswerError."""
-        config = self.document.get("config")
-        return self._checked([config])[0] if config is not None else None
-
-    @property
-    def blobs(self):
-        """The descriptors of configuration and layers, but for layers that lie elsewhere. Raises AnswerError."""
-        if self.is_index:
-            return []
-        config = [] if self.config is None else [self.config]
-        return config + [layer for layer in self.layers if not layer.get("urls")]
-
-    @property
-    def layers(self):
-        """The descriptors of all layers. Raises AnswerError."""
-        return [] if self.is_index else self._descriptors("layers")
-
-    def _descriptors(self, name):
-        found = self.document.get(name)
-        if found is None:
-            return []
-        return self._checked(found if isinstance(found, list) else [found])
-
-    def _checked(self, descriptors):
-        for descriptor in descriptors:
-            digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
-            if not isinstance(digest, str) or not fits_digest(digest):
-                raise AnswerError(f"the manifest {self.digest} refers to something without a digest", "Push it again")
-        return descriptors
+def concerns_all(error):
+    """Whether an error is of the registry as a whole, and not of what it was asked for."""
+    return isinstance(error, EVERYWHERE) or error.mistake == "too_many_requests"
 
 
 class Head:
@@ -229,20 +167,24 @@ class Api:
             )
         raise unexpected(response, name)
 
-    def repositories(self):
-        """Yields the names in the catalogue, by pages. Raises UnsupportedError where there is none for this user."""
+    def repositories(self, odd=None):
+        """Yields the names in the catalogue, by pages. Raises UnsupportedError where there is none for this user.
+
+        What is no name is passed over, and put into the list odd where one is given, as messages show it.
+        """
         try:
-            yield from self._pages(f"/v2/_catalog?n={_PAGE}", "repositories", "the catalogue")
+            yield from self._pages(f"/v2/_catalog?n={_PAGE}", "repositories", "the catalogue", odd=odd)
         except (DeniedError, UnsupportedError, RefusedError, _AbsentError) as error:
             raise UnsupportedError(
                 f"{self.registry.name} does not list its repositories ({getattr(error, 'message', error)})",
                 "Name the repositories in full, without wildcards",
             ) from None
 
-    def tags(self, repository):
-        """The names of all tags, or None where there is no such repository."""
+    def tags(self, repository, odd=None):
+        """The names of all tags, or None where there is no such repository. odd is as for repositories()."""
+        what = f"the tags of {repository}"
         try:
-            return list(self._pages(f"/v2/{repository}/tags/list", "tags", f"the tags of {repository}", repository))
+            return list(self._pages(f"/v2/{repository}/tags/list", "tags", what, repository, odd))
         except _AbsentError:
             return None
 
@@ -296,6 +238,8 @@ class Api:
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
         )
+        if response.status >= 500 and manifest.parts.foreign:
+            raise self._takes_no_urls(response, _named(repository, reference), manifest)
         if response.status not in (200, 201):
             raise self._no(response, f"write {_named(repository, reference)}")
         digest = response.headers.get(_DIGEST_HEADER)
@@ -317,10 +261,11 @@ class Api:
             raise self._no(response, f"delete {_named(repository, reference)}")
         return True
 
-    def referrers(self, repository, digest):
+    def referrers(self, repository, digest, odd=None):
         """The descriptors of what belongs to a manifest, such as signatures, or None where no such list is kept.
 
-        Registries without it have such things under a tag that is made of the digest.
+        Registries without it have such things under a tag that is made of the digest. Entries without a digest are
+        passed over, and told of in the list odd where one is given.
         """
         target, found = f"/v2/{repository}/referrers/{digest}", []
         for _page in range(_MOST_REFERRER_PAGES):
@@ -329,7 +274,10 @@ class Api:
                 raise self._no(response, f"list what belongs to {_named(repository, digest)}")
             if response.status != 200 or response.headers.get_content_type() != OCI_INDEX:
                 return None
-            found += Manifest(response.body, f"of the referrers of {digest}", OCI_INDEX).children
+            parts = Manifest(response.body, f"of the referrers of {digest}", OCI_INDEX).parts
+            found += [*parts.children, *parts.listed]
+            if odd is not None:
+                odd += parts.unknown
             link = _next(response)
             if link is None:
                 return found
@@ -487,9 +435,10 @@ class Api:
         self._authorizations["basic" if authorization.startswith("Basic ") else purpose] = authorization
         return response
 
-    def _pages(self, target, name, what, repository=""):
-        """Yields the names of a list that may come in pages."""
-        asked, known = set(), set()
+    def _pages(self, target, name, what, repository="", odd=None):
+        """Yields the names of a list that may come in pages, each once."""
+        fits = is_tag if name == "tags" else is_repository
+        asked, known, strange = set(), set(), set()
         while True:
             asked.add(target)
             response = self._ask("GET", target, repository, limit=_LIST_LIMIT)
@@ -501,30 +450,34 @@ class Api:
                 raise _AbsentError(f"it answered 404 when asked to list {what}")
             if response.status != 200:
                 raise self._no(response, f"list {what}")
-            names = [one for one in self._names(response, name, what) if one not in known]
+            listed = self._listed(response, name, what)
+            # They become parts of URLs: what is no name can't be asked for.
+            named = [one for one in listed if isinstance(one, str) and fits(one)]
+            names = [one for one in dict.fromkeys(named) if one not in known]
+            strangers = {shown(one) for one in listed if not (isinstance(one, str) and fits(one))} - strange
             known.update(names)
+            strange.update(strangers)
+            if odd is not None:
+                odd.extend(sorted(strangers))
             yield from names
             link = _next(response)
             if link is None:
                 return
             target = self._target(response, link)
             # Each page must bring something, or it would never end.
-            if target in asked or not names:
+            if target in asked or not (names or strangers):
                 raise AnswerError(f"{self.registry.name} lists {what} in a circle", "Look at the proxy before it")
 
-    def _names(self, response, name, what):
+    def _listed(self, response, name, what):
         try:
-            names = json.loads(response.body)[name]
+            listed = json.loads(response.body)[name]
         except (ValueError, KeyError, TypeError, RecursionError):
-            names = None
-        else:
-            # An emptied repository has null for its tags.
-            names = [] if names is None else names
-        # They become parts of URLs: what is no name is no answer.
-        fits = is_tag if name == "tags" else is_repository
-        if not isinstance(names, list) or not all(isinstance(one, str) and fits(one) for one in names):
+            listed = {}
+        # An emptied repository has null for its tags.
+        listed = [] if listed is None else listed
+        if not isinstance(listed, list):
             raise AnswerError(f"{self.registry.name} answers, but not with {what}", "Look whether it is a registry")
-        return names
+        return listed
 
     # --- what went wrong ----------------------------------------------------------------------------------------------
 
@@ -573,6 +526,19 @@ class Api:
         if 400 <= response.status < 500 and response.status != 429:
             return RequestError(f"{name} answered {response.status} when asked to {action}{words}")
         return unexpected(response, f"{name}, asked to {action},")
+
+    def _takes_no_urls(self, response, name, manifest):
+        """The error for a manifest with foreign layers, which a registry answers with no more than a 500."""
+        urls = [url for layer in manifest.parts.foreign for url in layer["urls"]]
+        addresses = sorted({match.group() for match in map(_ADDRESS.match, urls) if match})
+        allow = " and ".join(f"'^{re.escape(address)}/'" for address in addresses[:5]) or "a pattern of their addresses"
+        return RegistryError(
+            f"{self.registry.name} answered {response.status} when asked to write {name}, the layers of which lie at "
+            f"{', '.join(addresses) or 'other places'}",
+            f"It refuses such layers unless it is told to take them: add {allow} to registry_manifest_urls_allow and "
+            "run site.yml on the registry host. If that is done already, look at its log",
+            "registry_error",
+        )
 
     def _who(self):
         username = self._credential.username if self._credential else ""
@@ -699,9 +665,3 @@ def _looks_like_registry(response):
     """Whether an answer without a challenge is a registry's. Any web server can answer 200."""
     kind = response.headers.get_content_type()
     return _API_HEADER in response.headers or kind == "application/json" or not response.body.strip()
-
-
-def new_manifest(document, media_type):
-    """The Manifest of a document that is made here."""
-    content = json.dumps(document).encode()
-    return Manifest(content, _digest(content), media_type)

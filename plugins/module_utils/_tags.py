@@ -10,6 +10,12 @@ import uuid
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._images import MOST_LEVELS, subject_of
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import (
+    INDEXES,
+    KNOWN_TYPES,
+    OCI_MANIFEST,
+    new_manifest,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     check_digest,
     check_tag,
@@ -18,13 +24,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._reference import (
     split_tag,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._registry import (
-    INDEXES,
-    KNOWN_TYPES,
-    OCI_MANIFEST,
     ConflictError,
     RequestError,
     UnsupportedError,
-    new_manifest,
+    concerns_all,
 )
 
 # Nobody has this manifest, so that asking to delete it tells whether the registry deletes at all.
@@ -74,10 +77,23 @@ def parse_source(text, registry, repository):
     return Source(repository if name is None else full_name(registry, name), reference)
 
 
-def siblings(pool, repository, tags, digest, but):
-    """The other tags that point to the same digest, sorted."""
-    others = sorted(tag for tag in tags if tag != but)
-    heads = pool.map(lambda api, tag: api.head(repository, tag), others)
+def siblings(pool, repository, others, digest, warn):
+    """Those of the other tags that point to the same digest, sorted.
+
+    warn is called with a message on each that can't be read.
+    """
+
+    def look(api, tag):
+        try:
+            return api.head(repository, tag)
+        except RegistryError as error:
+            if concerns_all(error):
+                raise
+            warn(f"{api.registry.name}: {repository}:{tag} can't be read, and is left alone: {error.message}")
+            return None
+
+    others = sorted(others)
+    heads = pool.map(look, others)
     return [tag for tag, head in zip(others, heads) if head is not None and head.digest == digest]
 
 
@@ -86,10 +102,11 @@ class Promotion:
 
     Whoever points a tag at it does so at the end: wherever it is interrupted, the tag is at the former manifest or
     at the new one, whole. overwrite says whether signatures that are in the other repository and not in this one may
-    be lost.
+    be lost. Afterwards, warnings holds messages on what belongs to it and can't be read, which is left where it is.
     """
 
     def __init__(self, api, source, repository, overwrite=False):
+        self.warnings = []
         self._api = api
         self._source = source
         self._repository = repository
@@ -114,16 +131,37 @@ class Promotion:
             known.add(digest)
             if len(known) > _MOST_REFERRERS:
                 raise AnswerError(f"{self._source} has more than {_MOST_REFERRERS} referrers", "Remove some")
-            listed = self._api.referrers(self._source.repository, digest) if lists else None
+            listed = self._referrers(digest) if lists else None
             # One that keeps no list for one manifest keeps none at all.
             lists = listed is not None
             named = sorted(tag for tag in tags if subject_of(tag) == digest)
             for reference in [*named, *(descriptor["digest"] for descriptor in listed or [])]:
-                found = self._read(reference)
+                found, below = self._read_referrer(reference)
+                if found is None:
+                    continue
                 if not self._is_there(reference, found):
                     missing.append((reference, found))
-                waiting += self._with_children(found)
+                waiting += below
         return missing
+
+    def _referrers(self, digest):
+        odd = []
+        listed = self._api.referrers(self._source.repository, digest, odd)
+        self.warnings += [self._left(f"an entry of the list of what belongs to {digest}", f"it {one}") for one in odd]
+        return listed
+
+    def _read_referrer(self, reference):
+        """(Manifest, digests of it and of all below it) of what belongs to the source, or (None, []) with a warning."""
+        try:
+            found = self._read(reference)
+            return found, self._with_children(found)
+        except AnswerError as error:
+            # What is there and is no manifest stays that; a registry that can't answer now may have a signature.
+            self.warnings.append(self._left(reference, error.message))
+            return None, []
+
+    def _left(self, what, why):
+        return f"{self._api.registry.name}: {what} in {self._source.repository} was not taken over: {why}"
 
     def _with_children(self, manifest, level=0):
         """The digests of a manifest and of all below it."""
@@ -170,15 +208,31 @@ class Promotion:
         """The blobs and children of a manifest. The manifest itself is for the caller to put."""
         self._check_depth(level)
         self._manifests.add(manifest.digest)
-        for blob in manifest.blobs:
-            if blob["digest"] not in self._blobs:
-                self._mount(blob["digest"])
-                self._blobs.add(blob["digest"])
-        for descriptor in manifest.children:
+        parts = manifest.whole
+        for blob in [*([parts.config] if parts.config else []), *parts.layers]:
+            self._take_over(blob["digest"])
+        for layer in parts.foreign:
+            # Clients fetch it from its URLs where the registry does not have it.
+            if self._has(layer):
+                self._take_over(layer["digest"])
+        children = list(parts.children)
+        for blob in parts.listed:
+            # What is no blob may be a manifest of a type that is not known here.
+            if self._has(blob):
+                self._take_over(blob["digest"])
+            else:
+                children.append(blob)
+        self._copy_children(manifest, children, level + 1)
+
+    def _copy_children(self, manifest, children, level):
+        for descriptor in children:
             if descriptor["digest"] not in self._manifests:
                 child = self._read(descriptor["digest"], manifest)
-                self._copy(child, level + 1)
+                self._copy(child, level)
                 self._api.put_manifest(self._repository, child.digest, child)
+
+    def _has(self, blob):
+        return blob["digest"] in self._blobs or self._api.has_blob(self._source.repository, blob["digest"])
 
     def _check_depth(self, level):
         if level > MOST_LEVELS:
@@ -194,6 +248,12 @@ class Promotion:
             )
         return manifest
 
+    def _take_over(self, digest):
+        if digest in self._blobs:
+            return
+        self._mount(digest)
+        self._blobs.add(digest)
+
     def _mount(self, digest):
         if self._api.mount(self._repository, digest, self._source.repository):
             return
@@ -208,7 +268,8 @@ class Promotion:
 
 def _parts(manifest):
     """What a list of signatures or of referrers holds: each is a layer or a child of it."""
-    return {descriptor["digest"] for descriptor in [*manifest.children, *manifest.layers]}
+    parts = manifest.whole
+    return {part["digest"] for part in [*parts.children, *parts.listed, *parts.layers, *parts.foreign]}
 
 
 def remove_alone(api, repository, tag, digest, needed_by):

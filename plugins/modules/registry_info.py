@@ -14,12 +14,15 @@ description:
     layer is downloaded, and each manifest is read once, however many tags share it.
   - Where O(repositories) holds a wildcard, the registry's catalogue is read, which not every registry has and not
     every user may see.
+  - A tag or a repository that is damaged, or that holds what can't be understood, is listed with what is known of it.
+    A warning and RV(repositories[].tags[].problems) say what is wrong, and all else is listed.
 options:
   repositories:
     description:
       - Names or globs of repositories. C(*) matches any characters, slashes too; C(?) matches one, and C([abc]) one
         of these.
-      - A name without a wildcard is looked for directly. One that does not exist is left out of the result.
+      - A name without a wildcard is looked for directly. One that does not exist is left out of the result, and one
+        that can't be listed is an error.
       - On Docker Hub, a name without a slash lies in C(library/).
     type: list
     elements: str
@@ -103,7 +106,7 @@ repositories:
           sample: 1.4.2
         digest:
           description: Digest of the manifest.
-          returned: O(details=digests) or O(details=full)
+          returned: O(details=digests) or O(details=full), empty where it can't be read
           type: str
           sample: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
         media_type:
@@ -116,18 +119,21 @@ repositories:
             - V(image) for what can be run, for one platform or for several. V(signature), V(attestation), V(sbom)
               and V(referrers) belong to another manifest, the digest of which is in their tag. V(referrers) is a list
               of such, or what lies under a suffix that is none of C(.sig), C(.att) and C(.sbom). V(artifact) is all
-              that is not an image, such as a Helm chart, and V(unknown) what has a media type of another sort.
+              that is not an image, such as a Helm chart or the cache of a build, and V(unknown) what has a media type
+              of another sort, or can't be read.
           returned: O(details=full)
           type: str
         artifact_type:
-          description: For an artefact, the media type that says what it is.
+          description:
+            - For an artefact, the media type that says what it is. For an index, this is its own C(artifactType), or
+              the type of the first thing that it lists and that is neither a manifest nor a layer.
           returned: O(details=full)
           type: str
           sample: application/vnd.cncf.helm.config.v1+json
         size:
           description:
             - Bytes of all manifests, configurations and layers that the tag needs, as they are stored, each counted
-              once.
+              once. A layer with URLs of its own counts where the registry has it.
           returned: O(details=full)
           type: int
         platforms:
@@ -145,73 +151,41 @@ repositories:
           description: Labels of the image, those of the first platform for several.
           returned: O(details=full)
           type: dict
+        problems:
+          description: What is damaged or can't be understood, at most ten sentences. Each is a warning, too.
+          returned: O(details=digests) or O(details=full), where there is something
+          type: list
+          elements: str
+          sample: ["the configuration sha256:9f86d0… is not a JSON object"]
+    problems:
+      description: The same of the repository itself, such as an entry of its list of tags that is no tag.
+      returned: where there is something
+      type: list
+      elements: str
 """
 
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._images import (
-    Describer,
-    find_repositories,
-    kind_of,
-    matching,
-    total_size,
-)
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._images import Describer
+from ansible_collections.wharf.registry.plugins.module_utils._listing import Listing
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
 
 MOST_CONNECTIONS = 64
 
 
-def list_tags(pool, repositories, patterns):
-    """[(repository, its tags that match)], without repositories that do not exist."""
-    listed = pool.map(lambda api, repository: api.tags(repository), repositories)
-    return [
-        (repository, matching(tags, patterns)) for repository, tags in zip(repositories, listed) if tags is not None
-    ]
-
-
-def look_at(pool, listed, describer):
-    """Yields a dictionary for each tag in the order of the list, or None for one that has gone meanwhile."""
-
-    def look(api, place):
-        try:
-            return look_at_tag(api, *place)
-        except RegistryError as error:
-            # One of thousands: which it is must be said.
-            error.message = f"{api.registry.name}: {place[0]}:{place[1]}: {error.message}"
-            raise
-
-    def look_at_tag(api, repository, tag):
-        head = api.head(repository, tag)
-        if head is None:
-            return None
-        found = {"name": tag, "digest": head.digest, "media_type": head.media_type}
-        if describer is None:
-            return found
-        facts = describer.describe(api, repository, head.digest)
-        if facts is None:
-            return None
-        shown = {name: facts[name] for name in ("artifact_type", "platforms", "created", "labels")}
-        return {**found, "kind": kind_of(tag, facts), "size": total_size(facts), **shown}
-
-    return pool.map(look, ((repository, tag) for repository, tags in listed for tag in tags))
-
-
 def run(module):
     make_api = module.apis()
     if not 1 <= module.params["connections"] <= MOST_CONNECTIONS:
         raise InputError(f"connections is {module.params['connections']}", f"Give 1 to {MOST_CONNECTIONS}")
+    details = module.params["details"]
     with Pool(make_api, module.params["connections"]) as pool:
-        (repositories,) = pool.map(find_repositories, [module.params["repositories"]])
-        listed = list_tags(pool, repositories, module.params["tags"])
-        if module.params["details"] == "names":
-            tags = iter([{"name": tag} for _repository, names in listed for tag in names])
-        else:
-            tags = look_at(pool, listed, Describer() if module.params["details"] == "full" else None)
-        result = [
-            {"name": repository, "tags": [tag for tag in (next(tags) for _name in names) if tag is not None]}
-            for repository, names in listed
-        ]
-    module.exit_json(changed=False, repositories=result)
+        listing = Listing(pool, module.params["repositories"], module.params["tags"])
+        listing.find()
+        if details != "names":
+            listing.look(Describer() if details == "full" else None)
+    for message in listing.warnings(module.registry().name):
+        module.warn(message)
+    module.exit_json(changed=False, repositories=listing.repositories)
 
 
 def main():

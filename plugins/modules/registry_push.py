@@ -14,6 +14,8 @@ description:
   - Asks the registry first. Where the tag holds that image already, nothing is pushed; where it holds another one,
     nothing is overwritten unless O(overwrite) says so.
   - Looks afterwards whether the registry has what was pushed.
+  - A registry refuses an image with layers that lie elsewhere, as those of Windows do, unless it allows their
+    addresses, see C(registry_manifest_urls_allow) of the role P(wharf.registry.registry#role).
 requirements:
   - docker (the Docker SDK for Python) on the host that runs this, 5.0.3 or later
 options:
@@ -127,6 +129,7 @@ pushed:
 import contextlib
 
 from ansible.module_utils.basic import missing_required_lib
+from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine_words import auth_config
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
@@ -134,6 +137,11 @@ from ansible_collections.wharf.registry.plugins.module_utils._module import Regi
 from ansible_collections.wharf.registry.plugins.module_utils._push import HAS_DOCKER, Engine
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Reference, check_tag, full_name
 from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError
+
+FOREIGN_LAYERS = (
+    "for an image with layers that lie elsewhere, as those of Windows do, allow their addresses by "
+    "registry_manifest_urls_allow on the registry host"
+)
 
 
 def find_image(engine, name):
@@ -226,7 +234,10 @@ def run(module):
         with contextlib.closing(module.api(registry, module.client(registry), credential)) as api:
             results = push(module, reference, api, credential)
     except RegistryError as error:
-        raise RegistryError(f"{reference} could not be pushed: {error.message}", error.cure) from None
+        # The engine tells no more than the status, and does not show whether an image has such layers.
+        of_push = isinstance(error, EngineError) and error.mistake == "registry_error"
+        also = f"; {FOREIGN_LAYERS}" if of_push else ""
+        raise RegistryError(f"{reference} could not be pushed: {error.message}", error.cure + also) from None
     module.exit_json(**results)
 
 

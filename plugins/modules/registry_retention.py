@@ -128,9 +128,12 @@ attributes:
     details:
       - Time passes. What was young enough for O(rules[].keep_younger) in one run need not be so in the next.
 notes:
-  - Where a manifest or a configuration can't be read, nothing is removed in that repository, since nobody knows what
-    else would be lost. The other repositories go on, and the module fails in the end with the whole result. The
-    message names the tag; push it again, or remove it with M(wharf.registry.registry_tag).
+  - Where a manifest or a configuration can't be read, or something is listed among the tags that is none, nothing is
+    removed in that repository, since it is not known what else would be lost. The other repositories go on, and the
+    module fails in the end with the whole result. The message names the tag; push it again, or remove it with
+    M(wharf.registry.registry_tag).
+  - An index that lists other things than manifests, such as the cache of BuildKit, is kept or removed as one artefact.
+    It tells no time at which it was made, unless it has the annotation C(org.opencontainers.image.created).
   - A tag that a removal had been moving when it was killed leads to no image any more. It is removed in the next run
     where a rule names it, whatever the rule keeps.
   - A tag that was moved after it was judged is left alone, with a warning. On a registry of version 2, a push of the
@@ -320,6 +323,9 @@ def finish(module, cleanup, failure=""):
     }
     for message in (message for one in cleanup.repositories for message in one.moved):
         module.warn(message)
+    if cleanup.nameless:
+        names = ", ".join(cleanup.nameless[:3]) + (" and more" if len(cleanup.nameless) > 3 else "")
+        module.warn(f"{module.registry().name}: the catalogue lists {names}, which is no name of a repository")
     failure = failure or problems(cleanup.repositories)
     # Ansible copies the result twice before it writes it.
     changing.clear()

@@ -13,7 +13,13 @@ description:
   - Points a tag at an image that is in the same registry already, and promotes it from one repository to another.
     The registry takes the layers over by itself (it mounts them), and none passes through the host that runs this.
   - An image for several platforms is taken over with all of them, and with the signatures, attestations and other
-    referrers that are kept under tags made of its digest.
+    referrers that are kept under tags made of its digest. One of these that is damaged is left where it is, with a
+    warning.
+  - An index that lists other things than manifests, such as the cache of BuildKit, is taken over with all that it
+    lists.
+  - A layer that has URLs of its own, as those of Windows have, is taken over where the registry has it, and is left to
+    its URLs where not. A registry refuses such layers unless it allows their addresses, see
+    C(registry_manifest_urls_allow) of the role P(wharf.registry.registry#role).
   - Removes one tag and no other, also where other tags point to the same image.
 options:
   repository:
@@ -166,6 +172,8 @@ def point(module, api, repository, tag):
     check_overwrite(module, api, f"{repository}:{tag}", previous, manifest.digest)
     promotion = Promotion(api, source, repository, module.params["overwrite"])
     missing = promotion.missing(manifest)
+    for message in promotion.warnings:
+        module.warn(message)
     moves = previous != manifest.digest
     if (moves or missing) and not module.check_mode:
         promotion.copy(manifest, missing)
@@ -188,7 +196,8 @@ def remove(module, api, pool, repository, tag):
     before = api.head(repository, tag)
     if before is None:
         return {}
-    shared = siblings(pool, repository, api.tags(repository) or [], before.digest, tag)
+    others = [other for other in api.tags(repository) or [] if other != tag]
+    shared = siblings(pool, repository, others, before.digest, module.warn)
     if not module.check_mode:
         remove_alone(api, repository, tag, before.digest, shared)
     return {

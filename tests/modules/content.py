@@ -19,7 +19,8 @@ LAYERS = {
     DOCKER: "application/vnd.docker.image.rootfs.diff.tar.gzip",
     OCI: "application/vnd.oci.image.layer.v1.tar+gzip",
 }
-ACCEPT = f"{DOCKER}, {DOCKER_LIST}, {OCI}, {OCI_INDEX}"
+MANIFESTS = (DOCKER, DOCKER_LIST, OCI, OCI_INDEX)
+ACCEPT = ", ".join(MANIFESTS)
 
 
 def digest_of(content: bytes) -> str:
@@ -148,9 +149,12 @@ class Content:
         assert headers["Docker-Content-Digest"] == digest
         document = json.loads(content)
         found = {digest}
-        for child in document.get("manifests", []):
+        listed = document.get("manifests") or []
+        children = [one for one in listed if one.get("mediaType") in MANIFESTS]
+        for child in children:
             found |= self.pull(repository, child["digest"])
-        for blob in [*([document["config"]] if "config" in document else []), *document.get("layers", [])]:
+        blobs = [*([document["config"]] if "config" in document else []), *document.get("layers", [])]
+        for blob in [*blobs, *(one for one in listed if one not in children)]:
             status, _headers, content = self.ask("GET", f"/v2/{repository}/blobs/{blob['digest']}")
             assert status == 200 and digest_of(content) == blob["digest"], f"{repository} has no {blob['digest']}"
             found.add(blob["digest"])

@@ -138,8 +138,13 @@ def test_a_tag_that_can_not_be_described_is_named(info: Callable[..., dict], con
     blob = content.blob(f"{room}/odd", b"no JSON")
     config = {**blob, "mediaType": "application/vnd.oci.image.config.v1+json"}
     content.manifest(f"{room}/odd", "1.0", {"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": []}, OCI)
-    said = words(info(repositories=[f"{room}/odd"], details="full", failed=True)["msg"])
-    assert f"{room}/odd:1.0" in said and blob["digest"] in said
+    content.image(f"{room}/odd", "2.0")
+    result = info(repositories=[f"{room}/odd"], details="full")
+    found = tags_of(result, f"{room}/odd")
+    assert blob["digest"] in found["1.0"]["problems"][0] and found["1.0"]["platforms"] == []
+    assert found["2.0"]["platforms"] == ["linux/amd64"] and "problems" not in found["2.0"]
+    (warning,) = result["warnings"]
+    assert f"{room}/odd:1.0" in str(warning) and blob["digest"] in str(warning)
 
 
 def test_an_emptied_repository(info: Callable[..., dict], content: Content, room: str) -> None:

@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -14,6 +15,8 @@ def run_module(name, options, *, check=False, diff=True):
     """The result of a module of the collection, whether it succeeded or failed."""
     module = importlib.import_module(f"ansible_collections.wharf.registry.plugins.modules.{name}")
     settings = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/nonexistent"}
+    # A process is that of one module, and keeps its warnings.
+    warnings._global_warnings.clear()
     output = io.StringIO()
     with patch_module_args(options | settings), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         module.main()

@@ -41,10 +41,10 @@ class Registry:
     def map(self, function, values):
         return (function(self, value) for value in values)
 
-    def repositories(self):
+    def repositories(self, _odd=None):
         return list(self.places)
 
-    def tags(self, repository):
+    def tags(self, repository, _odd=None):
         return sorted(self.places[repository])
 
     def head(self, repository, reference):

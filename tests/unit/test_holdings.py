@@ -9,12 +9,8 @@ import json
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._holdings import Holdings
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._registry import (
-    OCI_INDEX,
-    OCI_MANIFEST,
-    Head,
-    new_manifest,
-)
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST, new_manifest
+from ansible_collections.wharf.registry.plugins.module_utils._registry import Head
 from ansible_collections.wharf.registry.plugins.module_utils._retention import parse_created
 
 CONFIG = "application/vnd.oci.image.config.v1+json"

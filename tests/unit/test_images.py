@@ -7,7 +7,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._images import (
     kind_of,
     subject_of,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._registry import OCI_INDEX, OCI_MANIFEST, new_manifest
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST, new_manifest
 
 
 class Shelf:

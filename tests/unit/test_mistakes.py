@@ -14,13 +14,9 @@ from ansible_collections.wharf.registry.plugins.module_utils import _diagnosis, 
 from ansible_collections.wharf.registry.plugins.module_utils._engine_words import failure
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST, new_manifest
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
-from ansible_collections.wharf.registry.plugins.module_utils._registry import (
-    OCI_INDEX,
-    OCI_MANIFEST,
-    Api,
-    new_manifest,
-)
+from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
 from misbehaving import reply
 
 V2 = 'Get "https://registry.fleet.test:5000/v2/"'

@@ -6,8 +6,10 @@ import pytest
 from ansible_collections.wharf.registry.plugins.module_utils import _push
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
 from ansible_collections.wharf.registry.plugins.module_utils._engine_words import auth_config, failure
+from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._push import Image
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
+from ansible_collections.wharf.registry.plugins.modules import registry_push
 from inprocess import run_module
 
 ONE, TWO, THREE = (f"sha256:{digit * 64}" for digit in "123")
@@ -148,3 +150,40 @@ def test_no_sdk(monkeypatch):
     result = run_module("registry_push", OPTIONS)
     assert result["failed"] and "docker" in result["msg"] and "exception" not in result
     assert _push.HAS_DOCKER
+
+
+# Docker's own push and that of containerd, of a manifest whose URLs the registry does not allow.
+@pytest.mark.parametrize(
+    "words",
+    [
+        "received unexpected HTTP status: 500 Internal Server Error",
+        (
+            "failed to push r/win:1: unexpected status from PUT request to https://r/v2/win/manifests/1: 500 Internal "
+            "Server Error: unknown: unknown error manifest blob unknown: blob unknown to registry"
+        ),
+        "received unexpected HTTP status: 503 Service Unavailable",
+    ],
+)
+def test_layers_that_lie_elsewhere_are_thought_of(monkeypatch, words):
+    monkeypatch.setattr(registry_push, "push", _failing(failure(words, "127.0.0.1:1")))
+    assert "registry_manifest_urls_allow" in run_module("registry_push", OPTIONS)["msg"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        failure("denied: requested access to the resource is denied", "127.0.0.1:1"),
+        # Of the registry itself, asked before the engine was.
+        RegistryError("127.0.0.1:1 answered 503", "Look at its log", "registry_error"),
+    ],
+)
+def test_layers_that_lie_elsewhere_are_not_thought_of(monkeypatch, error):
+    monkeypatch.setattr(registry_push, "push", _failing(error))
+    assert "registry_manifest_urls_allow" not in run_module("registry_push", OPTIONS)["msg"]
+
+
+def _failing(error):
+    def push(*_arguments):
+        raise error
+
+    return push

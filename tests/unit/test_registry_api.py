@@ -11,9 +11,9 @@ import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, RefusedError
 from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_MANIFEST
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry
 from ansible_collections.wharf.registry.plugins.module_utils._registry import (
-    OCI_MANIFEST,
     Api,
     DeniedError,
     Pool,
@@ -120,9 +120,7 @@ def test_no_such_repository(api, server):
         "[]",
         "null",
         '{"tags": {}}',
-        '{"tags": [1]}',
         '{"tags": "x"}',
-        '{"tags": ["a/../b"]}',
         "[" * 100000,
     ],
 )

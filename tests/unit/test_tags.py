@@ -8,10 +8,9 @@ import json
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST
 from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry
 from ansible_collections.wharf.registry.plugins.module_utils._registry import (
-    OCI_INDEX,
-    OCI_MANIFEST,
     Api,
     ConflictError,
     UnsupportedError,
@@ -214,6 +213,7 @@ def promote(api, manifest, *, overwrite=False):
     promotion = Promotion(api, Source("s", "rc"), "t", overwrite)
     promotion.copy(manifest, promotion.missing(manifest))
     api.put_manifest("t", "1.0", manifest)
+    return promotion.warnings
 
 
 def test_a_blob_that_can_not_be_mounted(api, fake):
@@ -402,12 +402,30 @@ def test_signatures_that_can_not_be_listed_are_not_forgotten(api, fake, status):
     assert ("t", "1.0") not in fake.tags
 
 
-def test_a_list_of_referrers_that_names_no_digest(api, fake):
+@pytest.mark.parametrize("odd", ["1.0", None, {"digest": "evil"}, ["x"]])
+def test_a_list_of_referrers_that_names_no_digest(api, fake, odd):
+    """The entry is left out, with a warning, and the others go along."""
     image = fake.add("s", IMAGE, "rc")
+    signature = fake.add("s", {**IMAGE, "annotations": {"of": image}})
     fake.tags["t", "1.0"] = fake.add("t", IMAGE)
-    fake.referrers = {image: ["1.0"]}
-    with pytest.raises(RegistryError, match="without a digest"):
-        promote(api, api.manifest("s", image))
+    fake.referrers = {image: [odd, signature]}
+    warnings = promote(api, api.manifest("s", image))
+    assert ("t", signature) in fake.manifests
+    assert len(warnings) == 1 and "without a digest" in warnings[0] and image in warnings[0]
+
+
+@pytest.mark.parametrize("content", [b"no JSON", b'{"layers": {}}', b'{"Layers": []}', b"[" * 5000, None])
+def test_a_signature_that_is_damaged_stays_where_it_is(api, fake, content):
+    image = fake.add("s", IMAGE, "rc")
+    good = fake.add("s", {**IMAGE, "annotations": {"of": image}})
+    fake.tags["t", "1.0"] = fake.add("t", IMAGE)
+    damaged = digest_of(content or b"")
+    if content is not None:
+        fake.manifests["s", damaged] = content, OCI_MANIFEST
+    fake.referrers = {image: [damaged, good]}
+    warnings = promote(api, api.manifest("s", image))
+    assert ("t", good) in fake.manifests and ("t", damaged) not in fake.manifests
+    assert len(warnings) == 1 and damaged in warnings[0] and "s was not taken over" in warnings[0]
 
 
 def test_referrers_without_end(api, fake):
