@@ -88,6 +88,11 @@ class Target:
     def connection(self, source: str = LEGITIMATE) -> FromConnection:
         return FromConnection(self, source)
 
+    def remembered(self, user: str) -> dict[str, str]:
+        """The credential of a user for an attacker, whose password need not be checked any more."""
+        assert self.client(user).ask("GET", "/v2/").status == 200
+        return {"scheme": "fixed", "value": self.front.basic(user)}
+
     # ---- how it is ---------------------------------------------------------------------------------------------------
 
     def use(self) -> Use:
