@@ -39,6 +39,7 @@ OPTIONS = {
 RATE = 60
 # More is not left to the next test.
 SETTLED_DISK, SETTLED_MIB = 50, 300
+RESTART_SECONDS = 60
 # As the role's reverse_proxy_memory_limit.
 MEMORY = "1g"
 
@@ -131,7 +132,7 @@ class Target:
     def restart(self) -> None:
         command("docker", "restart", "--time=1", *(self.front.containers[name] for name in ("auth", "proxy")))
         self.host = self._address()
-        wait_for("the proxy answers", self.answers)
+        wait_for("the proxy answers", self.answers, RESTART_SECONDS)
 
     def answers(self) -> bool:
         try:
