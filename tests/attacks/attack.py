@@ -141,6 +141,7 @@ def calm(target: Target, mix: Mix, *, anew: bool = False) -> Measures:
     """The mix without an attack, measured once for each front."""
     if anew or target.calm is None:
         # Those that are remembered are so from here on.
+        assert not (failures := target.well()), failures
         assert not (failures := mix.once()), failures
         target.calm = mix.run(SECONDS)
         assert not target.calm.failures, target.calm.failures

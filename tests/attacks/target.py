@@ -39,6 +39,7 @@ OPTIONS = {
 RATE = 60
 # More is not left to the next test.
 SETTLED_DISK, SETTLED_MIB = 50, 300
+RESTART_SECONDS = 60
 # As the role's reverse_proxy_memory_limit.
 MEMORY = "1g"
 
@@ -88,6 +89,11 @@ class Target:
     def connection(self, source: str = LEGITIMATE) -> FromConnection:
         return FromConnection(self, source)
 
+    def remembered(self, user: str) -> dict[str, str]:
+        """The credential of a user for an attacker, whose password need not be checked any more."""
+        assert self.client(user).ask("GET", "/v2/").status == 200
+        return {"scheme": "fixed", "value": self.front.basic(user)}
+
     # ---- how it is ---------------------------------------------------------------------------------------------------
 
     def use(self) -> Use:
@@ -126,7 +132,7 @@ class Target:
     def restart(self) -> None:
         command("docker", "restart", "--time=1", *(self.front.containers[name] for name in ("auth", "proxy")))
         self.host = self._address()
-        wait_for("the proxy answers", self.answers)
+        wait_for("the proxy answers", self.answers, RESTART_SECONDS)
 
     def answers(self) -> bool:
         try:

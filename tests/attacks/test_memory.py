@@ -83,7 +83,7 @@ def test_blocks_of_headers_on_many_streams(target: Target) -> None:
 def in_flight(target: Target) -> Iterator[str]:
     """Pushes of manifests and blobs, and reads, that are under way; the tag that is being pushed."""
     tag = f"v{secrets.token_hex(4)}"
-    fixed = {"scheme": "fixed", "value": target.front.basic("attacker")}
+    fixed = target.remembered("attacker")
     body = len(manifest(b"x"))
     stalled = {"connections": 4, "credential": fixed, "length": body, "first": body - 1, "every": 600}
     with contextlib.ExitStack() as stack:

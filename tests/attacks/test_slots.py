@@ -30,10 +30,6 @@ def spread(addresses: int) -> dict[str, int]:
     return {"connections": connections, "streams": CONNECTIONS * STREAMS // connections}
 
 
-def basic(target: Target, user: str) -> dict[str, str]:
-    return {"scheme": "fixed", "value": target.front.basic(user)}
-
-
 # ---- bodies that never end -------------------------------------------------------------------------------------------
 
 
@@ -50,7 +46,7 @@ def test_a_body_for_a_manifest_that_is_read_by_a_user(target: Target, addresses:
         addresses,
         shared=shared,
         path="/v2/apps/base/manifests/one",
-        credential=basic(target, "reader"),
+        credential=target.remembered("reader"),
         length=1000,
         first=1,
         **spread(addresses),
@@ -113,7 +109,7 @@ def test_a_manifest_that_is_not_read_by_http_2(
         streams=4,
         path=f"/v2/{repository}/manifests/one",
         headers={"accept": ACCEPT},
-        credential=basic(large, user) if user else None,
+        credential=large.remembered(user) if user else None,
         window=0,
     )
 

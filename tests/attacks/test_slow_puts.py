@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 8
 
 
-def fixed(target: Target) -> dict[str, str]:
-    return {"scheme": "fixed", "value": target.front.basic("attacker")}
-
-
 def put(path: str, length: int, kind: str = OCI) -> str:
     return f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
 
@@ -33,7 +29,7 @@ def put(path: str, length: int, kind: str = OCI) -> str:
 @contextlib.contextmanager
 def stalled(target: Target, form: str, path: str) -> Iterator[None]:
     """A body to the path that does not come to its end."""
-    content, credential = manifest(b"x"), fixed(target)
+    content, credential = manifest(b"x"), target.remembered("attacker")
     kind = "application/octet-stream" if "uploads" in path else OCI
     streams = {
         "method": "PUT",
@@ -88,7 +84,7 @@ def test_many_that_stall(narrow: Target) -> None:
     content = manifest(b"x")
     options = {
         "method": "PUT",
-        "credential": fixed(narrow),
+        "credential": narrow.remembered("attacker"),
         "length": len(content),
         "first": len(content) - 1,
         "every": 600,

@@ -64,7 +64,7 @@ def test_bodies_of_one_user_that_stall(target: Target, size: int, method: str, p
         method=method,
         path=path,
         headers={"content-type": OCI},
-        credential={"scheme": "fixed", "value": target.front.basic("attacker")},
+        credential=target.remembered("attacker"),
         length=size,
         first=size - 1,
         every=600,
@@ -76,7 +76,7 @@ def test_bodies_of_one_user_that_stall(target: Target, size: int, method: str, p
 def test_uploads_that_are_begun_and_never_ended(target: Target) -> None:
     """Each is remembered with its owner for a day."""
     options = {"connections": 4, "method": "POST", "path": "/v2/apps/begun/blobs/uploads/", "rate": 5000, "count": 3000}
-    fixed = {"scheme": "fixed", "value": target.front.basic("attacker")}
+    fixed = target.remembered("attacker")
     with attacked(target, "flood", attackers(1), credential=fixed, **options) as attacker, Watch(target) as watch:
         answers = attacker.finish(20)
     assert watch.peak_disk < DISK, answers
