@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import fnmatch
-import json
 import re
 import threading
 
@@ -19,6 +18,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._manifest import (
     Manifest,
     are_texts,
     printable,
+    read_object,
     size_of,
     texts_of,
 )
@@ -257,10 +257,7 @@ def _configuration(api, repository, digest):
     content = api.blob(repository, digest)
     if content is None:
         raise AnswerError(f"the configuration {digest} is not there", "Push the image again")
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+    document = read_object(content)
+    if document is None:
         raise AnswerError(f"the configuration {digest} is not a JSON object", "Push the image again")
     return document

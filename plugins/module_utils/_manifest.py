@@ -31,6 +31,7 @@ _MANIFEST_TYPE = re.compile(
 _REFERRING = ("config", "layers", "manifests")
 # A size beyond is none that a registry or a client can hold.
 _LARGEST = (1 << 63) - 1
+_MOST_DIGITS = 40
 
 
 class Parts:
@@ -86,13 +87,9 @@ class Manifest:
     def document(self):
         """The parsed content. Raises AnswerError where it is no manifest."""
         if self._document is None:
-            try:
-                document = json.loads(self.content)
-            except (ValueError, RecursionError):
-                document = None
-            if not isinstance(document, dict):
+            self._document = read_object(self.content)
+            if self._document is None:
                 raise AnswerError(f"the manifest {self.digest} is not a JSON object", "Push it again")
-            self._document = document
         return self._document
 
     @property
@@ -133,6 +130,20 @@ def new_manifest(document, media_type):
     """The Manifest of a document that is made here."""
     content = json.dumps(document).encode()
     return Manifest(content, f"sha256:{hashlib.sha256(content).hexdigest()}", media_type)
+
+
+def read_object(content):
+    """A JSON object that anybody may have pushed, or None for anything else."""
+    try:
+        document = json.loads(content, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _integer(text):
+    # Python takes minutes for one of megabytes, or refuses it.
+    return int(text) if len(text) < _MOST_DIGITS else _LARGEST + 1
 
 
 def size_of(descriptor):

@@ -192,7 +192,7 @@ def test_through_the_proxy(fronts: Callable[..., Front], tag: Callable[..., dict
     """Whatever it makes of the registry's 500, the message says what to set."""
     front = fronts([{"name": "ci", "access": "push"}])
     for content in (b"{}", b"layer"):
-        front.client("ci").put_blob(f"{room}/a", content)
+        front.registry().put_blob(f"{room}/a", content)
     made = {
         "schemaVersion": 2,
         "mediaType": OCI,
@@ -203,7 +203,6 @@ def test_through_the_proxy(fronts: Callable[..., Front], tag: Callable[..., dict
     path = f"/v2/{room}/a/manifests/win"
     direct = front.registry().ask("PUT", path, body, Content_Type=OCI)
     assert (direct.status, direct.code) == (500, "UNKNOWN")
-    assert front.client("ci").ask("PUT", path, body, Content_Type=OCI).status >= 500
     store(front.directory / "storage" / "docker" / "registry" / "v2", f"{room}/a", body)
     front.give_away()
     options = {"registry": f"127.0.0.1:{front.port}", "ca_path": str(front.ca), "password": front.passwords["ci"]}

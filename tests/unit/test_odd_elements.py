@@ -84,6 +84,11 @@ DOCUMENTS = {
     "a size that is text": (of_layers([descriptor(size="5")]), False, "a size that can't be"),
     "a size that is true": (of_layers([descriptor(size=True)]), False, "a size that can't be"),
     "a size of more than 64 bits": (of_layers([descriptor(size=1 << 80)]), False, "a size that can't be"),
+    "a size of a million digits": (
+        b'{"schemaVersion":2,"layers":[{"digest":"' + GONE.encode() + b'","size":' + b"9" * 1_000_000 + b"}]}",
+        False,
+        "a size that can't be",
+    ),
     "a subject without a digest": ({**of_layers([]), "subject": {"digest": "evil"}}, False, "names a subject"),
     "a subject that is text": ({**of_layers([]), "subject": GONE}, False, "names a subject"),
     "a subject with a number": ({**of_layers([]), "subject": {"digest": 5}}, False, "names a subject"),
