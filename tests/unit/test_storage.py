@@ -224,7 +224,7 @@ def test_a_race_for_directories(scene, name):
     end = time.monotonic() + 3
     turns = 0
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < end or turns < 2:
             turns += 1
             with contextlib.suppress(OSError):
                 scene.store.image("app", "app")
@@ -234,7 +234,6 @@ def test_a_race_for_directories(scene, name):
     finally:
         over.set()
         attacker.join()
-    assert turns > 1
     # What the attacker links itself is nobody's harm: no file of the canary is gone or changed.
     changed = {path for path, about in look(scene.outside).items() if before.get(path, about)[:1] != about[:1]}
     assert not changed and before.keys() <= look(scene.outside).keys()
