@@ -11,7 +11,7 @@ import yaml
 ROLES = sorted(path.name for path in (Path(__file__).resolve().parents[2] / "roles").iterdir())
 IMPORT = "ansible.builtin.import_tasks"
 IMPORTS = {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks"}
-SHARED = {"registry_hostname", "registry_port"}
+SHARED = {"registry_hostname", "registry_port", "registry_instance"}
 
 
 def load(path):
@@ -43,7 +43,7 @@ def test_defaults_agree(role):
 
 def test_names_have_the_prefix_of_the_role(role):
     name, path, specs, defaults = role
-    assert all(option.startswith(f"{name}_") for option in set(defaults) | set(specs["main"]["options"]) - SHARED)
+    assert all(option.startswith(f"{name}_") for option in (set(defaults) | set(specs["main"]["options"])) - SHARED)
     internal = load(path / "vars" / "main.yml") or {}
     assert all(variable.startswith(f"__{name}_") for variable in internal)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from .common import BackupError, Config
 
-TAG = "wharf-registry"
 # An open repository answers at once; a host that is away is tried again and again by restic itself.
 OPEN_SECONDS = 120
 # The status of a backup that could not read all.
@@ -155,6 +154,7 @@ class Restic:
 
     def __init__(self, config: Config, password_file: Path | None = None) -> None:
         self._config = config
+        self._tag = config.instance.registry
         self._environment = {
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             "LANG": "C.UTF-8",
@@ -268,12 +268,14 @@ class Restic:
         return sorted(self.all_snapshots(("--host", hostname)), key=lambda item: item["time"])
 
     def all_snapshots(self, which: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-        return json.loads(self.run("snapshots", "--no-lock", "--json", "--tag", TAG, *which)) or []
+        return json.loads(self.run("snapshots", "--no-lock", "--json", "--tag", self._tag, *which)) or []
 
     def backup(self, hostname: str, paths: list[str]) -> dict[str, Any]:
         """Save the paths as one snapshot, of all of them or none; return restic's summary."""
         compression = f"--compression={self._config.compression}"
-        status, summary, said = self._follow("backup", "--json", "--host", hostname, "--tag", TAG, compression, *paths)
+        status, summary, said = self._follow(
+            "backup", "--json", "--host", hostname, "--tag", self._tag, compression, *paths
+        )
         if status not in (0, INCOMPLETE):
             raise self._error("backup", said)
         if status == INCOMPLETE:
@@ -291,7 +293,9 @@ class Restic:
         rules = [f"--keep-{name}={number}" for name, number in self._config.keep.items() if number]
         if not rules:
             return len(self.snapshots(hostname)), 0
-        said = self.run("forget", "--json", "--host", hostname, "--tag", TAG, "--group-by", "host", "--prune", *rules)
+        said = self.run(
+            "forget", "--json", "--host", hostname, "--tag", self._tag, "--group-by", "host", "--prune", *rules
+        )
         # What prune says after it is no JSON.
         groups = next((json.loads(line) for line in said.splitlines() if line.startswith("[")), [])
         kept = sum(len(group.get("keep") or []) for group in groups)

@@ -44,8 +44,6 @@ KINDS = (
     "oci.image.manifest.v1",
     "oci.image.index.v1",
 )
-# What its roles label the containers of the registry with.
-LABEL = "registry.wharf.role"
 ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in KINDS)
 
 
@@ -95,7 +93,7 @@ class Restore:
 
     def _alone(self) -> contextlib.AbstractContextManager:
         """A backup that the timer has started is let end: to fail would leave the registry stopped."""
-        return only_one(self._config.lock_seconds)
+        return only_one(self._config, self._config.lock_seconds)
 
     def _phase(self, *expected: str) -> dict[str, Any]:
         journal = read_json(self._journal)
@@ -161,7 +159,7 @@ class Restore:
         """What a run that was killed has left."""
         journal = read_json(self._journal)
         if journal:
-            with maintenance(self._config.lock_seconds, exclusive=True):
+            with maintenance(self._config, exclusive=True):
                 proven = journal["phase"] == "proven"
                 if not proven:
                     self._undo()
@@ -303,7 +301,7 @@ class Restore:
         """Note what runs before it is stopped, so that an undo in a later run starts it, too; return what runs."""
         with self._alone():
             journal = self._phase("fetched", "swapped", "undone")
-            runs = _running()
+            runs = _running(self._config)
             # What runs later is the new registry's.
             if journal["phase"] == "fetched":
                 self._enter("fetched", running=sorted({*journal.get("running", []), *runs}))
@@ -311,9 +309,9 @@ class Restore:
 
     def swap(self) -> dict[str, Any]:
         """Put the new in place. The registry does not run."""
-        with self._alone(), maintenance(self._config.lock_seconds, exclusive=True):
+        with self._alone(), maintenance(self._config, exclusive=True):
             self._phase("fetched")
-            _refuse_while_it_runs()
+            _refuse_while_it_runs(self._config)
             self._enter(
                 "swapped", swaps=[[str(swap.live), str(swap.new), swap.live.exists()] for swap in self._swaps()]
             )
@@ -323,7 +321,7 @@ class Restore:
 
     def undo(self) -> dict[str, Any]:
         """Put back what was there; return which containers ran then. They are started before it is closed."""
-        with self._alone(), maintenance(self._config.lock_seconds, exclusive=True):
+        with self._alone(), maintenance(self._config, exclusive=True):
             journal = self._phase("fetched", "swapped", "undone")
             self._undo()
         return {"running": journal.get("running", [])}
@@ -333,7 +331,7 @@ class Restore:
         swaps = self._swaps()
         # Before, nothing was moved; afterwards, all is back.
         if read_json(self._journal).get("phase") == "swapped":
-            _refuse_while_it_runs()
+            _refuse_while_it_runs(self._config)
             for swap in reversed(swaps):
                 swap.undo()
             os.sync()
@@ -352,7 +350,7 @@ class Restore:
             if wrong:
                 raise BackupError(
                     f"The registry answers otherwise than its disk for {len(wrong)} tags",
-                    "Look at docker logs wharf-registry-1",
+                    f"Look at docker logs {self._config.instance.registry}-1",
                     table=verify.table(wrong),
                 )
             status = _proxy_status(self._config)
@@ -382,9 +380,9 @@ def _beside(live: Path) -> Path:
     return live.with_name(live.name + ".restored")
 
 
-def _running() -> list[str]:
+def _running(config: Config) -> list[str]:
     """The containers of the registry that run."""
-    command = ["docker", "ps", "--filter", f"label={LABEL}", "--format", "{{.Names}}"]
+    command = ["docker", "ps", "--filter", f"label={config.instance.label}", "--format", "{{.Names}}"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -394,9 +392,9 @@ def _running() -> list[str]:
     return sorted(done.stdout.split())
 
 
-def _refuse_while_it_runs() -> None:
+def _refuse_while_it_runs(config: Config) -> None:
     """What it has opened it would go on writing to, wherever that is moved."""
-    runs = _running()
+    runs = _running(config)
     if runs:
         raise BackupError(f"The registry runs: {', '.join(runs)}", f"Stop it: docker stop {' '.join(runs)}")
 
@@ -485,9 +483,9 @@ def _proxy_status(config: Config) -> int:
     except (OSError, http.client.HTTPException) as error:
         raise BackupError(
             f"The proxy does not answer on {address}:{config.port} as {config.hostname}: {error}",
-            "Look at docker logs wharf-proxy",
+            f"Look at docker logs {config.instance.proxy}",
         ) from None
     # To know nobody is right. 403 comes where this address may not ask.
     if status not in (200, 401, 403):
-        raise BackupError(f"The proxy answered {status}", "Look at docker logs wharf-proxy")
+        raise BackupError(f"The proxy answered {status}", f"Look at docker logs {config.instance.proxy}")
     return status
