@@ -70,7 +70,7 @@ def status(config: Config) -> dict[str, Any]:
                 result.update(
                     outcome="killed",
                     message=f"The backup that began at {result['began']} was killed, or the host went down",
-                    cure=f'Look at "journalctl -u {config.instance.backup}" and at the memory of the host. Run it again',
+                    cure=f'Look at "journalctl -u {config.instance.backup}" and the memory of the host. Run it again',
                 )
     return result
 

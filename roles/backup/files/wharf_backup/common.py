@@ -155,8 +155,8 @@ def maintenance(config: Config, *, exclusive: bool = False) -> contextlib.Abstra
         exclusive=exclusive,
         seconds=config.lock_seconds,
         otherwise=BackupError(
-            f"{config.instance.maintenance_lock} was held by others for {config.lock_seconds:.0f} s, such as a collection "
-            "of garbage",
+            f"{config.instance.maintenance_lock} was held by others for {config.lock_seconds:.0f} s, such as a "
+            "collection of garbage",
             "Run it again when that has ended",
         ),
     )
