@@ -69,6 +69,7 @@ def make(image: str, instance: str, name: str, directories: dict[str, str]) -> s
         f"--name=wharf-{instance}-{name}",
         *(f"--mount=type=bind,src={path},dst={target}" for path, target in places.items()),
         image,
+        "never-started",
     ).stdout.strip()
 
 

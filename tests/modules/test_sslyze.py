@@ -42,11 +42,13 @@ def make(directory: Path, **variables: object) -> bytes:
         **variables,
     }
     directory.mkdir(exist_ok=True)
-    (directory / "play.yml").write_text(yaml.safe_dump([{**PLAY, "vars": given}]))
+    (directory / "play.yml").write_text(yaml.safe_dump([PLAY]))
+    (directory / "vars.yml").write_text(yaml.safe_dump(given))
     # They are root's: here of a root that is the account of the tests, where that is another one.
     root = ["unshare", "--map-root-user"] if os.getuid() else []
     ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
-    command(*root, ansible_playbook, "--inventory=localhost,", str(directory / "play.yml"))
+    files = (f"--extra-vars=@{directory / 'vars.yml'}", str(directory / "play.yml"))
+    command(*root, ansible_playbook, "--inventory=localhost,", *files)
     return (directory / "server.crt").read_bytes()
 
 
