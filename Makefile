@@ -17,7 +17,7 @@ TOOLS := PATH="$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test engine lint unit docs artefact sanity modules attacks quickstart molecule default fleet day-two images bench clean
+.PHONY: help up down deps deps-dev test engine lint unit docs artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ default fleet day-two: deps-dev
 images: deps-dev
 	@$(TOOLS) tests/lab/build-image $$(tests/lab/build-image --list | grep -vxE 'tools|rollout') >/dev/null
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ansible-playbook -i tests/lab/inventory tests/lab/images.yml
+
+instances: deps-dev ## Run two registries on one host of the lab; not a part of `make test`
+	@$(TOOLS) molecule test --scenario-name instances
 
 bench: deps ## Compare with crane, skopeo and wrk, and with the usual modules on a fleet, as ratios in one run
 	@status=0; for part in run rollout; do $(TOOLS) tests/bench/$$part || { status=$$?; [ $$status -eq 1 ] || break; }; done; exit $$status

@@ -59,11 +59,11 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.wharf.registry.plugins.filter.instance_names import instance_names
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
 
 _END = "-----END CERTIFICATE-----"
-_DIRECTORY = "/etc/wharf-registry/certificate"
 
 
 def _normal(text):
@@ -114,7 +114,8 @@ def _ca(of_host, addresses, registry, of_registry, bundle):
         return
     if of_host.get("client_ca_host") not in (None, registry):
         yield f"client_ca_host is not {registry}, so that no rollout brings the new CA: remove it."
-    path = f"{of_registry.get('certificate_directory') or _DIRECTORY}/ca.crt"
+    names = instance_names(of_registry.get("registry_instance") or "wharf")
+    path = f"{of_registry.get('certificate_directory') or names['certificate_directory']}/ca.crt"
     if of_host.get("client_ca_path") not in (None, path):
         yield f"client_ca_path is not {path}, so that no rollout brings the new CA: remove it."
 

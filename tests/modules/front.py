@@ -40,7 +40,7 @@ INSIDE = VARIABLES["__reverse_proxy_inside"]
 MEMORY = tuple(
     f"--tmpfs={place}:rw,noexec,nosuid,nodev,size={size},mode=0700,uid={ACCOUNT},gid={ACCOUNT}"
     for place, size in VARIABLES["__reverse_proxy_memory"].items()
-    if place != "/tmp"
+    if place.count("/") > 1
 )
 
 # Renders what tasks/configure.yml of the roles writes, without a host to write it to.
@@ -386,8 +386,8 @@ class Front:
 
     def healthy(self) -> bool:
         """What the engine asks, within the container: networks that are not served hear nothing else of it."""
-        health = ("curl", "--fail", "--silent", "--insecure", "--unix-socket", "/tmp/front.sock", "https://localhost/healthz")
-        return command("docker", "exec", self.containers["proxy"], *health, check=False).returncode == 0
+        health = "curl --fail --silent --insecure --unix-socket /tmp/front.sock https://localhost/healthz"
+        return command("docker", "exec", self.containers["proxy"], *health.split(), check=False).returncode == 0
 
     def asking(self) -> bool:
         """Whether those who check passwords are there."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import trees
-from wharf_backup import backup, common, main, places, restic, restore, staging, storage, verify
-from wharf_backup.common import BackupError, Config, lock, only_one, read_json, write_json
+from wharf_backup import backup, main, places, restic, restore, staging, storage, verify
+from wharf_backup.common import BackupError, Config, Instance, lock, only_one, read_json, write_json
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -419,15 +419,18 @@ class Host:
         (self.etc / "ca.key").write_text("former")
         (path / "state").mkdir()
         self.config = dataclasses.replace(
-            config(path, "/r"), state=path / "state", data=path / "data", settings=[self.etc], lock_seconds=10
+            config(path, "/r"),
+            state=path / "state",
+            data=path / "data",
+            settings=[self.etc],
+            lock_seconds=10,
+            instance=Instance(lock=str(path / "backup.lock"), maintenance_lock=str(path / "maintenance.lock")),
         )
         (path / "repository.id").write_text("id")
         self.restic, self.runs = FakeRestic(), []
         for module in (backup, restore):
             monkeypatch.setattr(module, "Restic", self.restic)
-        monkeypatch.setattr(common, "BACKUP_LOCK", path / "backup.lock")
-        monkeypatch.setattr(common, "MAINTENANCE_LOCK", path / "maintenance.lock")
-        monkeypatch.setattr(restore, "_running", lambda: list(self.runs))
+        monkeypatch.setattr(restore, "_running", lambda _config: list(self.runs))
         self.restore = restore.Restore(self.config)
 
     @property
@@ -636,7 +639,7 @@ def test_a_restore_waits_for_a_backup(host):
     held = threading.Event()
 
     def hold():
-        with only_one():
+        with only_one(host.config):
             held.set()
             time.sleep(0.7)
 
@@ -777,7 +780,7 @@ def test_a_backup_is_told_to_stop(host, monkeypatch):
     host.restic.hook = lambda: (key.read_text(), os.kill(os.getpid(), signal.SIGTERM))
     try:
         with pytest.raises(SystemExit) as stopped:
-            main.main(["run"])
+            main.main(["run"], "/config.json")
     finally:
         signal.signal(signal.SIGTERM, handler)
     assert stopped.value.code == 143

@@ -254,6 +254,8 @@ def login(**changes):
         ({"registry_hostname": "2001:db8::1"}, "registry_hostname is the IPv6 address"),
         ({"certificate_names": ["*.example.com", "a b"]}, 'certificate_names or certificate_addresses has "a b"'),
         ({"certificate_days": 20}, "certificate_days must be more than certificate_renew_days"),
+        ({"certificate_days": 397}, "certificate_days is 397, and a server's certificate may live for 366 days"),
+        ({"registry_instance": "Staging_2"}, 'registry_instance is "Staging_2". Give a name of at most 16 lower-case'),
         (user(password="x" * 73), "the password of user 'ci' is longer than the 72 bytes"),
         (user(password=""), "reverse_proxy_users gives no password for ci"),
         (user(password=None), "reverse_proxy_users gives no password for ci"),

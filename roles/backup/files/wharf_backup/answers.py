@@ -83,9 +83,9 @@ def proxy_status(config: Config) -> int:
     except (OSError, http.client.HTTPException) as error:
         raise BackupError(
             f"The proxy does not answer on {address}:{config.port} as {config.hostname}: {error}",
-            "Look at docker logs wharf-proxy",
+            f"Look at docker logs {config.instance.proxy}",
         ) from None
     # To know nobody is right. 403 comes where this address may not ask.
     if status not in (200, 401, 403):
-        raise BackupError(f"The proxy answered {status}", "Look at docker logs wharf-proxy")
+        raise BackupError(f"The proxy answered {status}", f"Look at docker logs {config.instance.proxy}")
     return status

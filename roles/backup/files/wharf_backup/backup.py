@@ -34,7 +34,7 @@ REMEMBERED = ("checked", "succeeded", "repositories", "problems")
 def run(config: Config) -> dict[str, Any]:
     """Make a backup. What came of it is in the result, which is also left for those who ask later."""
     # Another one that runs leaves the result.
-    with only_one(MOMENT_SECONDS):
+    with only_one(config, MOMENT_SECONDS):
         began = time.time()
         # Copies of keys, which a run that was killed has left.
         staging.clear_settings(config.staging)
@@ -68,13 +68,13 @@ def status(config: Config) -> dict[str, Any]:
     result = read_json(config.result)
     if result.get("outcome") == "running":
         # The kernel frees the lock of whoever is killed. It may also have ended since the first look.
-        with contextlib.suppress(BackupError), only_one(exclusive=False):
+        with contextlib.suppress(BackupError), only_one(config, exclusive=False):
             result = read_json(config.result)
             if result.get("outcome") == "running":
                 result.update(
                     outcome="killed",
                     message=f"The backup that began at {result['began']} was killed, or the host went down",
-                    cure='Look at "journalctl -u wharf-registry-backup" and at the memory of the host. Run it again',
+                    cure=f'Look at "journalctl -u {config.instance.backup}" and the memory of the host. Run it again',
                 )
     return result
 
@@ -94,7 +94,7 @@ def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None
     restic.unlock()
     root = config.data / storage.ROOT
     # Deletes and pushes go on; nothing is collected between the first link and the last blob.
-    with maintenance(config.lock_seconds):
+    with maintenance(config):
         try:
             oddities = storage.Oddities()
             found = _stage(config, root, before, oddities)

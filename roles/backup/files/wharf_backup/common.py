@@ -15,11 +15,6 @@ import time
 from pathlib import Path
 from typing import Any, Iterator
 
-# The collection of garbage takes this lock alone, and whoever reads the storage as a whole shares it.
-MAINTENANCE_LOCK = Path("/run/wharf-registry-maintenance/lock")
-# Held by the one backup or restore that runs.
-BACKUP_LOCK = Path("/run/wharf-registry-backup.lock")
-
 
 class BackupError(Exception):
     """What went wrong, and the cure: two sentences for whoever reads the journal or the play. Never holds a secret."""
@@ -31,6 +26,23 @@ class BackupError(Exception):
     def __str__(self) -> str:
         parts = [part.strip().rstrip(".") for part in (self.message, self.cure) if part]
         return ". ".join(parts) + "."
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """What the parts of this registry are called on its host, which may have another one."""
+
+    # The replicas are this with a hyphen and a number; snapshots have it as their tag.
+    registry: str = "wharf-registry"
+    proxy: str = "wharf-proxy"
+    # Of its containers.
+    label: str = "registry.wharf.role"
+    # This command, and its unit.
+    backup: str = "wharf-registry-backup"
+    # Held by the one backup or restore that runs.
+    lock: str = "/run/wharf-registry-backup.lock"
+    # The collection of garbage takes this lock alone, and whoever reads the storage as a whole shares it.
+    maintenance_lock: str = "/run/wharf-registry-maintenance/lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +66,7 @@ class Config:
     lock_seconds: int
     compression: str
     s3_region: str
+    instance: Instance = dataclasses.field(default_factory=Instance)
 
     @classmethod
     def read(cls, path: Path) -> Config:
@@ -65,6 +78,7 @@ class Config:
                 "settings": _outermost([Path(item) for item in raw["settings"]]),
                 # Some versions of Ansible write numbers as texts.
                 "keep": {name: int(number) for name, number in raw["keep"].items()},
+                "instance": Instance(**raw.get("instance", {})),
             }
             for name, kind in _KINDS.items():
                 known[name] = kind(raw[name])
@@ -126,22 +140,23 @@ def lock(path: Path, *, exclusive: bool, seconds: float, otherwise: BackupError)
         os.close(descriptor)
 
 
-def only_one(seconds: float = 0, *, exclusive: bool = True) -> contextlib.AbstractContextManager:
+def only_one(config: Config, seconds: float = 0, *, exclusive: bool = True) -> contextlib.AbstractContextManager:
     return lock(
-        BACKUP_LOCK,
+        Path(config.instance.lock),
         exclusive=exclusive,
         seconds=seconds,
-        otherwise=BackupError("A backup or a restore runs already on this host", "Wait until it has ended"),
+        otherwise=BackupError("A backup or a restore of this registry runs already", "Wait until it has ended"),
     )
 
 
-def maintenance(seconds: float, *, exclusive: bool = False) -> contextlib.AbstractContextManager:
+def maintenance(config: Config, *, exclusive: bool = False) -> contextlib.AbstractContextManager:
     return lock(
-        MAINTENANCE_LOCK,
+        Path(config.instance.maintenance_lock),
         exclusive=exclusive,
-        seconds=seconds,
+        seconds=config.lock_seconds,
         otherwise=BackupError(
-            f"{MAINTENANCE_LOCK} was held by others for {seconds:.0f} s, such as a collection of garbage",
+            f"{config.instance.maintenance_lock} was held by others for {config.lock_seconds:.0f} s, such as a "
+            "collection of garbage",
             "Run it again when that has ended",
         ),
     )
@@ -188,30 +203,30 @@ def unfinished(config: Config) -> BackupError | None:
         return None
     message, cure = _UNFINISHED[phase]
     ran = " ".join(journal.get("running", [])) or "none"
-    return BackupError(message, cure.format(ran=ran), phase=phase)
+    return BackupError(message, cure.format(ran=ran, command=config.instance.backup), phase=phase)
 
 
 # By the phase in the journal.
 _UNFINISHED = {
     "fetched": (
         "A restore runs on this host, or was interrupted before it replaced anything",
-        'Let it end. Where none runs, "wharf-registry-backup restore-undo" removes what it brought',
+        'Let it end. Where none runs, "{command} restore-undo" removes what it brought',
     ),
     "swapped": (
         "A restore runs on this host, or was interrupted when the new registry was in place and not yet proven",
         (
-            'Let it end. Where none runs, keep the new one by "wharf-registry-backup restore-prove && '
-            'wharf-registry-backup restore-finish", or put back the former one, which loses what was pushed since, by '
-            '"wharf-registry-backup restore-undo", or by the playbook restore with -e restore_replace=true'
+            'Let it end. Where none runs, keep the new one by "{command} restore-prove && '
+            '{command} restore-finish", or put back the former one, which loses what was pushed since, by '
+            '"{command} restore-undo", or by the playbook restore with -e restore_replace=true'
         ),
     ),
     "undone": (
         "A restore was undone, and is not closed. What was there before is back",
-        'Start the containers that ran before it ({ran}), and run "wharf-registry-backup restore-finish"',
+        'Start the containers that ran before it ({ran}), and run "{command} restore-finish"',
     ),
     "proven": (
         "A restore has succeeded, and what it replaced is not yet removed",
-        'Let it end. Where none runs, run "wharf-registry-backup restore-finish"',
+        'Let it end. Where none runs, run "{command} restore-finish"',
     ),
 }
 

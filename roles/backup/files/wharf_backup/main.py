@@ -1,7 +1,7 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command wharf-registry-backup."""
+"""The command of the backup."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from .common import BackupError, Config, human, maintenance
 from .restic import Restic
 from .restore import Restore
 
-CONFIG = Path("/etc/wharf-registry-backup/config.json")
 
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="wharf-registry-backup", description="Backup and restore of the registry.")
-    parser.add_argument("--config", type=Path, default=CONFIG, help="another configuration than %(default)s")
+def _parse(arguments: list[str], config: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Backup and restore of the registry.")
+    parser.add_argument("--config", type=Path, default=config, help="another configuration than %(default)s")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="make a backup, apply the retention, and check the repository when that is due")
@@ -55,7 +53,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _verify(config: Config, data: Path) -> dict[str, Any]:
     root = data / storage.ROOT
-    with maintenance(config.lock_seconds):
+    with maintenance(config):
         found = verify.survey(root, storage.read_all(root))
         verify.hash_all(root, found)
     result = {**found.counts(), "problems": found.problems(), "digests": found.digests()}
@@ -113,7 +111,7 @@ def _lines(command: str, result: dict[str, Any]) -> list[str]:
         return [f"{item['short_id']}  {item['time'][:19]}Z" for item in result["snapshots"]] or ["none"]
     if command == "restore-undo":
         start = f"Start what ran: docker start {' '.join(result['running'])}" if result["running"] else "Nothing ran."
-        return ["What was there before is back.", start, "Then run wharf-registry-backup restore-finish."]
+        return ["What was there before is back.", start, f"Then run {Path(sys.argv[0]).name} restore-finish."]
     if "blobs" in result:
         return [
             (
@@ -130,8 +128,8 @@ def _stop(_signal: int, _frame: Any) -> None:
     raise SystemExit(128 + signal.SIGTERM)
 
 
-def main(arguments: list[str]) -> int:
-    options = _parse(arguments)
+def main(arguments: list[str], config: str) -> int:
+    options = _parse(arguments, config)
     os.umask(0o077)
     signal.signal(signal.SIGTERM, _stop)
     try:

@@ -17,7 +17,6 @@ from typing import Any
 
 from .common import BackupError, Config
 
-TAG = "wharf-registry"
 # Where a restore puts the files of a snapshot.
 FILES = "files"
 # The account of the registry owns the storage, and may swap a directory for a symbolic link while restic reads it. In a
@@ -174,6 +173,7 @@ class Restic:
         self._config = config
         # Whether the last backup was kept from following symbolic links in the storage.
         self.guarded = True
+        self._tag = config.instance.registry
         self._environment = {
             "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
             "LANG": "C.UTF-8",
@@ -297,12 +297,12 @@ class Restic:
         return sorted(self.all_snapshots(("--host", hostname)), key=lambda item: item["time"])
 
     def all_snapshots(self, which: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-        return json.loads(self.run("snapshots", "--no-lock", "--json", "--tag", TAG, *which)) or []
+        return json.loads(self.run("snapshots", "--no-lock", "--json", "--tag", self._tag, *which)) or []
 
     def backup(self, hostname: str, paths: list[str]) -> dict[str, Any]:
         """Save the paths as one snapshot, of all of them or none; return restic's summary."""
         compression = f"--compression={self._config.compression}"
-        arguments = ("backup", "--json", "--host", hostname, "--tag", TAG, compression, *paths)
+        arguments = ("backup", "--json", "--host", hostname, "--tag", self._tag, compression, *paths)
         status, summary, said = self._follow(*arguments, guard=self._guard())
         if status not in (0, INCOMPLETE):
             raise self._error("backup", said)
@@ -321,7 +321,9 @@ class Restic:
         rules = [f"--keep-{name}={number}" for name, number in self._config.keep.items() if number]
         if not rules:
             return len(self.snapshots(hostname)), 0
-        said = self.run("forget", "--json", "--host", hostname, "--tag", TAG, "--group-by", "host", "--prune", *rules)
+        said = self.run(
+            "forget", "--json", "--host", hostname, "--tag", self._tag, "--group-by", "host", "--prune", *rules
+        )
         # What prune says after it is no JSON.
         groups = next((json.loads(line) for line in said.splitlines() if line.startswith("[")), [])
         kept = sum(len(group.get("keep") or []) for group in groups)

@@ -38,8 +38,6 @@ DIRECTORY_MODE, FILE_MODE = 0o770, 0o660
 WORK = ".restore"
 # Room that is left free beyond what the snapshot needs.
 SPARE_BYTES = 64 << 20
-# What its roles label the containers of the registry with.
-LABEL = "registry.wharf.role"
 
 
 class Restore:
@@ -61,7 +59,7 @@ class Restore:
 
     def _alone(self) -> contextlib.AbstractContextManager:
         """A backup that the timer has started is let end: to fail would leave the registry stopped."""
-        return only_one(self._config.lock_seconds)
+        return only_one(self._config, self._config.lock_seconds)
 
     def _phase(self, *expected: str) -> dict[str, Any]:
         journal = read_json(self._journal)
@@ -131,7 +129,7 @@ class Restore:
         """What a run that was killed has left."""
         journal = read_json(self._journal)
         if journal:
-            with maintenance(self._config.lock_seconds, exclusive=True):
+            with maintenance(self._config, exclusive=True):
                 proven = journal["phase"] == "proven"
                 if not proven:
                     self._undo()
@@ -231,7 +229,7 @@ class Restore:
         """Note what runs before it is stopped, so that an undo in a later run starts it, too; return what runs."""
         with self._alone():
             journal = self._phase("fetched", "swapped", "undone")
-            runs = _running()
+            runs = _running(self._config)
             # What runs later is the new registry's.
             if journal["phase"] == "fetched":
                 self._enter("fetched", running=sorted({*journal.get("running", []), *runs}))
@@ -239,9 +237,9 @@ class Restore:
 
     def swap(self) -> dict[str, Any]:
         """Put the new in place. The registry does not run."""
-        with self._alone(), maintenance(self._config.lock_seconds, exclusive=True):
+        with self._alone(), maintenance(self._config, exclusive=True):
             journal = self._phase("fetched")
-            _refuse_while_it_runs()
+            _refuse_while_it_runs(self._config)
             with self._opened_work() as work:
                 gone = [swap.new.name for swap in self._swaps(work) if not there(swap.new)]
                 if gone:
@@ -256,7 +254,7 @@ class Restore:
 
     def undo(self) -> dict[str, Any]:
         """Put back what was there; return which containers ran then. They are started before it is closed."""
-        with self._alone(), maintenance(self._config.lock_seconds, exclusive=True):
+        with self._alone(), maintenance(self._config, exclusive=True):
             journal = self._phase("fetched", "swapped", "undone")
             self._undo()
         return {"running": journal.get("running", [])}
@@ -267,7 +265,7 @@ class Restore:
             swaps = self._swaps(work)
             # Before, nothing was moved; afterwards, all is back.
             if read_json(self._journal).get("phase") == "swapped":
-                _refuse_while_it_runs()
+                _refuse_while_it_runs(self._config)
                 for swap in reversed(swaps):
                     swap.undo()
                 os.sync()
@@ -295,7 +293,7 @@ class Restore:
             if wrong:
                 raise BackupError(
                     f"The registry answers otherwise than its disk for {len(wrong)} tags",
-                    "Look at docker logs wharf-registry-1",
+                    f"Look at docker logs {self._config.instance.registry}-1",
                     table=verify.table(wrong),
                 )
             status = answers.proxy_status(self._config)
@@ -357,9 +355,9 @@ def _prove_files(root: Path, *, accept_damage: bool) -> verify.Survey:
     return found
 
 
-def _running() -> list[str]:
+def _running(config: Config) -> list[str]:
     """The containers of the registry that run."""
-    command = ["docker", "ps", "--filter", f"label={LABEL}", "--format", "{{.Names}}"]
+    command = ["docker", "ps", "--filter", f"label={config.instance.label}", "--format", "{{.Names}}"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -369,9 +367,9 @@ def _running() -> list[str]:
     return sorted(done.stdout.split())
 
 
-def _refuse_while_it_runs() -> None:
+def _refuse_while_it_runs(config: Config) -> None:
     """What it has opened it would go on writing to, wherever that is moved."""
-    runs = _running()
+    runs = _running(config)
     if runs:
         raise BackupError(f"The registry runs: {', '.join(runs)}", f"Stop it: docker stop {' '.join(runs)}")
 

@@ -127,7 +127,7 @@ def _remove_some(contents, settings, earlier, result):
     raise CollectionError(
         f"the registry was being written to, {settings.attempts} times for {settings.drain_seconds} seconds. {done}: "
         "run this again at a quieter time, or raise maintenance_drain_seconds. Where nobody writes, a worker of the "
-        "proxy was killed, and still counts: docker restart wharf-proxy"
+        f"proxy was killed, and still counts: docker restart {settings.proxy}"
     )
 
 

@@ -16,6 +16,8 @@ _KNOWN = {
     "hold_group": "",
     # Ends with status 0 when nothing that writes is on its way to the registry, with 22 when something is.
     "quiet_command": None,
+    # The container of the proxy, for messages.
+    "proxy": "wharf-proxy",
     # Where the proxy leaves a file for each digest that somebody has asked for, and one that grows with each write.
     "looked_at": "",
     # Held by whoever reads or changes the storage as a whole.
