@@ -44,7 +44,7 @@ class Onboarding:
 
     def run(self):
         """Takes all steps. Raises RegistryError, and what was changed before is as it was then."""
-        self._registries = {parse_registry(one["host"]).name: one for one in self._params["registries"]}
+        self._registries = {self._name(one["host"]): one for one in self._params["registries"]}
         self._examine()
         steps = [self._trust, *(self._login_step(login) for login in self._params["logins"]), self._check]
         if self._params["state"] == "absent":
@@ -136,7 +136,7 @@ class Onboarding:
         """What the options of the registry say of a connection to it."""
         if not options["registry"] and not self._registries:
             raise InputError(f"The {self.result['step']} names no registry", "Name one there, or in registries")
-        name = parse_registry(options["registry"]).name if options["registry"] else next(iter(self._registries))
+        name = self._name(options["registry"]) if options["registry"] else next(iter(self._registries))
         trusted = self._registries.get(name, {})
         plain = bool(trusted.get("plain_http"))
         path = os.path.join(self._params["certs_dir"] or "", name, "ca.crt")
@@ -148,6 +148,9 @@ class Onboarding:
             "ca_path": path if self._params["certs_dir"] and os.path.exists(path) else None,
             "timeout": self._params["timeout"],
         }
+
+    def _name(self, text):
+        return parse_registry(text, former=self._params["state"] == "absent").name
 
     def _asks_for_key(self, name):
         return bool(self._registries.get(name, {}).get("client_key"))

@@ -30,10 +30,10 @@ def tools_image() -> str:
 
 
 @contextlib.contextmanager
-def alone_with_a_program(images: dict[str, str], script: str) -> Iterator[tuple[Box, Box]]:
+def alone_with_a_program(images: dict[str, str], script: str, *rights: str) -> Iterator[tuple[Box, Box]]:
     """A container that runs Python code, and one with crane that sees the same loopback. Neither sees anything else."""
     tools = tools_image()
-    options = ("--init", f"--volume={TREE}:/managed:ro")
+    options = ("--init", f"--volume={TREE}:/managed:ro", *rights)
     program = run_container(images["clients"], "python3", "-c", script, options=options, network="none")
     beside = run_container(tools, "sleep", "infinity", network=f"container:{program}")
     try:
