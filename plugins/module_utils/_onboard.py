@@ -9,6 +9,7 @@ import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._account import Account
 from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
+from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._login import Login
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
@@ -74,13 +75,18 @@ class Onboarding:
         present = self._params["state"] == "present"
         self.result["step"] = "login"
         for login in self._params["logins"]:
-            self._connection(login)
+            self._look_at(login)
             # In check mode an account may be missing that the play makes before this.
             if login["user"] is not None and present and not self._check_mode:
                 Account(login["user"])
         self.result["step"] = "check"
         if self._params["check"] and present:
-            self._connection(self._params["check"])
+            self._look_at(self._params["check"])
+
+    def _look_at(self, options):
+        self._connection(options)
+        if self._params["state"] == "present":
+            Connection(options).given_credential()
 
     def _trust(self):
         self.result["step"] = "trust"
