@@ -94,3 +94,18 @@ def test_a_password_that_no_client_sends_is_named_before_the_first_step(step, gi
         onboarding.run()
     assert type(error.value).__name__ == "InputError"
     assert onboarding.result["trust"] == {} and onboarding.result["returned"] is False
+
+
+@pytest.mark.parametrize("module", ["registry_login", "registry_onboard"])
+def test_what_an_earlier_version_stored_for_it_is_removed(module, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"auths": {"h3-docker": {"auth": "Y2k6Z2VoZWlt"}, "r.example.com": {"auth": "YTpi"}}}))
+    login = {"registry": "h3-docker", "config_path": str(path)}
+    options = {**login, "state": "absent"}
+    if module == "registry_onboard":
+        trust = {"certs_dir": str(tmp_path / "certs"), "daemon_config_path": str(tmp_path / "daemon.json")}
+        engines = {"engines": ["docker"], "apply": "never"}
+        options = {"state": "absent", "registries": [{"host": "h3-docker"}], "logins": [login], **trust, **engines}
+    result = run_module(module, options)
+    assert result["changed"] and list(json.loads(path.read_text())["auths"]) == ["r.example.com"]
+    path.unlink()
