@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
@@ -76,6 +77,9 @@ def _split(entry):
 
 
 def _ip(text):
+    # ipaddress takes leading zeros before Python 3.9.5, and Go does not.
+    if re.search(r"(?:^|\.)0[0-9]", text):
+        return None
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:
