@@ -78,7 +78,7 @@ def _split(entry):
 
 def _ip(text):
     # ipaddress takes leading zeros before Python 3.9.5, and Go does not.
-    if re.search(r"(?:^|\.)0[0-9]", text):
+    if ":" not in text and re.search(r"(?:^|\.)0[0-9]", text):
         return None
     try:
         ip = ipaddress.ip_address(text)
