@@ -11,6 +11,8 @@ options:
     description:
       - The registry as image names name it, C(host) or C(host:port), with an IPv6 address in brackets. V(docker.io)
         is Docker Hub. A scheme or a path is accepted and passed over.
+      - A name without a dot, other than V(localhost), needs its port, as C(hub:443). Without one, engines read it as a
+        repository of Docker Hub. Names that engines refuse, such as those with an underscore, are refused here, too.
     type: str
     required: true
   username:
@@ -20,6 +22,7 @@ options:
   password:
     description:
       - Password of the user, or an access token in its place.
+      - It may hold any character, as a JSON key does, but for a line feed at its end, which no client sends.
     type: str
   ca_path:
     description:
@@ -61,5 +64,7 @@ options:
       - A client configuration of Docker or Podman to take credentials from where none are given.
     type: path
 notes:
-  - E(HTTPS_PROXY), E(HTTP_PROXY) and E(NO_PROXY) in the environment of the task are respected.
+  - E(HTTPS_PROXY), E(HTTP_PROXY) and E(NO_PROXY) in the environment of the task are read as Docker and Podman read
+    them. V(.example.com) and V(*.example.com) in E(NO_PROXY) are all hosts below that name, V(example.com) is that one
+    as well. Networks, addresses and ports count. E(ALL_PROXY) does not.
 """

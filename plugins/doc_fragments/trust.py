@@ -18,6 +18,8 @@ options:
       host:
         description:
           - The registry as it stands in the names of images, C(host) or C(host:port), an IPv6 address in brackets.
+          - A name without a dot, other than V(localhost), needs its port, as C(hub:443). Without one, engines read it
+            as a repository of Docker Hub.
           - Upper case is kept, as Docker takes C(Registry.example.com) and C(registry.example.com) for two.
         type: str
         required: true

@@ -49,7 +49,9 @@ import re
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._hostname import HTTPS, check_hostname
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
 from jinja2 import Undefined
 from jinja2.exceptions import TemplateError
@@ -64,6 +66,7 @@ _ROLLOUT = {
     "registry_port": {"type": "int"},
     "reverse_proxy_users": {"type": "list"},
 }
+_LARGEST_PORT = 65535
 _MAY = {"push": ("push", "admin"), "pull": ("pull",)}
 
 
@@ -121,12 +124,7 @@ def _shapes(values):
 def _registries(values):
     for registry in values.get("client_registries") or []:
         host = registry["host"]
-        try:
-            named = parse_registry(host).name
-        except InputError:
-            named = None
-        if named is None or named not in (host, "docker.io"):
-            yield f'client_registries names "{host}": give host or host:port, without scheme or path.'
+        yield from _bare_registry("client_registries", host)
         if bool(registry.get("client_cert")) != bool(registry.get("client_key")):
             yield f'client_registries: "{host}" has one of client_cert and client_key: give both, or none.'
         for key, mark in (
@@ -138,8 +136,37 @@ def _registries(values):
                 yield f'client_registries: {key} of "{host}" is no PEM text: give what is in the file, not its path.'
     if "client_registries" in values and not values["client_registries"]:
         yield "client_registries is empty: name a registry, or leave the variable out for that of this inventory."
-    if "client_registries" not in values and not values.get("registry_hostname"):
+    if "client_registries" not in values:
+        yield from _hostname(values)
+
+
+def _hostname(values):
+    hostname = values.get("registry_hostname")
+    if not hostname:
         yield "registry_hostname is not set: set it to the name of the registry, in group_vars/all."
+        return
+    port = values.get("registry_port", HTTPS)
+    if not 0 < port <= _LARGEST_PORT:
+        yield f'registry_port is "{port}": give a whole number from 1 to {_LARGEST_PORT}.'
+    yield from _said_by(check_hostname, hostname, port)
+
+
+def _bare_registry(variable, host):
+    """What is wrong with a registry that stands there as it stands in names of images."""
+    try:
+        named = parse_registry(host, what=f"a registry of {variable}").name
+    except InputError as error:
+        yield str(error)
+        return
+    if named not in (host, "docker.io"):
+        yield f'{variable} names "{host}": give host or host:port, without scheme or path.'
+
+
+def _said_by(check, *arguments):
+    try:
+        check(*arguments)
+    except InputError as error:
+        yield str(error)
 
 
 def _mirrors(values):
@@ -156,6 +183,11 @@ def _logins(values):
                 f"Login {number} of client_logins, for the account {login.get('user') or 'root'}, must give username "
                 "and password, or neither and a credential_helper that gets credentials by itself."
             )
+        elif all(given):
+            for said in _said_by(check_credential, Credential(login["username"], login["password"])):
+                yield f"Login {number} of client_logins, for the account {login.get('user') or 'root'}: {said}"
+        if login.get("registry"):
+            yield from _bare_registry("client_logins", login["registry"])
 
 
 def _batches(values):

@@ -47,6 +47,8 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._password import check_hashed_password
 
 try:
     import bcrypt
@@ -56,7 +58,6 @@ except ImportError:
 # What a password file, an nginx map and a URL can all hold without quoting.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
-_LONGEST_PASSWORD = 72  # bytes; bcrypt ignores the rest, which would make two passwords one
 
 
 def _fits(user, line):
@@ -90,12 +91,12 @@ def _checked(users):
             raise AnsibleFilterError(f"user {name!r} is listed twice")
         seen.add(name)
         password = user.get("password")
-        if password is None or str(password) == "":
+        if password is None:
             raise AnsibleFilterError(f"user {name!r} has no password")
-        if len(str(password).encode("utf-8")) > _LONGEST_PASSWORD:
-            raise AnsibleFilterError(
-                f"the password of user {name!r} is longer than the {_LONGEST_PASSWORD} bytes of bcrypt"
-            )
+        try:
+            check_hashed_password(str(password), f"the password of user {name!r}")
+        except InputError as error:
+            raise AnsibleFilterError(str(error)) from None
     return users
 
 

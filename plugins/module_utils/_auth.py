@@ -12,6 +12,7 @@ import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, encoded_pair, retry_after
+from ansible_collections.wharf.registry.plugins.module_utils._password import check_password
 
 _CLIENT_ID = "wharf.registry"
 # Bytes of a token server's answer.
@@ -68,15 +69,13 @@ def check_credential(credential):
             f"username is {credential.username!r}",
             "It must not be empty, nor hold a colon: HTTP separates name and password by one",
         )
-    if not credential.password:
-        raise InputError("password is empty", "Give the password of the user")
-    for name, value in (("username", credential.username), ("password", credential.password)):
-        if re.search(r"[\x00-\x1f\x7f]", value):
-            raise InputError(f"{name} holds a control character, such as a line feed at its end", "Remove it")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InputError(f"{name} holds what is not text", "Give it in UTF-8") from None
+    if credential.username != credential.username.strip():
+        raise InputError(
+            f"username is {credential.username!r}, with white space around it, which clients do not send", "Remove it"
+        )
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", credential.username):
+        raise InputError("username holds a control character, or what is not text", "Remove it")
+    check_password(credential.password)
 
 
 def parse_challenges(headers):

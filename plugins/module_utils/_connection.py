@@ -18,10 +18,10 @@ class Connection:
     def __init__(self, params):
         self.params = params
 
-    def registry(self):
+    def registry(self, former=False):
         """The Registry of the options. Raises InputError, also for a time limit that is none."""
         check_timeout(self.params["timeout"])
-        return parse_registry(self.params["registry"])
+        return parse_registry(self.params["registry"], former)
 
     def given_credential(self):
         """The Credential of the options, or None. Raises InputError where no client could use it."""

@@ -17,7 +17,6 @@ import functools
 import glob
 import http.client
 import io
-import ipaddress
 import os
 import re
 import socket
@@ -25,9 +24,9 @@ import ssl
 import threading
 import time
 import urllib.parse
-import urllib.request
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._proxy import proxy_for
 
 # Bytes of an answer that is held in memory. The distribution project takes manifests of up to 4 MiB.
 BODY_LIMIT = 4 << 20
@@ -235,7 +234,7 @@ class _Connection:
         self._timeout = timeout
         self._prefix = ""
         self._proxy_headers = {}
-        proxy = _proxy(scheme, netloc)
+        proxy = proxy_for(scheme, netloc)
         to_host, to_port = (host, port) if proxy is None else (proxy.hostname, proxy.port or 80)
         if scheme == "https":
             self._client = _Https(to_host, to_port or 443, timeout, trust, host)
@@ -332,46 +331,14 @@ def _split(netloc):
     return parts.hostname, parts.port
 
 
-def _proxy(scheme, netloc):
-    """The HTTP proxy that the environment names for this server, as other clients take it, or None."""
-    address = urllib.request.getproxies_environment().get(scheme)
-    if not address or urllib.request.proxy_bypass_environment(netloc) or _is_direct(_split(netloc)[0]):
-        return None
-    try:
-        proxy = urllib.parse.urlsplit(address if "://" in address else "http://" + address)
-        fits = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
-    except ValueError:
-        fits = False
-    if not fits:
-        raise InputError(
-            f"{scheme.upper()}_PROXY names no proxy that speaks HTTP", "Give http://host:port, or set NO_PROXY"
-        )
-    return proxy
-
-
 def _by(scheme, netloc):
     """Who else may be at fault, for a message."""
     try:
-        proxy = _proxy(scheme, netloc)
+        proxy = proxy_for(scheme, netloc)
     except (InputError, ValueError):
         # It is this address, or the proxy's, that is at fault.
         proxy = None
     return "" if proxy is None else f" (by the HTTP proxy {proxy.netloc.rpartition('@')[2]})"
-
-
-def _is_direct(host):
-    """Whether clients written in Go ask this host without a proxy: this machine, and the networks in NO_PROXY."""
-    if host == "localhost":
-        return True
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    networks = []
-    for entry in urllib.request.getproxies_environment().get("no", "").split(","):
-        with contextlib.suppress(ValueError):
-            networks.append(ipaddress.ip_network(entry.strip(), strict=False))
-    return ip.is_loopback or any(ip in network for network in networks)
 
 
 def _proxy_authorization(proxy):

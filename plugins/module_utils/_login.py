@@ -39,7 +39,7 @@ class Login(Connection):
 
     def run(self):
         """The result of registry_login. Raises RegistryError."""
-        self._registry = self.registry()
+        self._registry = self.registry(former=self.params["state"] == "absent")
         if self.params["user"] is None:
             return self._run()
         # Said before anything is done, and also where there is no such account.

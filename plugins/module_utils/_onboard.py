@@ -9,6 +9,7 @@ import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._account import Account
 from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
+from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._login import Login
 from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
@@ -44,7 +45,7 @@ class Onboarding:
 
     def run(self):
         """Takes all steps. Raises RegistryError, and what was changed before is as it was then."""
-        self._registries = {parse_registry(one["host"]).name: one for one in self._params["registries"]}
+        self._registries = {self._name(one["host"]): one for one in self._params["registries"]}
         self._examine()
         steps = [self._trust, *(self._login_step(login) for login in self._params["logins"]), self._check]
         if self._params["state"] == "absent":
@@ -74,13 +75,18 @@ class Onboarding:
         present = self._params["state"] == "present"
         self.result["step"] = "login"
         for login in self._params["logins"]:
-            self._connection(login)
+            self._look_at(login)
             # In check mode an account may be missing that the play makes before this.
             if login["user"] is not None and present and not self._check_mode:
                 Account(login["user"])
         self.result["step"] = "check"
         if self._params["check"] and present:
-            self._connection(self._params["check"])
+            self._look_at(self._params["check"])
+
+    def _look_at(self, options):
+        self._connection(options)
+        if self._params["state"] == "present":
+            Connection(options).given_credential()
 
     def _trust(self):
         self.result["step"] = "trust"
@@ -136,7 +142,7 @@ class Onboarding:
         """What the options of the registry say of a connection to it."""
         if not options["registry"] and not self._registries:
             raise InputError(f"The {self.result['step']} names no registry", "Name one there, or in registries")
-        name = parse_registry(options["registry"]).name if options["registry"] else next(iter(self._registries))
+        name = self._name(options["registry"]) if options["registry"] else next(iter(self._registries))
         trusted = self._registries.get(name, {})
         plain = bool(trusted.get("plain_http"))
         path = os.path.join(self._params["certs_dir"] or "", name, "ca.crt")
@@ -148,6 +154,9 @@ class Onboarding:
             "ca_path": path if self._params["certs_dir"] and os.path.exists(path) else None,
             "timeout": self._params["timeout"],
         }
+
+    def _name(self, text):
+        return parse_registry(text, former=self._params["state"] == "absent").name
 
     def _asks_for_key(self, name):
         return bool(self._registries.get(name, {}).get("client_key"))

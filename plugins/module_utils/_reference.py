@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._hostname import check_registry
 
 HUB = "docker.io"
 
@@ -18,9 +18,7 @@ _HUB_HOSTS = frozenset(["docker.io", "index.docker.io", "registry-1.docker.io"])
 _HUB_API = "registry-1.docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"
 
-# The distribution project's reference grammar.
-_COMPONENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_DOMAIN = re.compile(rf"(?P<host>{_COMPONENT}(?:\.{_COMPONENT})*|\[[a-fA-F0-9:]+\])(?::(?P<port>[0-9]{{1,5}}))?")
+# The distribution project's reference grammar. That of the registry's name is in _hostname.py.
 _ALPHANUMERIC = r"[a-z0-9]+"
 _PATH_COMPONENT = rf"{_ALPHANUMERIC}(?:(?:[._]|__|-+){_ALPHANUMERIC})*"
 _REPOSITORY = re.compile(rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*")
@@ -36,6 +34,9 @@ _DEFAULT_TAG = "latest"
 _HUB_NAMESPACE = "library/"
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+# Removed as text, never asked: it names a file, a directory or a key.
+_WORD = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_FORMER = re.compile(rf"{_WORD}(?:\.{_WORD})*(?::[0-9]{{1,5}})?")
 # What old clients put behind the host in a key that still means the whole registry.
 _API_PATHS = frozenset(["", "/", "/v1", "/v1/", "/v2", "/v2/"])
 
@@ -75,41 +76,28 @@ class Registry:
         return self.name
 
 
-def parse_registry(text):
+def parse_registry(text, former=False, what="registry"):
     """The Registry that an option names: host[:port], with a scheme or a path that is passed over.
 
-    Raises InputError with the reason.
+    former: what earlier versions took for a registry is one as well, so that it can be removed. what: the option, for
+    the error. Raises InputError with the reason.
     """
     rest = text.strip()
     scheme = _SCHEME.match(rest)
     if scheme:
         if scheme.group(1).lower() not in ("http", "https"):
             raise InputError(
-                f"registry has the scheme {scheme.group(1)}://, which no registry speaks",
+                f"{what} has the scheme {scheme.group(1)}://, which no registry speaks",
                 "Give host or host:port",
             )
         rest = rest[scheme.end() :]
     rest = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in text:
         # Not shown: what stands before the @ may be a password.
-        raise InputError("registry holds an @", "Give host or host:port there, and the user by username and password")
-    found = _DOMAIN.fullmatch(rest)
-    port = found and found.group("port")
-    if not found or not _is_host(found.group("host")) or (port and not 0 < int(port) < 65536):
-        raise InputError(
-            f"registry is {text!r}, which is no host name or address with an optional port",
-            "Give host or host:port, an IPv6 address in brackets",
-        )
+        raise InputError(f"{what} holds an @", "Give host or host:port there, and the user by username and password")
+    if not (former and _FORMER.fullmatch(rest)):
+        check_registry(rest, what, text)
     return Registry(HUB if rest.lower() in _HUB_HOSTS else rest)
-
-
-def _is_host(host):
-    if not host.startswith("["):
-        return True
-    try:
-        return bool(ipaddress.IPv6Address(host[1:-1]))
-    except ValueError:
-        return False
 
 
 def names_registry(key, registry):
@@ -183,9 +171,7 @@ def _split_name(name):
     if not is_host:
         registry, repository = Registry(HUB), name
     else:
-        found = _DOMAIN.fullmatch(first)
-        if not found or not _is_host(found.group("host")):
-            raise InputError(f"{first!r} is no host name or address with an optional port")
+        check_registry(first, "the registry of the image")
         registry, repository = Registry(HUB if first == "index.docker.io" else first), rest
     return registry, _in_namespace(registry, repository)
 

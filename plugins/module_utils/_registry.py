@@ -414,6 +414,8 @@ class Api:
 
     def _authorized(self, response, request, purpose=None):
         """The answer to the same request with a login. Raises RefusedError where the login is not taken."""
+        # Where a redirect leads to may ask for a login, and name a token server of its own.
+        self._stays_here(response)
         try:
             authorization = self._authenticator.answer(response)
         except RefusedError as error:

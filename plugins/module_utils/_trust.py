@@ -53,7 +53,9 @@ class Wish:
     def __init__(self, registries, mirrors, present):
         self.present = present
         self.mirrors = mirrors
-        self.registries = [(parse_registry(options["host"]).name, options) for options in registries]
+        self.registries = [
+            (parse_registry(options["host"], former=not present).name, options) for options in registries
+        ]
         self.warnings = []
         names = [name for name, _options in self.registries]
         twice = sorted({name for name in names if names.count(name) > 1})

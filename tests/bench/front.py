@@ -23,6 +23,7 @@ import yaml
 from table import Row, report, say
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "filter"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".venv" / "collections"))
 from htpasswd import htpasswd
 
 if TYPE_CHECKING:

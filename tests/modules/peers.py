@@ -22,6 +22,7 @@ from managed import ROOT, encoded
 from tokens import ISSUER, SERVICE, TokenServer
 
 sys.path.insert(0, str(ROOT / "plugins" / "filter"))
+sys.path.insert(0, str(ROOT / ".venv" / "collections"))
 from htpasswd import htpasswd
 
 if TYPE_CHECKING:

@@ -301,7 +301,12 @@ def test_without_credentials_there_must_be_some(path):
     [
         ({"username": "a:b"}, "colon"),
         ({"password": ""}, "password is empty"),
-        ({"password": "geheim\n"}, "control character"),
+        ({"password": "geheim\n"}, "password ends with a line feed, which no client sends"),
+        ({"password": "a\nb\r"}, "password ends with a carriage return"),
+        ({"password": "a\0b"}, "password holds a NUL character"),
+        ({"username": " ci"}, "white space around it"),
+        ({"registry": "h3-docker"}, "send the password to Docker Hub"),
+        ({"registry": "https://h3-docker/"}, "give the port, as in h3-docker:443"),
         ({"registry": "a b"}, "no host name"),
         ({"credential_helper": "../../bin/sh"}, "is no name"),
         ({"timeout": 0}, "timeout is 0"),

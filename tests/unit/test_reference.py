@@ -155,8 +155,6 @@ SONG = "thisisthesongthatneverendsitgoesonandonandonthisisthesongthatnev"
         (SONG, f"docker.io/library/{SONG}:latest"),
         ("[fc00:1:2:3:4:5:6:7]:5000/library/debian", "[fc00:1:2:3:4:5:6:7]:5000/library/debian:latest"),
         (f"docker.io/{LONG_ID}", f"docker.io/library/{LONG_ID}:latest"),
-        ("Docker/docker", "Docker/docker:latest"),
-        ("DOCKER/docker", "DOCKER/docker:latest"),
         ("docker---rules/docker", "docker.io/docker---rules/docker:latest"),
         ("d/docker", "docker.io/d/docker:latest"),
         ("dock__er/docker", "docker.io/dock__er/docker:latest"),
@@ -203,6 +201,8 @@ def test_reference(text, full):
         ),
         *("_docker/_docker", "dock..er/docker", "dock_.er/docker", "dock-.er/docker", "docker/", "a" * 256 + "/docker"),
         *("busybox:-foo", "busybox:", "busybox:a b", "busybox@foo", "busybox@", "x:1\n", "busybox:" + "t" * 129),
+        # The project takes these for registries since 2023. No engine in tests/modules/test_names.py does.
+        *("Docker/docker", "DOCKER/docker"),
         *(f"x@{F.upper()}", "x@sha256:" + "F" * 64, f"x@{F}@{F}", f"x@{F}:tag", "x@md5:" + "f" * 32, "é/x", "x:é"),
     ],
 )
@@ -235,8 +235,8 @@ component = st.builds(
     "".join, st.tuples(alphanumeric, st.sampled_from(["", "."]), alphanumeric, st.sampled_from(["", "__a", "--b"]))
 )
 domain = st.one_of(
-    st.sampled_from(["localhost", "Upper", "[::1]", "[2001:db8::1]:5000", "h:1", "127.0.0.1:65535", "docker.io"]),
-    st.builds("{}.{}".format, alphanumeric, alphanumeric),
+    st.sampled_from(["localhost", "Upper.case", "[::1]", "[2001:db8::1]:5000", "h:1", "127.0.0.1:65535", "docker.io"]),
+    st.builds("{}.{}a".format, alphanumeric, alphanumeric),
 )
 
 

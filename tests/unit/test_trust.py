@@ -193,7 +193,7 @@ def test_what_is_not_said_stays_and_what_is_empty_goes(place):
 def test_what_can_not_be_meant_changes_nothing(place, options, says):
     before = snapshot(place)
     for check in (True, False):
-        result = client(place, {"host": HOST, **options}, {"host": "other", "ca": CA}, check=check)
+        result = client(place, {"host": HOST, **options}, {"host": "other.example.com", "ca": CA}, check=check)
         if says:
             assert result["failed"] and says in result["msg"]
         if not check and "msg" in result:
@@ -295,7 +295,7 @@ def test_an_engine_that_is_told_nothing(place):
             assert "has not taken what its file says" in result["warnings"]
         assert not result["changed"]
         # A CA needs no word to it.
-        assert client(place, {"host": "other", "ca": CA})["restart_needed"] is False
+        assert client(place, {"host": "other.example.com", "ca": CA})["restart_needed"] is False
         assert told() == 0
 
 
