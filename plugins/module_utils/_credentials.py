@@ -20,10 +20,12 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_helper 
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
-from ansible_collections.wharf.registry.plugins.module_utils._programs import read_text
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text
 
 # Docker takes no lock. How often to start over when it was faster.
 _ATTEMPTS = 10
+# Clients that run docker-credential- for an empty name in credHelpers, and fail.
+_WITHOUT_EMPTY_HELPERS = ("podman", "skopeo", "buildah")
 
 
 def default_path():
@@ -142,13 +144,25 @@ class Logins:
 
     @staticmethod
     def _arranged(found, name):
-        return found.document if name is None else found.document.with_helper(name)
+        return found.document.readable() if name is None else found.document.with_helper(name)
 
     def plan_login(self, found, credential, name=None):
         """The Plan that leaves this credential where it belongs: where Docker looks, or in the helper of that name.
 
         credential may be None where the helper manages itself. Raises HelperError where a helper fails that is needed.
         """
+        plan = self._plan_login(found, credential, name)
+        plan.document.check(self._file.path)
+        if plan.document.has_empty_helper and any(find(program) for program in _WITHOUT_EMPTY_HELPERS):
+            plan.warnings.append(
+                f"{self._file.path} names a helper by credsStore, so that docker reads the login of "
+                f"{self._registry.name} from the file only with an empty name in credHelpers. Podman, skopeo and "
+                "buildah can't read that: log in for them with a config_path of their own, such as "
+                "~/.config/containers/auth.json."
+            )
+        return plan
+
+    def _plan_login(self, found, credential, name):
         document = self._arranged(found, name)
         helper = self.keeper(found, name)
         if helper is not None and helper.manages_itself:
@@ -172,7 +186,7 @@ class Logins:
 
         name is a helper that this registry shall not be asked of any more.
         """
-        document = found.document.without_helper(name) if name else found.document
+        document = (found.document.without_helper(name) if name else found.document).readable()
         plan = Plan(found, document.logged_out(), self._file)
         helpers = [] if found.helper is None else [found.helper]
         # The one of this name, and the one that is asked when it is not.
@@ -278,6 +292,8 @@ def find_credential(registry, path=None, timeout=30):
     for candidate in [path] if path else _usual_paths():
         if path or os.path.exists(candidate):
             found = Logins(registry, os.path.abspath(candidate), timeout).find()
+            # Docker finds nothing in a file that it ignores.
+            found.document.check(candidate)
             if found.problem is not None:
                 raise found.problem
             if found.credential is not None:

@@ -125,12 +125,27 @@ class Onboarding:
         if not options or self._check_mode:
             return
         self.result["step"] = "check"
-        verification = Verification({**_CONNECTION, **options, **self._connection(options)}, False)
+        chosen = {**_CONNECTION, **options, **self._connection(options)}
+        verification = Verification({**chosen, **self._stored_login(chosen)}, False)
         try:
             verification.run()
         finally:
             self.result["check"] = verification.result
             self.warnings += verification.warnings
+
+    def _stored_login(self, check):
+        """Where the login of the check lies, if it is one of `logins`: what was stored is to be proven, and not what
+        the variable of the password holds."""
+        for login, done in zip(self._params["logins"], self.result["logins"]):
+            if login["username"] and (login["username"], done["registry"]) == (check["username"], check["registry"]):
+                account = self._login_options(login)["user"]
+                return {
+                    "username": None,
+                    "password": None,
+                    "accounts": [account] if account else [],
+                    "config_path": done["config_path"],
+                }
+        return {}
 
     def _connection(self, options):
         """What the options of the registry say of a connection to it."""
