@@ -13,6 +13,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_documen
 from ansible_collections.wharf.registry.plugins.module_utils._credential_file import PRIVATE, CredentialFile
 from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import (
     IDENTITY,
+    NAME_ANOTHER_HELPER,
     Helper,
     HelperError,
     HelperMissingError,
@@ -210,60 +211,78 @@ class Logins:
             # Neither can Docker use it. The file, at least, can forget.
             plan.warnings.append(f"{error} What its store may hold stays there.")
 
-    def apply(self, make_plan):
+    def apply(self, make_plan, verify=lambda _credential: None):
         """Does what make_plan(found) says, and returns the Plan and whether anything changed.
 
         Nothing is lost wherever this is interrupted: a secret is in its new place before it leaves the former one.
+        verify is called with the credential of a helper that stores none, before the file leads there.
         """
         changed = False
         with self._file.locked():
             for _attempt in range(_ATTEMPTS):
                 plan = make_plan(self.find())
                 if plan.store:
-                    plan = self._store(plan)
-                changed = changed or plan.changed
+                    plan = self._store(plan, verify)
+                changed = changed or plan.store
                 try:
                     if plan.writes:
                         self._file.write(plan.document.content)
                 except OvertakenError:
                     continue
                 self._erase(plan)
-                return plan, changed
+                return plan, changed or plan.changed
         raise InputError(
             f"{self._file.path} was written by another program at each of {_ATTEMPTS} attempts", "Try again later"
         )
 
     def _erase(self, plan):
         key = plan.document.key
-        for helper in plan.erase:
-            self._erase_one(plan, helper)
-        if plan.erase and plan.helper is not None and not same_secret(plan.helper.get(key), plan.credential):
+        erasing = bool(plan.erase)
+        plan.erase = [helper for helper in plan.erase if self._erase_one(plan, helper)]
+        if erasing and plan.helper is not None and not same_secret(plan.helper.get(key), plan.credential):
             # Two names of one store: what was erased was the login.
             plan.helper.store(key, plan.credential)
 
     @staticmethod
     def _erase_one(plan, helper):
+        """Whether the helper has forgotten it."""
         try:
             helper.erase(plan.document.key)
+        except HelperRefusesError as error:
+            plan.warnings.append(f"{error.message}. It manages its secrets by itself, and was left alone.")
+            return False
         except HelperError as error:
             if plan.credential is None:
                 raise
             # The login is in its new place, and the next run would not look here again.
             plan.warnings.append(f"{error} What it holds stays there.")
+        return True
 
-    def _store(self, plan):
+    def _store(self, plan, verify):
         try:
             plan.helper.store(plan.document.key, plan.credential)
+            self._read_back(plan)
         except HelperRefusesError as error:
-            # One that manages itself, though its name is not known for that: only the setting that leads to it is kept.
-            document = plan.found.document
-            if document.helper != plan.helper.name:
-                document = document.with_helper(plan.helper.name)
-            left = Plan(plan.found, document, self._file, plan.helper, plan.found.credential)
-            left.warnings.append(f"{error} It seems to manage its secrets by itself, and was left alone.")
-            return left
-        self._read_back(plan)
+            return self._leave_alone(plan, error, verify)
         return plan
+
+    def _leave_alone(self, plan, error, verify):
+        """The Plan for a helper that stores nothing: what it has of its own is the login, if the registry takes it."""
+        if plan.former is None:
+            raise HelperError(
+                f"{error.message}, and it has no login for {self._registry.name} of its own", NAME_ANOTHER_HELPER
+            )
+        verify(plan.former)
+        # Only the setting that leads to it is kept.
+        document = plan.found.document
+        if document.helper != plan.helper.name:
+            document = document.with_helper(plan.helper.name)
+        left = Plan(plan.found, document, self._file, plan.helper, plan.former)
+        left.warnings.append(
+            f"{error.message}. It seems to manage its secrets by itself: username and password were not stored, "
+            f"and its own login for {self._registry.name} counts."
+        )
+        return left
 
     @staticmethod
     def _read_back(plan):
@@ -271,10 +290,15 @@ class Logins:
         helper, key = plan.helper, plan.document.key
         problem = None
         try:
-            if not same_secret(helper.get(key), plan.credential):
-                problem = HelperError(f"{helper.program} does not give back what it was given", "Look at its store")
+            kept = helper.get(key)
+            if _is_own(kept, plan.former, plan.credential):
+                problem = HelperRefusesError(f"{helper.program} passes over what it is to store", NAME_ANOTHER_HELPER)
+            elif not same_secret(kept, plan.credential):
+                problem = HelperError(f"{helper.program} does not give back what it was given", NAME_ANOTHER_HELPER)
         except HelperError as error:
             problem = error
+        if isinstance(problem, HelperRefusesError):
+            raise problem
         if problem is not None:
             with contextlib.suppress(HelperError):
                 if plan.former is not None:
@@ -282,6 +306,13 @@ class Logins:
                 else:
                     helper.erase(key)
             raise problem
+
+
+def _is_own(kept, former, given):
+    """Whether a helper still has what it had of its own. The secret may be another one at each time, as clouds do."""
+    if kept is None or former is None or same_secret(kept, given):
+        return False
+    return same_secret(kept, former) or kept.username == former.username != given.username
 
 
 def find_credential(registry, path=None, timeout=30):

@@ -35,10 +35,14 @@ options:
       - The helper that keeps the secret, by what follows C(docker-credential-) in its program's name, such as
         V(pass) or V(secretservice). It is written to C(credHelpers) for this registry, and a secret that lies in the
         file or in another helper is moved.
-      - An empty string keeps the secret in the file, also where C(credsStore) names a helper.
+      - An empty string keeps the secret in the file, also where C(credsStore) names a helper. Docker then needs an
+        empty name in C(credHelpers), which Podman, skopeo and buildah can't read. A warning says so where one of them
+        is installed.
       - Without it, the file's own settings decide.
       - Helpers that manage their secrets by themselves (V(ecr-login), V(gcr), V(gcloud), V(acr), V(acr-env),
         V(acr-linux)) are named in C(credHelpers) and left alone otherwise; O(username) and O(password) are not needed.
+        So are others that answer that they store nothing. One that has no login for the registry is a failure, unless
+        O(verify) is V(false) and no O(username) is given.
       - With O(state=absent), the entry in C(credHelpers) is removed, too, if it names this helper.
     type: str
   verify:
