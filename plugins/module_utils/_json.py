@@ -13,7 +13,7 @@ import re
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 
 UNCHANGED = "Nothing was changed: mend the file or move it away"
-_PLAIN = "Save it as UTF-8 without a byte order mark"
+PLAIN = "Save it as UTF-8 without a byte order mark. Nothing was changed"
 
 # White space, as JSON knows it.
 SPACE = b" \t\n\r"
@@ -30,7 +30,7 @@ def parse(raw, path):
     """The object in the bytes of a file. Raises InputError, which shows nothing of the content."""
     unusual = unusual_encoding(raw)
     if unusual:
-        raise InputError(f"{path} {unusual}", f"{_PLAIN}. Nothing was changed")
+        raise InputError(f"{path} {unusual}", PLAIN)
     try:
         document = json.loads(
             raw.decode("utf-8"),
