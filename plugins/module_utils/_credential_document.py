@@ -80,6 +80,8 @@ class Document:
         self._registry = registry
         self._podman = podman
         self.key = registry.podman_key if podman else registry.config_key
+        # Of helpers, Podman knows none for a part of a registry.
+        self.helper_key = registry.name if podman else registry.config_key
         auths = content.get("auths") or {}
         # The key of today first, as Docker looks for it before the old spellings.
         self.spellings = sorted(
@@ -89,11 +91,16 @@ class Document:
         self.credential = next((credential for credential in credentials if credential is not None), None)
 
     @property
+    def knows_namespaces(self):
+        """Whether a part of a registry may have a login of its own, as in Podman's files."""
+        return self._podman
+
+    @property
     def helper(self):
         """The helper that Docker asks for this registry, or an empty string where the secret lies in the file."""
         helpers = self.content.get("credHelpers") or {}
-        if self.key in helpers:
-            return helpers[self.key] or ""
+        if self.helper_key in helpers:
+            return helpers[self.helper_key] or ""
         return "" if self._podman else self.content.get("credsStore") or ""
 
     def logged_in(self, credential):
@@ -139,9 +146,9 @@ class Document:
         helpers = dict(self.content.get("credHelpers") or {})
         if name or (self.content.get("credsStore") and not self._podman):
             # An empty name is how Docker is told that the file comes before credsStore.
-            helpers[self.key] = name
+            helpers[self.helper_key] = name
         else:
-            helpers.pop(self.key, None)
+            helpers.pop(self.helper_key, None)
         return self._with("credHelpers", helpers)
 
     @property
@@ -149,7 +156,7 @@ class Document:
         """Whether credHelpers has an empty name for it: docker looks into the file, and Podman runs a program without
         a name."""
         helpers = self.content.get("credHelpers") or {}
-        return self.key in helpers and not helpers[self.key]
+        return self.helper_key in helpers and not helpers[self.helper_key]
 
     def readable(self):
         """Without an empty name in credHelpers that says nothing, since no credsStore comes before the file."""
@@ -158,8 +165,8 @@ class Document:
     def without_helper(self, name):
         """Not asking this helper for this registry by credHelpers."""
         helpers = dict(self.content.get("credHelpers") or {})
-        if helpers.get(self.key) == name:
-            del helpers[self.key]
+        if helpers.get(self.helper_key) == name:
+            del helpers[self.helper_key]
         return self._with("credHelpers", helpers)
 
     def _with(self, name, value):

@@ -22,6 +22,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_helper 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
 from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text
+from ansible_collections.wharf.registry.plugins.module_utils._reference import Namespace, namespaces
 
 # Docker takes no lock. How often to start over when it was faster.
 _ATTEMPTS = 10
@@ -100,7 +101,7 @@ class Plan:
 def _picture(document, credential, stored_in, mode):
     return {
         "auths": document.spellings,
-        "credHelpers": (document.content.get("credHelpers") or {}).get(document.key),
+        "credHelpers": (document.content.get("credHelpers") or {}).get(document.helper_key),
         "mode": None if mode is None else f"{mode:04o}",
         "secret": stored_in,
         "username": None if credential is None else shown_user(credential),
@@ -152,6 +153,7 @@ class Logins:
 
         credential may be None where the helper manages itself. Raises HelperError where a helper fails that is needed.
         """
+        self._check_namespace(found)
         plan = self._plan_login(found, credential, name)
         plan.document.check(self._file.path)
         if plan.document.has_empty_helper and any(find(program) for program in _WITHOUT_EMPTY_HELPERS):
@@ -162,6 +164,15 @@ class Logins:
                 "~/.config/containers/auth.json."
             )
         return plan
+
+    def _check_namespace(self, found):
+        """Raises InputError where Podman would not look for the login of a part of a registry."""
+        if isinstance(self._registry, Namespace) and found.document.helper:
+            raise InputError(
+                f"{self._file.path} has docker-credential-{found.document.helper} asked for all of "
+                f"{self._registry.name}, and Podman looks for no login of {self._registry.podman_key} then",
+                f"Take {self._registry.name} out of its credHelpers, or leave out the namespace",
+            )
 
     def _plan_login(self, found, credential, name):
         document = self._arranged(found, name)
@@ -315,14 +326,15 @@ def _is_own(kept, former, given):
     return same_secret(kept, former) or kept.username == former.username != given.username
 
 
-def find_credential(registry, path=None, timeout=30):
+def find_credential(registry, path=None, timeout=30, repository=""):
     """The Credential of this account for a registry, or None, as Docker and then Podman look for it.
 
-    path names the one file to look into. Raises InputError for a file that can't be read, and HelperError.
+    path names the one file to look into. In a file of Podman a part of the registry that holds the repository comes
+    before the whole. Raises InputError for a file that can't be read, and HelperError.
     """
     for candidate in [path] if path else _usual_paths():
         if path or os.path.exists(candidate):
-            found = Logins(registry, os.path.abspath(candidate), timeout).find()
+            found = _find_narrowest(registry, os.path.abspath(candidate), timeout, repository)
             # Docker finds nothing in a file that it ignores.
             found.document.check(candidate)
             if found.problem is not None:
@@ -330,6 +342,18 @@ def find_credential(registry, path=None, timeout=30):
             if found.credential is not None:
                 return found.credential
     return None
+
+
+def _find_narrowest(registry, path, timeout, repository):
+    """What a file has for a repository of a registry: Found."""
+    found = Logins(registry, path, timeout).find()
+    # A helper is asked for all of a registry.
+    if not found.document.helper and found.document.knows_namespaces:
+        for namespace in namespaces(registry, repository):
+            narrower = Logins(namespace, path, timeout).find()
+            if narrower.credential is not None:
+                return narrower
+    return found
 
 
 def other_logins():

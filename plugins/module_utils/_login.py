@@ -22,6 +22,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_helper 
 )
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import Logins, default_path, shown_user
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._reference import Namespace, parse_namespace
 
 
 class Login(Connection):
@@ -42,7 +43,7 @@ class Login(Connection):
 
     def run(self):
         """The result of registry_login. Raises RegistryError."""
-        self._registry = self.registry()
+        self._registry = self._whole_or_part()
         if self.params["user"] is None:
             return self._run()
         # Said before anything is done, and also where there is no such account.
@@ -55,6 +56,24 @@ class Login(Connection):
         self.params["config_path"] = result["config_path"]
         return result
 
+    def _whole_or_part(self):
+        """The Registry of the options, or the Namespace of it. Raises InputError where the file can't hold one."""
+        self.registry()
+        named = parse_namespace(self.params["registry"])
+        if isinstance(named, Namespace) and self.params["state"] == "present":
+            if os.path.basename(self.params["config_path"] or "") != "auth.json":
+                raise InputError(
+                    f"registry is {named.podman_key}, and docker has one login for all of {named.name}: it would show "
+                    "that of a namespace everywhere",
+                    f"Give {named.name} alone; or, for Podman, skopeo and buildah, a config_path of the name auth.json",
+                )
+            if self.params["credential_helper"]:
+                raise InputError(
+                    f"registry is {named.podman_key}, and Podman asks a helper for all of {named.name} only",
+                    "Leave out credential_helper, or the namespace",
+                )
+        return named
+
     def _without_account(self, error):
         present = self.params["state"] == "present"
         if present and not self._check_mode:
@@ -62,7 +81,7 @@ class Login(Connection):
         if present:
             self.warnings.append(f"{error} Check mode takes it for one that will be there.")
         nothing = {
-            "registry": self._registry.name,
+            "registry": self._registry.podman_key,
             "username": "",
             "config_path": "",
             "stored_in": "",
@@ -107,7 +126,7 @@ class Login(Connection):
         self.warnings += plan.warnings
         return {
             "changed": changed,
-            "registry": self._registry.name,
+            "registry": self._registry.podman_key,
             "username": shown_user(plan.credential) if plan.credential else "",
             "config_path": path,
             "stored_in": plan.stored_in,

@@ -110,14 +110,18 @@ class Onboarding:
         return log_in
 
     def _login_options(self, options):
-        chosen = {**_CONNECTION, **options, **self._connection(options), "state": self._params["state"]}
+        connection = self._connection(options)
+        chosen = {**_CONNECTION, **options, **connection, "state": self._params["state"]}
         if chosen["user"] is None and os.geteuid() == 0:
             # As any other account: what DOCKER_CONFIG says is about the one who became root.
             chosen["user"] = "root"
         # In check mode the CA is not there yet. And the key that a registry asks for can be shown by root alone: that
         # the user is let in is seen by the check.
-        if self._check_mode or (self._asks_for_key(chosen["registry"]) and chosen["user"] != "root"):
+        if self._check_mode or (self._asks_for_key(connection["registry"]) and chosen["user"] != "root"):
             chosen["verify"] = False
+        if options["registry"]:
+            # A login may be for a part of the registry.
+            chosen["registry"] = options["registry"]
         return chosen
 
     def _check(self):

@@ -67,7 +67,7 @@ options:
       - The credential file. By default the one that Docker reads for this account, C($DOCKER_CONFIG/config.json) or
         C(~/.docker/config.json). With O(user), C(~) is that account's home.
       - A file of the name C(auth.json) is Podman's, as C(~/.config/containers/auth.json), and is written as Podman
-        does it.
+        does it. There, and only there, O(registry) may be C(host/namespace), for a login of a part of the registry.
     type: str
 extends_documentation_fragment:
   - wharf.registry.connection

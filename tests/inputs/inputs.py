@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import ssl
 from pathlib import Path
 
@@ -58,3 +59,22 @@ CA_FORMS = {
 
 def _raw(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
+
+
+# Whose login Podman shows for a repository of r.example.com, by the keys of auth.json that hold one.
+NAMESPACES = [
+    (["r.example.com", "r.example.com/team", "r.example.com/team/app"], "team/app", "r.example.com/team/app"),
+    (["r.example.com", "r.example.com/team", "r.example.com/team/app"], "team/other", "r.example.com/team"),
+    (["r.example.com", "r.example.com/team"], "teamwork/app", "r.example.com"),
+    (["r.example.com", "r.example.com/team"], "other", "r.example.com"),
+    (["r.example.com/team"], "team/a/b/c", "r.example.com/team"),
+    (["r.example.com/team"], "other", ""),
+    (["r.example.com/team/app"], "team", ""),
+    (["o.example.com/team"], "team", ""),
+]
+
+
+def namespaced(keys: list[str]) -> bytes:
+    """An auth.json with a login of each key, whose user is the key."""
+    auths = {key: {"auth": base64.b64encode(f"{key}:geheim-4711".encode()).decode()} for key in keys}
+    return json.dumps({"auths": auths}).encode()

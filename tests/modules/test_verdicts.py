@@ -151,3 +151,11 @@ def test_podman_reads_files_of_others_as_the_table_says(asked: Callable[[dict[st
     assert summary(asked(case["files"] | ours)) == case["podman"]
     if "lost" in case:
         assert summary(asked(case["files"])) == case["lost"]
+
+
+@pytest.mark.parametrize(("image", "client"), [("clients", "podman"), ("trixie-podman", "skopeo"), ("tools", "skopeo")])
+def test_podman_shows_the_login_of_the_narrowest_namespace(bench: Bench, image: str, client: str) -> None:
+    for keys, repository, expected in inputs.NAMESPACES:
+        script = f"cat >/tmp/auth.json; {client} login --get-login --authfile /tmp/auth.json r.example.com/{repository}"
+        said = bench.run(image, "/bin/sh", "-c", script, stdin=inputs.namespaced(keys).decode(), check=False)
+        assert said.strip() == expected, (keys, repository)
