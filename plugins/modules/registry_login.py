@@ -18,8 +18,8 @@ description:
     C(credsStore), then the file itself.
   - The file is replaced in one step and locked against other runs. Keys and registries that are not meant, their
     order, the owner and symbolic links stay as they are. A file that does not parse is an error that leaves it as it
-    was. So is one that docker would ignore because of something else in it, which is a login of another registry that does
-    not decode, or a value of another type than docker's. A file of no bytes is one without settings.
+    was. So is one that docker would ignore because of something else in it, which is a login of another registry that
+    does not decode, or a value of another type than docker's. A file of no bytes is one without settings.
 options:
   state:
     description:
