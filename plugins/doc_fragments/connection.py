@@ -61,7 +61,9 @@ options:
     default: 30
   config_path:
     description:
-      - A client configuration of Docker or Podman to take credentials from where none are given.
+      - A client configuration of Docker or Podman to take credentials from where none are given. In one of the name
+        C(auth.json) the login of a namespace, as C(podman login host/namespace) makes it, comes before that of the
+        host.
     type: path
 notes:
   - E(HTTPS_PROXY), E(HTTP_PROXY) and E(NO_PROXY) in the environment of the task are read as Docker and Podman read

@@ -21,6 +21,25 @@ _BLOCK = re.compile(
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 _UTC_TIME = 0x17
+_KIND = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+_PEM = 'Give text that begins with "-----BEGIN CERTIFICATE-----"'
+# What other headers begin: what it is, and what to do. Engines pass over all of them, and say nothing of it.
+_OTHER_KINDS = {
+    "TRUSTED CERTIFICATE": (
+        "OpenSSL's own form of a certificate, with what it is trusted for",
+        'Write it anew: "openssl x509 -in OLD -out NEW"',
+    ),
+    "X509 CERTIFICATE": ("an old header of certificates", 'Write it anew: "openssl x509 -in OLD -out NEW"'),
+    "PKCS7": ("a bundle in PKCS #7", 'Take the certificates out: "openssl pkcs7 -print_certs -in OLD -out NEW"'),
+    "CMS": ("a bundle in CMS", 'Take the certificates out: "openssl pkcs7 -print_certs -in OLD -out NEW"'),
+    "CERTIFICATE REQUEST": ("a request, and no certificate yet", "Give the certificate of the CA"),
+    "NEW CERTIFICATE REQUEST": ("a request, and no certificate yet", "Give the certificate of the CA"),
+    "X509 CRL": ("a list of revoked certificates", "Give the certificate of the CA"),
+    "PUBLIC KEY": ("a public key without a certificate", "Give the certificate of the CA"),
+    "RSA PUBLIC KEY": ("a public key without a certificate", "Give the certificate of the CA"),
+}
+# Two more ways to write a certificate: their headers hide it also where there are others beside it.
+_HIDDEN = ("TRUSTED CERTIFICATE", "X509 CERTIFICATE")
 
 
 def check_ca(pem, name):
@@ -47,6 +66,7 @@ def check_pair(certificate, key, name):
     which, der = _certificates(certificate, f"client_cert of {name}")[0]
     for dead in _not_valid_now(der, which):
         raise InputError(dead, "Give a certificate that is valid now, or correct this host's clock")
+    _check_form(key, f"client_key of {name}")
     if not any("PRIVATE KEY" in kind for kind, _body in _BLOCK.findall(key)):
         raise InputError(f"client_key of {name} is no private key in PEM", "Give the key as PEM text, line by line")
     try:
@@ -77,6 +97,7 @@ def _certificates(pem, name):
             f"{name} holds a private key, which must never lie where others can read it",
             "Give the certificates alone, and keep that key where it was",
         )
+    _check_form(pem, name)
     # What is written has no space around it, either.
     bodies = [body for kind, body in _BLOCK.findall(pem.strip()) if kind == "CERTIFICATE"]
     begun = pem.count("-----BEGIN CERTIFICATE-----")
@@ -87,9 +108,7 @@ def _certificates(pem, name):
             'Give it line by line as it lies in its file (in YAML after "|", not after ">")',
         )
     if not bodies:
-        raise InputError(
-            f"{name} holds no certificate in PEM", 'Give text that begins with "-----BEGIN CERTIFICATE-----"'
-        )
+        raise InputError(f"{name} holds no certificate in PEM", _PEM)
     found = []
     for number, body in enumerate(bodies, 1):
         which = name if len(bodies) == 1 else f"certificate {number} of {len(bodies)} in {name}"
@@ -102,6 +121,50 @@ def _certificates(pem, name):
         except binascii.Error:
             raise _damaged(which) from None
     return found
+
+
+def _check_form(text, name):
+    """Raises InputError, which names what the text is, where it is none that engines read as PEM."""
+    for holds, what, cure in _forms(text):
+        if holds:
+            raise InputError(f"{name} {what}", cure)
+
+
+def _forms(text):
+    """(whether it is so, what it is, what to do), what can be told best first."""
+    start = text.lstrip()[:2]
+    plain = "Save it as UTF-8 without a byte order mark, or as ASCII"
+    yield (
+        ("\0" in text and "-\0-\0" in text) or text[:1] in ("\ufffe",) or text[:2] in ("\udcff\udcfe", "\udcfe\udcff"),
+        "is UTF-16 text, as some programs of Windows write it",
+        plain,
+    )
+    # Read as Latin-1 it is three letters.
+    yield (
+        "\ufeff" in text or "\u00ef\u00bb\u00bf" in text or "\udcef\udcbb\udcbf" in text,
+        "holds a byte order mark (BOM), which some editors of Windows write: engines pass over the block behind it",
+        plain,
+    )
+    yield (
+        (start[:1] == "0" and start[1:] > "\x7f") or "\0" in text,
+        "is binary (DER or PKCS #12), and no PEM",
+        'Write it anew: "openssl x509 -inform der -in OLD -out NEW", or "openssl pkcs12 -nokeys -in OLD -out NEW"',
+    )
+    kinds = _KIND.findall(text)
+    for kind in kinds:
+        what, cure = _OTHER_KINDS.get(kind, ("", ""))
+        alone = what and not any(other == "CERTIFICATE" or "PRIVATE KEY" in other for other in kinds)
+        yield kind in _HIDDEN or alone, f"has the header {kind}, which is {what}", cure
+    yield (
+        not kinds and start == "MI" and len(text) > 200,
+        "is base64 without the first and the last line of PEM",
+        _PEM,
+    )
+    yield (
+        text.startswith(("/", "~", "./")) and "\n" not in text.strip(),
+        "is the name of a file, and not the text that lies in it",
+        "Give the text: \"{{ lookup('ansible.builtin.file', PATH) }}\"",
+    )
 
 
 def _is_ca(der, which):

@@ -126,7 +126,8 @@ class Check:
     connection is a Connection, and warn is called with a text for what is no failure.
     """
 
-    def __init__(self, connection, registry, warn, tag_was_named=True):
+    def __init__(self, connection, registry, warn, tag_was_named=True, repository=""):
+        self._repository = repository
         self._tag_was_named = tag_was_named
         self._connection = connection
         self._registry = registry
@@ -221,12 +222,12 @@ class Check:
     def _login_of(self, account):
         """(Credential or None, the other registries that it is logged in to)"""
         if not account:
-            credential = self._connection.credential(self._registry)
+            credential = self._connection.credential(self._registry, self._repository)
             return credential, [] if credential else other_logins()
         path, timeout = self._connection.params["config_path"], self._connection.params["timeout"]
 
         def find_login():
-            found = find_credential(self._registry, path, timeout)
+            found = find_credential(self._registry, path, timeout, self._repository)
             return [[found.username, found.password, found.identity_token], []] if found else [None, other_logins()]
 
         # As the account itself: its helpers are its own, and its home may be closed to others.
@@ -404,7 +405,8 @@ class Verification(Connection):
         reference = None if access == "none" else self._find_reference(registry)
         self.result["reference"] = str(reference or "")
         named = bool(split_tag((self.params["image"] or "").strip())[1])
-        with Check(self, registry, self.warnings.append, named) as way:
+        repository = reference.repository if reference else ""
+        with Check(self, registry, self.warnings.append, named, repository) as way:
             self.result["hops"], self.result["seen"] = way.hops, way.seen
             way.seen["disks"] = [found for found in map(_diagnosis.disk, self.params.get("storage") or []) if found]
             way.walk(self.params.get("accounts") or [])

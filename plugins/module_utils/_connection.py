@@ -31,12 +31,15 @@ class Connection:
         check_credential(credential)
         return credential
 
-    def credential(self, registry):
-        """The Credential of the options or of the account's login, or None. Raises RegistryError."""
+    def credential(self, registry, repository=""):
+        """The Credential of the options or of the account's login, or None. Raises RegistryError.
+
+        repository is what it is for, as Podman may have a login for a part of the registry.
+        """
         given = self.given_credential()
         if given is not None:
             return given
-        return find_credential(registry, self.params["config_path"], self.params["timeout"])
+        return find_credential(registry, self.params["config_path"], self.params["timeout"], repository)
 
     def trust(self, registry):
         """The Trust that the options describe."""
@@ -50,10 +53,10 @@ class Connection:
     def api(self, registry, client, credential=None, authorizations=None):
         return Api(registry, client, credential, self.params["plain_http"], authorizations)
 
-    def apis(self):
+    def apis(self, repository=""):
         """A function that makes an Api, as the user who is given or logged in. Raises RegistryError."""
         registry = self.registry()
-        credential = self.credential(registry)
+        credential = self.credential(registry, repository)
         # What one thread has read or was given serves the others, too.
         trust, authorizations = self.trust(registry), {}
         return lambda: self.api(registry, self.client(registry, trust), credential, authorizations)

@@ -5,80 +5,45 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
-
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._client_config import (
+    SECRET_FIELDS,
+    check,
+    check_logins,
+    decoded,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._http import encoded_pair
-from ansible_collections.wharf.registry.plugins.module_utils._json import UNCHANGED, is_text
+from ansible_collections.wharf.registry.plugins.module_utils._json import SPACE
 from ansible_collections.wharf.registry.plugins.module_utils._json import parse as parse_json
 from ansible_collections.wharf.registry.plugins.module_utils._reference import names_registry
 
-# What an entry of `auths` may hold of a login. All else in it is somebody else's.
-_SECRET_FIELDS = ("auth", "username", "password", "identitytoken", "registrytoken")
 
+def parse(raw, path, podman=False):
+    """The document in the bytes of a file. Raises InputError, which shows nothing of the content.
 
-def parse(raw, path):
-    """The document in the bytes of a file. Raises InputError, which shows nothing of the content."""
-    document = parse_json(raw, path)
-    _check(document, path)
+    podman: whether the file is one that Docker does not read.
+    """
+    # Docker takes a file without a word in it, as editors and `touch` leave it, for one without settings.
+    document = parse_json(raw, path) if raw.strip(SPACE) else {}
+    check(document, path, podman)
     return document
 
 
-def _check(document, path):
-    """Raises InputError where Docker would not take the file, and so no login in it."""
-    for where, fits, wanted in _expectations(document):
-        if not fits:
-            raise InputError(f"{path}: {where} is not {wanted}", UNCHANGED)
-
-
-def _expectations(document):
-    """(place, whether it is as it must be, what it must be), from the outside in: the first that is not ends it."""
-    auths, helpers = document.get("auths"), document.get("credHelpers")
-    yield "auths", isinstance(auths, (dict, type(None))), "an object"
-    yield "credHelpers", isinstance(helpers, (dict, type(None))), "an object"
-    yield "credsStore", _is_text_or_null(document.get("credsStore")), "a string"
-    # Docker and Podman take a name in whatever case, and of two the last.
-    yield "the name of a key", _spelled(document, ("auths", "credHelpers", "credsStore")), "in its usual case"
-    for key, entry in (auths or {}).items():
-        where = f"auths[{json.dumps(key)}]"
-        yield where, isinstance(entry, (dict, type(None))), "an object"
-        yield f"the name of a key in {where}", _spelled(entry or {}, _SECRET_FIELDS), "in its usual case"
-        for field in _SECRET_FIELDS:
-            yield f"{field} of {where}", _is_text_or_null((entry or {}).get(field)), "a string"
-    for key, name in (helpers or {}).items():
-        yield f"credHelpers[{json.dumps(key)}]", _is_text_or_null(name), "a string"
-
-
-def _spelled(names, known):
-    folded = {name.casefold() for name in known}
-    return all(name in known for name in names if name.casefold() in folded)
-
-
-def _is_text_or_null(value):
-    return value is None or is_text(value)
-
-
-def read_entry(entry):
+def read_entry(entry, podman=False):
     """The Credential in an entry of `auths`, or None where it holds none that can be used."""
     entry = entry or {}
-    username, password = entry.get("username") or "", entry.get("password") or ""
+    username = password = ""
+    if not podman:
+        username, password = entry.get("username") or "", entry.get("password") or ""
     try:
-        "".join(entry.get(name) or "" for name in _SECRET_FIELDS).encode()
+        "".join(entry.get(name) or "" for name in SECRET_FIELDS).encode()
     except UnicodeEncodeError:
         return None
     if entry.get("auth"):
+        pair = decoded(entry["auth"])
         try:
-            # Docker and Podman pass over line ends in it.
-            decoded = base64.b64decode(re.sub(r"[\r\n]", "", entry["auth"]), validate=True).decode("utf-8")
-        except (binascii.Error, ValueError):
-            return None
-        username, colon, password = decoded.partition(":")
-        password = password.strip("\0")
-        if not colon or not username:
+            username, password = (part.decode("utf-8") for part in pair or ())
+        except ValueError:
             return None
     if entry.get("identitytoken"):
         return Credential(username, identity_token=entry["identitytoken"])
@@ -87,7 +52,7 @@ def read_entry(entry):
 
 def _write_entry(entry, credential):
     """The entry with this credential, or with none, and with all that is not a login as it was."""
-    kept = {name: value for name, value in (entry or {}).items() if name not in _SECRET_FIELDS}
+    kept = {name: value for name, value in (entry or {}).items() if name not in SECRET_FIELDS}
     if credential is None:
         return kept
     fields = {}
@@ -115,20 +80,27 @@ class Document:
         self._registry = registry
         self._podman = podman
         self.key = registry.podman_key if podman else registry.config_key
+        # Of helpers, Podman knows none for a part of a registry.
+        self.helper_key = registry.name if podman else registry.config_key
         auths = content.get("auths") or {}
         # The key of today first, as Docker looks for it before the old spellings.
         self.spellings = sorted(
             (key for key in auths if names_registry(key, registry)), key=lambda key: key != self.key
         )
-        credentials = [read_entry(auths[key]) for key in self.spellings]
+        credentials = [read_entry(auths[key], podman) for key in self.spellings]
         self.credential = next((credential for credential in credentials if credential is not None), None)
+
+    @property
+    def knows_namespaces(self):
+        """Whether a part of a registry may have a login of its own, as in Podman's files."""
+        return self._podman
 
     @property
     def helper(self):
         """The helper that Docker asks for this registry, or an empty string where the secret lies in the file."""
         helpers = self.content.get("credHelpers") or {}
-        if self.key in helpers:
-            return helpers[self.key] or ""
+        if self.helper_key in helpers:
+            return helpers[self.helper_key] or ""
         return "" if self._podman else self.content.get("credsStore") or ""
 
     def logged_in(self, credential):
@@ -156,6 +128,11 @@ class Document:
         result.setdefault(self.key, entry)
         return result
 
+    def check(self, path):
+        """Raises InputError where Docker would ignore the file of this path because of a login in it."""
+        if not self._podman:
+            check_logins(self.content, path)
+
     def logged_out(self):
         """Without any entry of the registry."""
         if not self.spellings:
@@ -169,16 +146,27 @@ class Document:
         helpers = dict(self.content.get("credHelpers") or {})
         if name or (self.content.get("credsStore") and not self._podman):
             # An empty name is how Docker is told that the file comes before credsStore.
-            helpers[self.key] = name
+            helpers[self.helper_key] = name
         else:
-            helpers.pop(self.key, None)
+            helpers.pop(self.helper_key, None)
         return self._with("credHelpers", helpers)
+
+    @property
+    def has_empty_helper(self):
+        """Whether credHelpers has an empty name for it: docker looks into the file, and Podman runs a program without
+        a name."""
+        helpers = self.content.get("credHelpers") or {}
+        return self.helper_key in helpers and not helpers[self.helper_key]
+
+    def readable(self):
+        """Without an empty name in credHelpers that says nothing, since no credsStore comes before the file."""
+        return self.with_helper("") if self.has_empty_helper else self
 
     def without_helper(self, name):
         """Not asking this helper for this registry by credHelpers."""
         helpers = dict(self.content.get("credHelpers") or {})
-        if helpers.get(self.key) == name:
-            del helpers[self.key]
+        if helpers.get(self.helper_key) == name:
+            del helpers[self.helper_key]
         return self._with("credHelpers", helpers)
 
     def _with(self, name, value):

@@ -37,7 +37,7 @@ class CredentialFile(File):
     def read(self):
         """The document, empty where there is no file. Raises InputError."""
         raw = self.load()
-        document = {} if raw is None else parse(raw, self.path)
+        document = {} if raw is None else parse(raw, self.path, self.is_podmans)
         self._text = "" if raw is None else raw.decode("utf-8")
         return document
 

@@ -18,15 +18,23 @@ import time
 from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
 
-# Helpers that get their secrets from the cloud they belong to, and refuse to store or erase any.
+# Helpers that get their secrets from the cloud they belong to, so that check mode need not try. Any other one is known
+# by its answer.
 _SELF_MANAGED = frozenset(["acr", "acr-env", "acr-linux", "ecr-login", "gcloud", "gcr"])
-_REFUSES_TO_STORE = re.compile(r"not (?:implemented|supported)|unsupported|unimplemented|read[- ]only", re.IGNORECASE)
+_REFUSES = re.compile(
+    r"(?:not|n't) (?:\w+ )?(?:implement|support|allow|permit|store|handle)|unsupported|unimplemented|read[- ]only"
+    r"|(?:unknown|invalid|unrecognized) (?:credential )?(?:action|command|operation|argument|verb)|^usage:",
+    re.IGNORECASE | re.MULTILINE,
+)
 _NOT_FOUND = re.compile(r"credentials not found|no credentials server url|no credentials username", re.IGNORECASE)
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 # Where helpers lie that the PATH of a task may leave out.
 _HELPER_PATHS = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin")
 # Bytes of an answer.
 _MOST_BYTES = 4 << 20
+NAME_ANOTHER_HELPER = (
+    "Name a helper that stores logins by credential_helper, or the file by an empty string, for this registry alone"
+)
 # Stands for a user name where the secret is an identity token.
 IDENTITY = "<token>"
 
@@ -40,7 +48,7 @@ class HelperMissingError(HelperError):
 
 
 class HelperRefusesError(HelperError):
-    """A helper that does not store: it manages its secrets by itself."""
+    """A helper that neither stores nor erases: it manages its secrets by itself."""
 
 
 class Helper:
@@ -104,20 +112,20 @@ class Helper:
         }
         status, output = self._ask("store", json.dumps(request))
         if status != 0:
-            kind = HelperRefusesError if _REFUSES_TO_STORE.search(output) else HelperError
             # As it is, and as JSON.
             secret = credential.secret
             for form in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], secret):
                 output = output.replace(form, "********")
-            raise self._failed("store", output, kind)
+            raise self._failed("store", output)
 
     def erase(self, server):
-        """Raises HelperError."""
+        """Raises HelperRefusesError where the helper manages itself, and HelperError where it fails."""
         status, output = self._ask("erase", server)
         if status != 0 and not _NOT_FOUND.search(output):
             raise self._failed("erase", output)
 
-    def _failed(self, action, output, kind=HelperError):
+    def _failed(self, action, output):
+        kind = HelperRefusesError if action != "get" and _REFUSES.search(output) else HelperError
         # Some repeat what they were given, or give it and fail.
         output = re.sub(r'("Secret"\s*:\s*)"(?:[^"\\]|\\.)*"?', r'\1"********"', output, flags=re.IGNORECASE)
         words = " ".join(output.split())[:300] or "nothing"

@@ -13,6 +13,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_documen
 from ansible_collections.wharf.registry.plugins.module_utils._credential_file import PRIVATE, CredentialFile
 from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import (
     IDENTITY,
+    NAME_ANOTHER_HELPER,
     Helper,
     HelperError,
     HelperMissingError,
@@ -20,10 +21,13 @@ from ansible_collections.wharf.registry.plugins.module_utils._credential_helper 
 )
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
-from ansible_collections.wharf.registry.plugins.module_utils._programs import read_text
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text
+from ansible_collections.wharf.registry.plugins.module_utils._reference import Namespace, namespaces
 
 # Docker takes no lock. How often to start over when it was faster.
 _ATTEMPTS = 10
+# Clients that run docker-credential- for an empty name in credHelpers, and fail.
+_WITHOUT_EMPTY_HELPERS = ("podman", "skopeo", "buildah")
 
 
 def default_path():
@@ -97,7 +101,7 @@ class Plan:
 def _picture(document, credential, stored_in, mode):
     return {
         "auths": document.spellings,
-        "credHelpers": (document.content.get("credHelpers") or {}).get(document.key),
+        "credHelpers": (document.content.get("credHelpers") or {}).get(document.helper_key),
         "mode": None if mode is None else f"{mode:04o}",
         "secret": stored_in,
         "username": None if credential is None else shown_user(credential),
@@ -142,13 +146,35 @@ class Logins:
 
     @staticmethod
     def _arranged(found, name):
-        return found.document if name is None else found.document.with_helper(name)
+        return found.document.readable() if name is None else found.document.with_helper(name)
 
     def plan_login(self, found, credential, name=None):
         """The Plan that leaves this credential where it belongs: where Docker looks, or in the helper of that name.
 
         credential may be None where the helper manages itself. Raises HelperError where a helper fails that is needed.
         """
+        self._check_namespace(found)
+        plan = self._plan_login(found, credential, name)
+        plan.document.check(self._file.path)
+        if plan.document.has_empty_helper and any(find(program) for program in _WITHOUT_EMPTY_HELPERS):
+            plan.warnings.append(
+                f"{self._file.path} names a helper by credsStore, so that docker reads the login of "
+                f"{self._registry.name} from the file only with an empty name in credHelpers. Podman, skopeo and "
+                "buildah can't read that: log in for them with a config_path of their own, such as "
+                "~/.config/containers/auth.json."
+            )
+        return plan
+
+    def _check_namespace(self, found):
+        """Raises InputError where Podman would not look for the login of a part of a registry."""
+        if isinstance(self._registry, Namespace) and found.document.helper:
+            raise InputError(
+                f"{self._file.path} has docker-credential-{found.document.helper} asked for all of "
+                f"{self._registry.name}, and Podman looks for no login of {self._registry.podman_key} then",
+                f"Take {self._registry.name} out of its credHelpers, or leave out the namespace",
+            )
+
+    def _plan_login(self, found, credential, name):
         document = self._arranged(found, name)
         helper = self.keeper(found, name)
         if helper is not None and helper.manages_itself:
@@ -172,7 +198,7 @@ class Logins:
 
         name is a helper that this registry shall not be asked of any more.
         """
-        document = found.document.without_helper(name) if name else found.document
+        document = (found.document.without_helper(name) if name else found.document).readable()
         plan = Plan(found, document.logged_out(), self._file)
         helpers = [] if found.helper is None else [found.helper]
         # The one of this name, and the one that is asked when it is not.
@@ -196,60 +222,78 @@ class Logins:
             # Neither can Docker use it. The file, at least, can forget.
             plan.warnings.append(f"{error} What its store may hold stays there.")
 
-    def apply(self, make_plan):
+    def apply(self, make_plan, verify=lambda _credential: None):
         """Does what make_plan(found) says, and returns the Plan and whether anything changed.
 
         Nothing is lost wherever this is interrupted: a secret is in its new place before it leaves the former one.
+        verify is called with the credential of a helper that stores none, before the file leads there.
         """
         changed = False
         with self._file.locked():
             for _attempt in range(_ATTEMPTS):
                 plan = make_plan(self.find())
                 if plan.store:
-                    plan = self._store(plan)
-                changed = changed or plan.changed
+                    plan = self._store(plan, verify)
+                changed = changed or plan.store
                 try:
                     if plan.writes:
                         self._file.write(plan.document.content)
                 except OvertakenError:
                     continue
                 self._erase(plan)
-                return plan, changed
+                return plan, changed or plan.changed
         raise InputError(
             f"{self._file.path} was written by another program at each of {_ATTEMPTS} attempts", "Try again later"
         )
 
     def _erase(self, plan):
         key = plan.document.key
-        for helper in plan.erase:
-            self._erase_one(plan, helper)
-        if plan.erase and plan.helper is not None and not same_secret(plan.helper.get(key), plan.credential):
+        erasing = bool(plan.erase)
+        plan.erase = [helper for helper in plan.erase if self._erase_one(plan, helper)]
+        if erasing and plan.helper is not None and not same_secret(plan.helper.get(key), plan.credential):
             # Two names of one store: what was erased was the login.
             plan.helper.store(key, plan.credential)
 
     @staticmethod
     def _erase_one(plan, helper):
+        """Whether the helper has forgotten it."""
         try:
             helper.erase(plan.document.key)
+        except HelperRefusesError as error:
+            plan.warnings.append(f"{error.message}. It manages its secrets by itself, and was left alone.")
+            return False
         except HelperError as error:
             if plan.credential is None:
                 raise
             # The login is in its new place, and the next run would not look here again.
             plan.warnings.append(f"{error} What it holds stays there.")
+        return True
 
-    def _store(self, plan):
+    def _store(self, plan, verify):
         try:
             plan.helper.store(plan.document.key, plan.credential)
+            self._read_back(plan)
         except HelperRefusesError as error:
-            # One that manages itself, though its name is not known for that: only the setting that leads to it is kept.
-            document = plan.found.document
-            if document.helper != plan.helper.name:
-                document = document.with_helper(plan.helper.name)
-            left = Plan(plan.found, document, self._file, plan.helper, plan.found.credential)
-            left.warnings.append(f"{error} It seems to manage its secrets by itself, and was left alone.")
-            return left
-        self._read_back(plan)
+            return self._leave_alone(plan, error, verify)
         return plan
+
+    def _leave_alone(self, plan, error, verify):
+        """The Plan for a helper that stores nothing: what it has of its own is the login, if the registry takes it."""
+        if plan.former is None:
+            raise HelperError(
+                f"{error.message}, and it has no login for {self._registry.name} of its own", NAME_ANOTHER_HELPER
+            )
+        verify(plan.former)
+        # Only the setting that leads to it is kept.
+        document = plan.found.document
+        if document.helper != plan.helper.name:
+            document = document.with_helper(plan.helper.name)
+        left = Plan(plan.found, document, self._file, plan.helper, plan.former)
+        left.warnings.append(
+            f"{error.message}. It seems to manage its secrets by itself: username and password were not stored, "
+            f"and its own login for {self._registry.name} counts."
+        )
+        return left
 
     @staticmethod
     def _read_back(plan):
@@ -257,10 +301,15 @@ class Logins:
         helper, key = plan.helper, plan.document.key
         problem = None
         try:
-            if not same_secret(helper.get(key), plan.credential):
-                problem = HelperError(f"{helper.program} does not give back what it was given", "Look at its store")
+            kept = helper.get(key)
+            if _is_own(kept, plan.former, plan.credential):
+                problem = HelperRefusesError(f"{helper.program} passes over what it is to store", NAME_ANOTHER_HELPER)
+            elif not same_secret(kept, plan.credential):
+                problem = HelperError(f"{helper.program} does not give back what it was given", NAME_ANOTHER_HELPER)
         except HelperError as error:
             problem = error
+        if isinstance(problem, HelperRefusesError):
+            raise problem
         if problem is not None:
             with contextlib.suppress(HelperError):
                 if plan.former is not None:
@@ -270,19 +319,41 @@ class Logins:
             raise problem
 
 
-def find_credential(registry, path=None, timeout=30):
+def _is_own(kept, former, given):
+    """Whether a helper still has what it had of its own. The secret may be another one at each time, as clouds do."""
+    if kept is None or former is None or same_secret(kept, given):
+        return False
+    return same_secret(kept, former) or kept.username == former.username != given.username
+
+
+def find_credential(registry, path=None, timeout=30, repository=""):
     """The Credential of this account for a registry, or None, as Docker and then Podman look for it.
 
-    path names the one file to look into. Raises InputError for a file that can't be read, and HelperError.
+    path names the one file to look into. In a file of Podman a part of the registry that holds the repository comes
+    before the whole. Raises InputError for a file that can't be read, and HelperError.
     """
     for candidate in [path] if path else _usual_paths():
         if path or os.path.exists(candidate):
-            found = Logins(registry, os.path.abspath(candidate), timeout).find()
+            found = _find_narrowest(registry, os.path.abspath(candidate), timeout, repository)
+            # Docker finds nothing in a file that it ignores.
+            found.document.check(candidate)
             if found.problem is not None:
                 raise found.problem
             if found.credential is not None:
                 return found.credential
     return None
+
+
+def _find_narrowest(registry, path, timeout, repository):
+    """What a file has for a repository of a registry: Found."""
+    found = Logins(registry, path, timeout).find()
+    # A helper is asked for all of a registry.
+    if not found.document.helper and found.document.knows_namespaces:
+        for namespace in namespaces(registry, repository):
+            narrower = Logins(namespace, path, timeout).find()
+            if narrower.credential is not None:
+                return narrower
+    return found
 
 
 def other_logins():

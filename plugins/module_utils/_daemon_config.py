@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import re
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._json import UNCHANGED, Number, is_text, parse, with_list
+from ansible_collections.wharf.registry.plugins.module_utils._json import (
+    PLAIN,
+    UNCHANGED,
+    Number,
+    is_text,
+    parse,
+    unusual_encoding,
+    with_list,
+)
 
 INSECURE = "insecure-registries"
 MIRRORS = "registry-mirrors"
@@ -80,19 +89,41 @@ _FLAG_KEYS = {
 _USER = re.compile(r"://[^/\s]*@")
 
 
+# How Docker from 23 on takes a file of Windows: by its byte order mark.
+_ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
 class DaemonConfig:
-    """A daemon.json. Never changes: with_entries gives another one."""
+    """A daemon.json. Never changes: with_entries gives another one, in the same encoding."""
 
     def __init__(self, raw, path):
         """Raises InputError where the bytes are no JSON object, or its lists of registries are no lists."""
         self.path = path
+        self._mark, self._encoding = _encoding_of(raw or b"")
+        try:
+            text = (raw or b"")[len(self._mark) :].decode(self._encoding)
+        except UnicodeDecodeError:
+            what = f"is not {self._encoding.upper()} text"
+            raise InputError(f"{path} {(not self._mark and unusual_encoding(raw)) or what}", UNCHANGED) from None
         # No file, and one without a word in it, say the same.
-        self.text = (raw or b"").decode("utf-8", "replace") if (raw or b"").strip() else ""
-        self.content = parse(raw, path) if self.text else {}
+        self.text = text if text.strip(" \t\r\n\v\f") else ""
+        self.content = parse(self.text.encode(), path) if self.text else {}
         for key in (INSECURE, MIRRORS):
             items = self.content.get(key)
             if items is not None and not (isinstance(items, list) and all(is_text(item) for item in items)):
                 raise InputError(f'{path}: "{key}" is not a list of strings', UNCHANGED)
+
+    @property
+    def raw(self):
+        """The bytes of the file."""
+        return self._mark + self.text.encode(self._encoding)
+
+    def _with_text(self, text):
+        return DaemonConfig(self._mark + text.encode(self._encoding), self.path)
 
     def entries(self, key):
         return list(self.content.get(key) or [])
@@ -106,11 +137,11 @@ class DaemonConfig:
             return self
         # What the engine once took stays in its memory until it is told otherwise: an empty list stays, too.
         text = with_list(self.text or "{}\n", key, kept)
-        return DaemonConfig(text.encode(), self.path)
+        return self._with_text(text)
 
     def told_to_forget(self, key):
         """With an empty list under a key that is not there: a running engine keeps what it was last told."""
-        return DaemonConfig(with_list(self.text or "{}\n", key, []).encode(), self.path)
+        return self._with_text(with_list(self.text or "{}\n", key, []))
 
     def check(self, arguments):
         """Raises InputError where an engine that is started with these arguments would not take the file."""
@@ -127,6 +158,23 @@ class DaemonConfig:
                     f"Remove the flag from its unit, a drop-in of it or /etc/default/docker, and give what it says in "
                     f"{self.path}",
                 )
+
+    def check_plain(self):
+        """Raises InputError where an engine before 23 would not read the file at all."""
+        if self._mark:
+            raise InputError(
+                f"{self.path} {unusual_encoding(self.raw)}. Docker reads that from 23 on, and the one here is older",
+                PLAIN,
+            )
+
+
+def _encoding_of(raw):
+    """(byte order mark, encoding). Docker knows none of four bytes."""
+    if not raw.startswith(codecs.BOM_UTF32_LE):
+        for mark, encoding in _ENCODINGS:
+            if raw.startswith(mark):
+                return mark, encoding
+    return b"", "utf-8"
 
 
 def same_registry(one, other):

@@ -125,7 +125,7 @@ class Daemon:
             return
         # In memory: there may be passwords in it, and a run that is killed leaves nothing about.
         with open(os.memfd_create("wharf", os.MFD_CLOEXEC), "wb") as file:
-            file.write(config.text.encode())
+            file.write(config.raw)
             file.flush()
             path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
             started_with = _without(
@@ -134,8 +134,10 @@ class Daemon:
             command = [self.program, "--validate", "--config-file", path, *started_with]
             status, said, error = run(command, self._timeout)
         words = (error or said).strip()
-        # Engines before 23 do not know the option. Their files are checked by config.check alone.
-        if status not in (0, 127) and "unknown flag: --validate" not in words:
+        if "unknown flag: --validate" in words:
+            # Engines before 23 do not know the option. Their files are checked by config.check alone.
+            config.check_plain()
+        elif status not in (0, 127):
             said = without_users(words.replace(path, config.path))[-_WORDS_LIMIT:]
             raise InputError(f"dockerd would not take {config.path}: {said}", "Nothing was changed: mend what it names")
 

@@ -12,6 +12,13 @@ from ansible_collections.wharf.registry.plugins.module_utils._docker import Engi
 # What a proxy answers to CONNECT. A registry's own words have its code before them, or the status as a number.
 _OF_PROXY = r"https://[^\"\s]+\": (?:forbidden|bad gateway|service unavailable|gateway time-?out|not found)\s*$"
 
+
+def _status(code, phrase):
+    """An HTTP status as Docker 20.10 to 28 and Podman 4 and 5 name it. The number alone may be of anything."""
+    named = r"\b(?:status(?: ?code)?:?|parsing HTTP|status from [A-Z]+ request to \S+:)"
+    return rf"{named} {code}\b|\b(?:{code} )?{phrase}"
+
+
 # What engines say when a push or a pull fails: the name of the mistake (_mistakes.py), the pattern, what it means and
 # what to do. The first that is found counts.
 _FAILURES = (
@@ -62,7 +69,7 @@ _FAILURES = (
     ),
     (
         "too_many_requests",
-        r"toomanyrequests|\b429\b|too many requests",
+        "toomanyrequests|" + _status("429", "too many requests"),
         "the registry takes no more requests for now",
         "Try again later, from fewer hosts at once (serial, throttle), or raise its rate limit",
     ),
@@ -73,8 +80,17 @@ _FAILURES = (
         "Make room: look at both",
     ),
     (
+        "",
+        (
+            r"failed to register layer: (?:Error processing tar file|unexpected EOF|archive/tar:|gzip:)"
+            r"|ApplyLayer (?:exit status \d+ )?stdout: .*(?:archive/tar|unexpected EOF)|archive/tar: invalid tar header"
+        ),
+        "a layer of the image is no archive that the engine can unpack, or is cut off",
+        "Build the image anew and push it: what the registry holds of it is what was pushed",
+    ),
+    (
         "too_large",
-        r"\b413\b|request entity too large",
+        _status("413", "request entity too large"),
         "the proxy before the registry does not take layers of this size",
         "Raise its limit, as client_max_body_size 0 does for nginx",
     ),
@@ -86,7 +102,7 @@ _FAILURES = (
     ),
     (
         "proxy",
-        r"proxyconnect|proxy authentication required|\b407\b|" + _OF_PROXY,
+        f"proxyconnect|{_status('407', 'proxy authentication required')}|{_OF_PROXY}",
         "the HTTP proxy that the engine is given does not let it through",
         "Add {registry} to NO_PROXY in the environment of the engine's service, or correct HTTPS_PROXY there",
     ),
@@ -104,13 +120,13 @@ _FAILURES = (
     ),
     (
         "wrong_password",
-        r"unauthorized|authentication required|incorrect username or password|\b401\b",
+        r"\bunauthorized\b|authentication required|incorrect username or password|" + _status("401", "unauthorized"),
         "the registry does not take the login for a {action}",
         "Look at the name and the password, or log this account in again",
     ),
     (
         "wrong_account",
-        r"denied|forbidden|\b403\b|insufficient[ _]scope",
+        r"\bdenied\b|\bforbidden\b|insufficient[ _]scope|" + _status("403", "forbidden"),
         "the user may not {action} there",
         "Use a user with {action} access to this repository",
     ),
@@ -134,19 +150,27 @@ _FAILURES = (
     ),
     (
         "timed_out",
-        r"timeout|deadline exceeded|request canceled",
+        (
+            r"i/o timeout|TLS handshake timeout|Client\.Timeout exceeded|deadline exceeded"
+            r"|net/http: (?:request canceled|timeout)|(?:connection|operation) timed out"
+        ),
         "the engine can't reach the registry",
         "Look at firewalls on the way from the host of the engine, and at the proxy that its service is given",
     ),
     (
         "no_route",
-        r"no route|unreachable|connection reset|\bEOF\b",
+        (
+            r"no route to host|(?:network|host) is (?:unreachable|down)|connection reset by peer|broken pipe"
+            # Of a request, and not of what a file holds.
+            r"|https?://[^\"\s]+\": (?:unexpected )?EOF|use of closed network connection"
+        ),
         "the engine can't reach the registry",
         "Look at the network of the host of the engine, and at the proxy that its service is given",
     ),
     (
         "registry_error",
-        r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|blob upload (?:invalid|unknown)",
+        _status("50[0-9]", "(?:internal server error|bad gateway|service unavailable|gateway time-?out)")
+        + "|blob upload (?:invalid|unknown)",
         "the registry can't {serve} it now",
         "Look at its log, and at those of the proxies before it; replicas must share one http.secret",
     ),
@@ -166,11 +190,18 @@ def failure(words, registry, secret="", action="push", certificates="/etc/docker
         "{serve}": "store" if action == "push" else "give",
         "{certs}": certificates,
     }
+    searched = _without_names(words, registry)
     for mistake, pattern, meaning, cure in _FAILURES:
-        if re.search(pattern, words, re.IGNORECASE):
+        if re.search(pattern, searched, re.IGNORECASE):
             message = f"{_filled(meaning, about)} (the engine said: {shown})"
             return EngineError(message, _filled(cure, about), mistake)
     return EngineError(f"the engine said: {shown}", "Look at its log, and at that of the registry")
+
+
+def _without_names(words, registry):
+    """The words without the names of repositories and tags in them, any of which may be "timeout" or "denied"."""
+    words = re.sub(r"(https?://[^/\s\"]+/)[^\s\"]*[^\s\":.,]", r"\1", words)
+    return re.sub(rf"({re.escape(registry)}/)[^\s\",]*[^\s\",:.]", r"\1", words)
 
 
 def _filled(text, values):

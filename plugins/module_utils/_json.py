@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import json.decoder
 import re
@@ -12,7 +13,10 @@ import re
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 
 UNCHANGED = "Nothing was changed: mend the file or move it away"
+PLAIN = "Save it as UTF-8 without a byte order mark. Nothing was changed"
 
+# White space, as JSON knows it.
+SPACE = b" \t\n\r"
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -24,6 +28,9 @@ class Number(str):
 
 def parse(raw, path):
     """The object in the bytes of a file. Raises InputError, which shows nothing of the content."""
+    unusual = unusual_encoding(raw)
+    if unusual:
+        raise InputError(f"{path} {unusual}", PLAIN)
     try:
         document = json.loads(
             raw.decode("utf-8"),
@@ -37,13 +44,28 @@ def parse(raw, path):
     except RecursionError:
         raise InputError(f"{path} is nested too deeply", UNCHANGED) from None
     except json.JSONDecodeError as error:
-        what = "is empty" if not raw.strip() else f"is not valid JSON (line {error.lineno}, column {error.colno})"
+        what = "is empty" if not raw.strip(SPACE) else f"is not valid JSON (line {error.lineno}, column {error.colno})"
         raise InputError(f"{path} {what}", UNCHANGED) from None
     except _NotJsonError as error:
         raise InputError(f"{path} is not valid JSON ({error})", UNCHANGED) from None
     if not isinstance(document, dict):
         raise InputError(f"{path} does not hold a JSON object", UNCHANGED)
     return document
+
+
+def unusual_encoding(raw):
+    """What the bytes of a text are, where they are not plain UTF-8 but what Windows writes, or an empty string."""
+    if raw.startswith(codecs.BOM_UTF8):
+        return "begins with a byte order mark (BOM), which some editors of Windows write"
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "is UTF-32 text"
+    # Without a mark: of two bytes each of a plain text, one is NUL.
+    half = len(raw) // 2
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or (
+        half and raw.strip(b"\0") and half in (raw[::2].count(0), raw[1::2].count(0))
+    ):
+        return "is UTF-16 text, as some programs of Windows write it"
+    return ""
 
 
 class _NotJsonError(ValueError):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._account import Account, MissingAccountError
@@ -13,12 +14,15 @@ from ansible_collections.wharf.registry.plugins.module_utils._auth import Creden
 from ansible_collections.wharf.registry.plugins.module_utils._changes import Change, State, remove_empty
 from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
 from ansible_collections.wharf.registry.plugins.module_utils._credential_helper import (
+    NAME_ANOTHER_HELPER,
     Helper,
     HelperError,
     HelperMissingError,
+    HelperRefusesError,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import Logins, default_path, shown_user
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._reference import Namespace, parse_namespace
 
 
 class Login(Connection):
@@ -39,7 +43,7 @@ class Login(Connection):
 
     def run(self):
         """The result of registry_login. Raises RegistryError."""
-        self._registry = self.registry(former=self.params["state"] == "absent")
+        self._registry = self._whole_or_part()
         if self.params["user"] is None:
             return self._run()
         # Said before anything is done, and also where there is no such account.
@@ -52,6 +56,25 @@ class Login(Connection):
         self.params["config_path"] = result["config_path"]
         return result
 
+    def _whole_or_part(self):
+        """The Registry of the options, or the Namespace of it. Raises InputError where the file can't hold one."""
+        former = self.params["state"] == "absent"
+        self.registry(former)
+        named = parse_namespace(self.params["registry"], former)
+        if isinstance(named, Namespace) and self.params["state"] == "present":
+            if os.path.basename(self.params["config_path"] or "") != "auth.json":
+                raise InputError(
+                    f"registry is {named.podman_key}, and docker has one login for all of {named.name}: it would show "
+                    "that of a namespace everywhere",
+                    f"Give {named.name} alone; or, for Podman, skopeo and buildah, a config_path of the name auth.json",
+                )
+            if self.params["credential_helper"]:
+                raise InputError(
+                    f"registry is {named.podman_key}, and Podman asks a helper for all of {named.name} only",
+                    "Leave out credential_helper, or the namespace",
+                )
+        return named
+
     def _without_account(self, error):
         present = self.params["state"] == "present"
         if present and not self._check_mode:
@@ -59,7 +82,7 @@ class Login(Connection):
         if present:
             self.warnings.append(f"{error} Check mode takes it for one that will be there.")
         nothing = {
-            "registry": self._registry.name,
+            "registry": self._registry.podman_key,
             "username": "",
             "config_path": "",
             "stored_in": "",
@@ -96,12 +119,15 @@ class Login(Connection):
         before, after = plan.diff
         if changed and not self._check_mode:
             self._former = _former(path, plan)
-            plan, changed = logins.apply(make_plan)
+            # Of a helper that stores none, its own login is what was verified in the end.
+            of_helper = []
+            plan, changed = logins.apply(make_plan, lambda found: of_helper.append(self._verify(found)))
+            verified = of_helper[-1] if of_helper else verified
             after = plan.diff[1]
         self.warnings += plan.warnings
         return {
             "changed": changed,
-            "registry": self._registry.name,
+            "registry": self._registry.podman_key,
             "username": shown_user(plan.credential) if plan.credential else "",
             "config_path": path,
             "stored_in": plan.stored_in,
@@ -118,7 +144,12 @@ class Login(Connection):
         keeper = logins.keeper(found, self.params["credential_helper"])
         if keeper is not None and keeper.manages_itself:
             return self._ask_keeper(found, keeper)
-        return self._choose(found, given)
+        own = None
+        if given is None and keeper is not None and found.credential is None:
+            # One that nobody has listed may have credentials by itself.
+            with contextlib.suppress(HelperError):
+                own = keeper.get(found.document.key)
+        return self._choose(found, given, own)
 
     def _verify(self, credential):
         """Whether the registry takes it; False where it was not asked, or asks for none. Raises RegistryError."""
@@ -130,9 +161,9 @@ class Login(Connection):
         self.warnings.append(f"{self._registry.name} asks for no login, so the credentials could not be verified.")
         return False
 
-    def _choose(self, found, given):
+    def _choose(self, found, given, own=None):
         """The credential that is to be stored, and whether the registry took it. Raises RegistryError."""
-        stored = found.credential or found.document.credential
+        stored = found.credential or own or found.document.credential
         if given is None:
             if stored is None:
                 raise found.problem or InputError(
@@ -163,25 +194,36 @@ class Login(Connection):
             )
         try:
             credential = keeper.get(found.document.key)
+            reason = ""
         except HelperMissingError:
             raise
         except HelperError as error:
-            self.warnings.append(f"{error} It manages its secrets by itself, and was left alone.")
-            return None, False
-        if credential is None:
-            self.warnings.append(f"{keeper.program} has no credentials for {self._registry.name} now.")
-            return None, False
-        return credential, self._verify(credential)
+            credential, reason = None, f": {error.message}"
+        if credential is not None:
+            return credential, self._verify(credential)
+        problem = f"{keeper.program} manages its secrets by itself, and has none for {self._registry.name} now{reason}"
+        if self.params["username"] is not None:
+            raise HelperError(f"{problem}. username and password can't be stored in it", NAME_ANOTHER_HELPER)
+        if self.params["verify"]:
+            raise HelperError(
+                problem,
+                "Give this host what the helper needs for it, such as a role of its cloud; name another helper by "
+                "credential_helper; or, where the helper will have it later, set verify to false",
+            )
+        self.warnings.append(f"{problem}.")
+        return None, False
 
     def _take_back(self):
         former = self._former
         # Secrets first: the file, as it was, says where to look for them.
         for name, key, secret in former["secrets"]:
             helper = Helper(name, self.params["timeout"])
-            if secret is None:
-                helper.erase(key)
-            else:
-                helper.store(key, Credential(*secret))
+            # One that refuses has stored nothing before, either.
+            with contextlib.suppress(HelperRefusesError):
+                if secret is None:
+                    helper.erase(key)
+                else:
+                    helper.store(key, Credential(*secret))
         content = former["content"]
         change = Change(self.params["config_path"], None if content is None else base64.b64decode(content))
         with change.file.locked():

@@ -116,14 +116,18 @@ class Onboarding:
         return log_in
 
     def _login_options(self, options):
-        chosen = {**_CONNECTION, **options, **self._connection(options), "state": self._params["state"]}
+        connection = self._connection(options)
+        chosen = {**_CONNECTION, **options, **connection, "state": self._params["state"]}
         if chosen["user"] is None and os.geteuid() == 0:
             # As any other account: what DOCKER_CONFIG says is about the one who became root.
             chosen["user"] = "root"
         # In check mode the CA is not there yet. And the key that a registry asks for can be shown by root alone: that
         # the user is let in is seen by the check.
-        if self._check_mode or (self._asks_for_key(chosen["registry"]) and chosen["user"] != "root"):
+        if self._check_mode or (self._asks_for_key(connection["registry"]) and chosen["user"] != "root"):
             chosen["verify"] = False
+        if options["registry"]:
+            # A login may be for a part of the registry.
+            chosen["registry"] = options["registry"]
         return chosen
 
     def _check(self):
@@ -131,12 +135,27 @@ class Onboarding:
         if not options or self._check_mode:
             return
         self.result["step"] = "check"
-        verification = Verification({**_CONNECTION, **options, **self._connection(options)}, False)
+        chosen = {**_CONNECTION, **options, **self._connection(options)}
+        verification = Verification({**chosen, **self._stored_login(chosen)}, False)
         try:
             verification.run()
         finally:
             self.result["check"] = verification.result
             self.warnings += verification.warnings
+
+    def _stored_login(self, check):
+        """Where the login of the check lies, if it is one of `logins`: what was stored is to be proven, and not what
+        the variable of the password holds."""
+        for login, done in zip(self._params["logins"], self.result["logins"]):
+            if login["username"] and (login["username"], done["registry"]) == (check["username"], check["registry"]):
+                account = self._login_options(login)["user"]
+                return {
+                    "username": None,
+                    "password": None,
+                    "accounts": [account] if account else [],
+                    "config_path": done["config_path"],
+                }
+        return {}
 
     def _connection(self, options):
         """What the options of the registry say of a connection to it."""

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._engine import EngineError
-from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text, run
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find, run
+from ansible_collections.wharf.registry.plugins.module_utils._registries_conf import Neighbours
 
 HUB = "docker.io"
 # What Podman says when it can't read them.
@@ -18,7 +19,6 @@ _OF_REGISTRIES = re.compile(r"getting registries|registries configuration|regist
 
 _HEADER = "# Made by wharf.registry: its next run writes this file anew.\n"
 _LOCATION = re.compile(r'^location = "([^"]+)"', re.MULTILINE)
-_NAMES_HUB = re.compile(rf'^\s*(?:prefix|location)\s*=\s*["\']{re.escape(HUB)}["\']', re.MULTILINE)
 
 
 class Podman:
@@ -27,8 +27,9 @@ class Podman:
     def __init__(self, timeout):
         self._timeout = timeout
         self.program = find("podman")
+        self.system = "/etc/containers"
         self.folder = (
-            "/etc/containers/registries.conf.d"
+            f"{self.system}/registries.conf.d"
             if os.geteuid() == 0
             else os.path.expanduser("~/.config/containers/registries.conf.d")
         )
@@ -46,13 +47,45 @@ class Podman:
     def mirrors_path(self):
         return os.path.join(self.folder, "wharf-mirrors.conf")
 
-    def neighbours_with_mirrors(self):
-        """Files of others that say something of Docker Hub: the last one in the alphabet counts, and hides the rest.
+    def neighbours(self, path):
+        """What the files of others say, beside our file of this path."""
+        return Neighbours(path, self.system)
 
-        The first of all is registries.conf.
+    def check_insecure(self, host):
+        """Warnings of what others say of a registry that is to be insecure.
+
+        Raises InputError where it could not be so, or what an administrator has set of it would be lost.
         """
-        paths = [self.folder[: -len(".d")], *sorted(glob.glob(os.path.join(self.folder, "*.conf")))]
-        return [path for path in paths if path != self.mirrors_path and _NAMES_HUB.search(read_text(path))]
+        others = self.neighbours(self.insecure_path(host))
+        hiding = others.hiding(host)
+        if hiding is not None and not hiding.insecure:
+            raise _no_effect(host, hiding, self.insecure_path(host), "insecure = true")
+        warnings = _unheard(others, host, self.insecure_path(host), "insecure = true")
+        if hiding is None:
+            warnings += _check_lost(others, host, self.insecure_path(host), "insecure = true")
+        return warnings
+
+    def check_secure(self, host):
+        """Warnings where files of others have a registry used without TLS or a CA, or not at all."""
+        entry = self.neighbours(self.insecure_path(host)).counting(host)
+        if entry is not None and entry.blocked:
+            return [f"{entry.path} blocks {host}: Podman pulls nothing from it."]
+        if entry is not None and entry.insecure:
+            return [f"{entry.path} makes {host} insecure for Podman, and it stays so until that is gone."]
+        return []
+
+    def check_mirrors(self):
+        """As check_insecure, for the mirrors of Docker Hub."""
+        others = self.neighbours(self.mirrors_path)
+        hiding = others.hiding(HUB)
+        if hiding is not None:
+            raise _no_effect(HUB, hiding, self.mirrors_path, "the mirrors")
+        warnings = _unheard(others, HUB, self.mirrors_path, "the mirrors")
+        warnings += _check_lost(others, HUB, self.mirrors_path, "the mirrors")
+        entry = others.counting(HUB)
+        if entry is not None and entry.prefix == HUB:
+            warnings.append(f"{entry.path} says something of {HUB} as well, and Podman passes over it from now on.")
+        return warnings
 
     def check(self):
         """Raises EngineError, with Podman's words, where it does not take the files as they lie there."""
@@ -64,6 +97,45 @@ class Podman:
         words = [line for line in (error or said).splitlines() if _OF_REGISTRIES.search(line)]
         if status != 0 and words:
             raise EngineError(f"Podman does not take its files: {words[-1][-1000:]}")
+
+
+def _no_effect(name, entry, ours, what):
+    return InputError(
+        f"{entry.path} has an entry for {name} as well. Podman takes the last file in the alphabet alone, so that what "
+        f"{ours} says would have no effect",
+        f"Put {what} into that entry, or remove it",
+    )
+
+
+def _check_lost(others, name, ours, what):
+    """Warnings. Raises InputError where our entry would take something away that another one says."""
+    entry = others.counting(name)
+    said = entry.says_of(name) if entry is not None else ""
+    if said:
+        raise InputError(
+            f"{entry.path} {said}. Podman takes one entry alone, and that of {ours} would put an end to it",
+            f"Put {what} into an entry for {name} in {entry.path} and leave it out here, or remove the other one",
+        )
+    return [
+        f"{path} names {name}, and this host's Python (before 3.11) can't read it: look whether Podman should take its "
+        f"entry or that of {ours}. It takes the last file in the alphabet alone."
+        for path in others.mentioning(name)
+    ]
+
+
+def _unheard(others, name, ours, what):
+    """Warnings of where our entry does not count."""
+    warnings = [
+        f"{entry.path} has an entry of its own for {entry.prefix}, for which {what} of {name} does not count."
+        for entry in others.narrower(name)
+        if not (entry.insecure and "insecure" in what)
+    ]
+    if others.in_place_of_all:
+        warnings.append(
+            f"Podman of this account reads {others.in_place_of_all} in place of all files of the system, and so not "
+            f"{ours}: put {what} of {name} into it as well."
+        )
+    return warnings
 
 
 def insecure_text(host):

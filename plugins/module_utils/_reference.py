@@ -76,6 +76,43 @@ class Registry:
         return self.name
 
 
+class Namespace(Registry):
+    """A part of a registry that has a login of its own in Podman's file, under host/path."""
+
+    def __init__(self, registry, path):
+        super().__init__(registry.name)
+        self.path = path
+
+    @property
+    def podman_key(self):
+        return f"{self.name}/{self.path}"
+
+
+def namespaces(registry, repository):
+    """Those that hold a repository, the narrowest first, as Podman looks for them."""
+    parts = repository.split("/") if repository else []
+    return [Namespace(registry, "/".join(parts[:count])) for count in range(len(parts), 0, -1)]
+
+
+def parse_namespace(text, former=False):
+    """The Registry, or the Namespace of it, that an option names; former is as for parse_registry. Raises InputError with the reason.
+
+    What has a scheme means the whole registry, as do the paths that old clients wrote.
+    """
+    registry = parse_registry(text, former)
+    rest = text.strip()
+    _host, slash, path = rest.partition("/")
+    path = path.strip("/")
+    if _SCHEME.match(rest) or slash + path in _API_PATHS:
+        return registry
+    if not _REPOSITORY.fullmatch(path):
+        raise InputError(
+            f"registry is {text!r}, and what follows the host is no namespace",
+            "Give host[:port], or host[:port]/namespace",
+        )
+    return Namespace(registry, path)
+
+
 def parse_registry(text, former=False, what="registry"):
     """The Registry that an option names: host[:port], with a scheme or a path that is passed over.
 
@@ -106,6 +143,8 @@ def names_registry(key, registry):
     Docker's old keys have a scheme and a path. Podman's may have a path that narrows them to a namespace, as does
     host/team: those are other credentials. So are Docker's own tokens for the Hub, which lie beside its key.
     """
+    if isinstance(registry, Namespace):
+        return key == registry.podman_key
     scheme = _SCHEME.match(key)
     rest = key[scheme.end() :] if scheme else key
     host, slash, path = rest.partition("/")

@@ -168,7 +168,7 @@ class Docker:
         if self._config is not before:
             self._check_path()
             self.daemon.check_file(self._config)
-            change.after = self._config.text.encode()
+            change.after = self._config.raw
             changes.append(change)
         return changes
 
@@ -224,7 +224,7 @@ class Docker:
                     told = told.told_to_forget(key)
         with change.file.locked():
             if told is not former:
-                change.put(State(told.text.encode(), state.mode, state.owner))
+                change.put(State(told.raw, state.mode, state.owner))
                 self._reload_former(former)
             change.put(state)
         remove_empty(change.file.made_folders)
@@ -297,6 +297,9 @@ class PodmanFiles:
             for name in wish.names(insecure):
                 content = insecure_text(name).encode() if insecure else None
                 changes.append(Change(self.podman.insecure_path(name), content, 0o644 if insecure else None))
+                if wish.present:
+                    check = self.podman.check_insecure if insecure else self.podman.check_secure
+                    wish.warnings += check(name)
         if wish.mirrors:
             changes.append(self._mirrors(wish))
         return changes
@@ -307,12 +310,7 @@ class PodmanFiles:
         kept = [url for url in found if wish.present or not any(same_mirror(url, other) for other in wish.mirrors)]
         if wish.present:
             kept += [url for url in wish.mirrors if not any(same_mirror(url, other) for other in kept)]
-            neighbours = self.podman.neighbours_with_mirrors()
-            if neighbours:
-                wish.warnings.append(
-                    f"{', '.join(neighbours)} says something of docker.io as well. Podman takes the last file in the "
-                    f"alphabet and passes over the others: remove it, or name the mirrors there."
-                )
+            wish.warnings += self.podman.check_mirrors()
         change.after = mirrors_text(kept).encode() if kept else None
         if change.after is None:
             change.mode = None

@@ -49,7 +49,12 @@ attributes:
 notes:
   - Docker's files are read by root's engine, and so the module runs as root (C(become)). As another account it serves a
     rootless engine.
-  - On Debian and others C(daemon.json) may be missing. It is made when something has to stand in it.
+  - On Debian and others C(daemon.json) may be missing. It is made when something has to stand in it. One with a byte
+    order mark, in UTF-8 or UTF-16, is kept in its encoding where the engine reads that, which is from 23 on.
+  - Of a registry that two of Podman's files name, Podman takes the last file alone. Where an entry of this module would
+    have no effect, or would end what another file says (that the registry is blocked, has mirrors or is another one in
+    truth), the module fails and names that file. For this it reads them with Python 3.11 or later; with an older one
+    it warns of files that name the registry.
 seealso:
   - module: wharf.registry.registry_login
   - name: dockerd

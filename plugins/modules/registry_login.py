@@ -18,7 +18,8 @@ description:
     C(credsStore), then the file itself.
   - The file is replaced in one step and locked against other runs. Keys and registries that are not meant, their
     order, the owner and symbolic links stay as they are. A file that does not parse is an error that leaves it as it
-    was.
+    was. So is one that docker would ignore because of something else in it, which is a login of another registry that
+    does not decode, or a value of another type than docker's. A file of no bytes is one without settings.
 options:
   state:
     description:
@@ -34,10 +35,14 @@ options:
       - The helper that keeps the secret, by what follows C(docker-credential-) in its program's name, such as
         V(pass) or V(secretservice). It is written to C(credHelpers) for this registry, and a secret that lies in the
         file or in another helper is moved.
-      - An empty string keeps the secret in the file, also where C(credsStore) names a helper.
+      - An empty string keeps the secret in the file, also where C(credsStore) names a helper. Docker then needs an
+        empty name in C(credHelpers), which Podman, skopeo and buildah can't read. A warning says so where one of them
+        is installed.
       - Without it, the file's own settings decide.
       - Helpers that manage their secrets by themselves (V(ecr-login), V(gcr), V(gcloud), V(acr), V(acr-env),
         V(acr-linux)) are named in C(credHelpers) and left alone otherwise; O(username) and O(password) are not needed.
+        So are others that answer that they store nothing. One that has no login for the registry is a failure, unless
+        O(verify) is V(false) and no O(username) is given.
       - With O(state=absent), the entry in C(credHelpers) is removed, too, if it names this helper.
     type: str
   verify:
@@ -62,7 +67,7 @@ options:
       - The credential file. By default the one that Docker reads for this account, C($DOCKER_CONFIG/config.json) or
         C(~/.docker/config.json). With O(user), C(~) is that account's home.
       - A file of the name C(auth.json) is Podman's, as C(~/.config/containers/auth.json), and is written as Podman
-        does it.
+        does it. There, and only there, O(registry) may be C(host/namespace), for a login of a part of the registry.
     type: str
 extends_documentation_fragment:
   - wharf.registry.connection

@@ -88,6 +88,8 @@ options:
       username:
         description:
           - Name of the user. Needs O(check.password). By default the stored login of the account that runs the module.
+          - For a user of O(logins) at the same registry, the login that was stored is proven, and O(check.password) is
+            not looked at.
         type: str
       password:
         description: Its password.

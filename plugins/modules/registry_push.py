@@ -230,7 +230,7 @@ def run(module):
                 "the tag latest says nothing about what it holds, and moves under those who use it",
                 "Give it a version, or set allow_latest to true",
             )
-        credential = module.credential(registry)
+        credential = module.credential(registry, reference.repository)
         with contextlib.closing(module.api(registry, module.client(registry), credential)) as api:
             results = push(module, reference, api, credential)
     except RegistryError as error:

@@ -209,7 +209,7 @@ def remove(module, api, pool, repository, tag):
 
 
 def run(module):
-    make_api = module.apis()
+    make_api = module.apis(module.params["repository"])
     tag = module.params["tag"]
     check_tag(tag)
     with Pool(make_api) as pool, contextlib.closing(make_api()) as api:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Another checkout on the same engine is left alone.
 LABEL = f"wharf.modules={ROOT}"
 # Recipes of tests/lab/images.toml: clients, and hosts with an engine in place.
-OF_THE_LAB = ("clients", "signers", "bookworm-docker", "trixie-docker", "trixie-podman")
+OF_THE_LAB = ("clients", "signers", "bookworm-docker", "trixie-docker", "trixie-podman", "tools")
 # Below the ports that outgoing connections get, so that none of those can take one before a peer does.
 PORTS = range(20000, 32000)
 

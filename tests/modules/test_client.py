@@ -493,6 +493,27 @@ def test_podman_in_its_own_words(podman: Machine, full: dict) -> None:
     assert podman.files() == before
 
 
+def test_podman_keeps_what_an_administrator_has_set(podman: Machine) -> None:
+    """An entry of ours that would have no effect, or would undo one of somebody else's, names that one's file."""
+    folder = "/etc/containers/registries.conf.d"
+    entry, mirror = f'[[registry]]\nlocation = "{HOST}"\n', '[[registry.mirror]]\nlocation = "m.example.com"\n'
+    for name, text, words in (
+        ("00-wharf-admin.conf", entry + "blocked = true\n", "blocks"),
+        ("00-wharf-admin.conf", entry + mirror, "m.example.com"),
+        ("00-wharf-admin.conf", '[[registry]]\nprefix = "*.example.com"\nblocked = true\n', "*.example.com"),
+        ("zz-wharf-admin.conf", entry, "no effect"),
+    ):
+        put(podman, f"{folder}/{name}", text)
+        before, believes = podman.files(), podmans(podman)
+        for check in (True, False):
+            says(client(podman, INSECURE, check=check, failed=True), f"{folder}/{name}", HOST, words)
+        assert (podman.files(), podmans(podman)) == (before, believes)
+        podman.run(f"rm {folder}/{name}")
+    put(podman, f"{folder}/00-wharf-admin.conf", entry)
+    four_runs(functools.partial(client, podman, INSECURE), podman.files)
+    assert podmans(podman) == {HOST: [True]}
+
+
 # --- a pull through it ------------------------------------------------------------------------------------------------
 
 

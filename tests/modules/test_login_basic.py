@@ -182,7 +182,7 @@ def test_logout_needs_no_registry(login: Callable[..., dict], config: Path) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"auths": []}', '{"auths": {"x": 5}}', '{"auths": {}} {}', "\x00", '{"auths": {}, "auths": {}}'],
+    ["\f", "{", "[]", '{"auths": []}', '{"auths": {"x": 5}}', '{"auths": {}} {}', "\x00", '{"auths": {}, "auths": {}}'],
 )
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_a_file_that_is_something_else(login: Callable[..., dict], config: Path, text: str, state: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import secrets
 from typing import TYPE_CHECKING
@@ -256,21 +257,50 @@ def test_what_is_no_helper(login: Callable[..., dict], user_box: Box, name: str)
     assert user_box.run(f"test -e {config(user_box)}", check=False).returncode == 1
 
 
-@pytest.mark.parametrize("given", [True, False])
-def test_the_helper_of_ecr(login: Callable[..., dict], user_box: Box, peers: Peers, given: bool) -> None:
+def test_the_helper_of_ecr(login: Callable[..., dict], user_box: Box, peers: Peers) -> None:
     """It gets its secrets from AWS, which is not there, and stores none."""
-    options = {} if given else STORED
-
-    def run(**more: object) -> dict:
-        return login(credential_helper="ecr-login", **options, **more)
-
+    run = functools.partial(login, credential_helper="ecr-login", **STORED, verify=False)
     done = four_runs(run, lambda: user_box.run(f"cat {config(user_box)} || echo none").stdout)
     # A warning is a structure to some versions of ansible-core, and a text to others.
     assert "docker-credential-ecr-login" in json.dumps(done["warnings"])
     assert done["verified"] is False
     assert document(user_box)["credHelpers"] == {peers["basic"]: "ecr-login"}
     assert not document(user_box).get("auths", {}).get(peers["basic"])
-    assert peers.users["ci"] not in user_box.read(config(user_box))
     logout = functools.partial(login, **STORED, state="absent", credential_helper="ecr-login")
     four_runs(logout, lambda: user_box.read(config(user_box)))
     assert not document(user_box).get("credHelpers")
+
+
+HOWS = [*itertools.product(["ecr-login", "aws-of-ours"], ["credsStore", "credHelpers", "option"])]
+
+
+@pytest.mark.parametrize("how", HOWS, ids="-".join)
+def test_what_the_helper_of_ecr_does_not_store_is_no_login(
+    login: Callable[..., dict], root_box: Box, user_box: Box, peers: Peers, how: tuple[str, str]
+) -> None:
+    """Also under a name that nobody has listed: a helper is known by its answer."""
+    name, setting = how
+    root_box.run(f"ln -sf /usr/bin/docker-credential-ecr-login /usr/local/bin/docker-credential-{name}")
+    content = {"credsStore": {"credsStore": name}, "credHelpers": {"credHelpers": {peers["basic"]: name}}}.get(
+        setting, {}
+    )
+    user_box.write(config(user_box), json.dumps(content))
+    option = {"credential_helper": name} if setting == "option" else {}
+    says(login(**option, failed=True), f"docker-credential-{name}", peers["basic"], "credential_helper")
+    assert document(user_box) == content
+    # What the message tells to do.
+    done = login(credential_helper="")
+    assert (done["stored_in"], done["verified"]) == ("file", True)
+    # No engine is here to log in by; that docker has a login to show it is what is wanted.
+    said = user_box.run(f"docker login {peers['basic']} </dev/null", check=False).stdout
+    assert "Authenticating with existing credentials" in said
+    if "credsStore" in content:
+        # Podman can't read what docker needs, as the warning says, and is satisfied by a file of its own.
+        assert "Podman, skopeo and buildah" in json.dumps(done["warnings"])
+        asks = f"podman login --get-login {peers['basic']}"
+        assert "docker-credential-" in user_box.run(asks, check=False).stderr
+        own = run_login(user_box.host, peers, f"{user_box.home}/.config/containers/auth.json")
+        assert own["changed"] and user_box.output(asks) == "ci"
+    else:
+        assert not done.get("warnings")
+        assert user_box.output(f"podman login --get-login {peers['basic']}") == "ci"

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import re
 
+import inputs
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._certificates import check_ca, check_pair, fingerprints
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
@@ -108,7 +109,7 @@ def test_one_of_several_that_is_not_valid_now_is_warned_of(dead):
         (CA[:200] + ("A" if CA[200] != "A" else "B") * 40 + CA[240:], "damaged"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "damaged"),
         ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "damaged"),
-        (CA.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "no certificate"),
+        (CA.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "header TRUSTED CERTIFICATE"),
     ],
     ids=range(22),
 )
@@ -173,3 +174,21 @@ def test_what_stands_for_them_in_a_diff():
     assert len(set(fingerprints(CA + ROOT))) == 2
     assert fingerprints(CA) == fingerprints(f"text\n{CA}".replace("\n", "\r\n"))
     assert "PRIVATE" not in "".join(fingerprints(pem(EC)))
+
+
+@pytest.mark.parametrize("form", inputs.CA_FORMS)
+@pytest.mark.parametrize("text", [CA, ROOT], ids=["EC", "RSA"])
+def test_what_a_file_is_that_no_engine_reads(text, form):
+    make, _trusted, says = inputs.CA_FORMS[form]
+    if says:
+        assert says in refused(check_ca, make(text), "the CA of r")
+    else:
+        assert check_ca(make(text), "the CA of r") == []
+
+
+@pytest.mark.parametrize("form", ["a BOM", "UTF-16", "DER", "its path"])
+def test_what_a_pair_is_that_no_engine_reads(form):
+    make, _trusted, says = inputs.CA_FORMS[form]
+    assert f"client_cert of r {'is' if form != 'a BOM' else 'holds'}" in refused(check_pair, make(CLIENT), pem(EC), "r")
+    if form != "DER":
+        assert says in refused(check_pair, CLIENT, make(pem(EC)), "r")

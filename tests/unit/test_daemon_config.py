@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import inputs
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import (
     INSECURE,
@@ -321,3 +322,28 @@ def test_no_password_of_a_url_is_told(secret):
     with pytest.raises(InputError) as told:
         check_mirror(f"https://user:{secret}@m")
     assert "heim" not in str(told.value)
+
+
+# --- files of other editors -------------------------------------------------------------------------------------------
+
+FILES = inputs.cases("daemon_json.yml")
+
+
+@pytest.mark.parametrize("case", FILES, ids=lambda case: case["name"])
+def test_what_an_editor_of_windows_has_written_is_kept_or_named(case):
+    if "module" in case:
+        with pytest.raises(InputError, match=case["module"]):
+            DaemonConfig(case["raw"], "daemon.json")
+        return
+    before = DaemonConfig(case["raw"], "daemon.json")
+    after = before.with_entries(INSECURE, [HOST])
+    read = DaemonConfig(after.raw, "daemon.json")
+    assert read.content == {**before.content, INSECURE: [HOST]}
+    encoding = case.get("encoding", "utf-8")
+    assert after.raw == read.text.encode(encoding) if encoding != "utf-16-be" else after.raw.startswith(b"\xfe\xff\0{")
+    assert after.with_entries(INSECURE, absent=[HOST]).told_to_forget(MIRRORS).entries(INSECURE) == []
+    if "old" in case:
+        with pytest.raises(InputError, match=f"{case['old']}.*from 23 on"):
+            after.check_plain()
+    else:
+        after.check_plain()

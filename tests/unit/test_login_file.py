@@ -118,7 +118,8 @@ def test_foreign_things_stay_as_they_are(path):
     "r.example.com/team": {"auth": "dGVhbTp0ZWFt"}
   },
   "number": 1.10e+400,
-  "HttpHeaders": {"é": "\\ud800", "a": []},
+  "HttpHeaders": {"é": "\\ud800"},
+  "more": {"a": []},
   "detachKeys": "ctrl-e"
 }
 """
@@ -126,7 +127,7 @@ def test_foreign_things_stay_as_they_are(path):
     assert login(path)["changed"]
     written = path.read_text(encoding="utf-8")
     document = read(path)
-    assert list(document) == ["psFormat", "auths", "number", "HttpHeaders", "detachKeys"]
+    assert list(document) == ["psFormat", "auths", "number", "HttpHeaders", "more", "detachKeys"]
     assert list(document["auths"]) == ["z.example.com", "r.example.com", "r.example.com/team"]
     assert document["auths"]["z.example.com"] == {"auth": "eDp5", "email": "x@example.com"}
     assert document["auths"]["r.example.com"] == {"auth": AUTH, "email": "ci@example.com"}
@@ -167,7 +168,6 @@ def test_tokens_that_docker_keeps_beside_the_hub_are_kept(path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "is empty"),
         ("{", "is not valid JSON"),
         ("[]", "does not hold a JSON object"),
         ("5", "does not hold a JSON object"),
@@ -183,7 +183,7 @@ def test_tokens_that_docker_keeps_beside_the_hub_are_kept(path):
         ('{"credHelpers": {"x": 1}}', 'credHelpers["x"] is not a string'),
         ('{"credsStore": {}}', "credsStore is not a string"),
         ('{"a":' + "[" * 100000 + "]" * 100000 + "}", "nested too deeply"),
-        ("\ufeff{}", "is not valid JSON"),
+        ("\ufeff{}", "begins with a byte order mark (BOM)"),
         # Docker reads names in any case.
         ('{"Auths": {}}', "in its usual case"),
         ('{"auths": {}, "AUTHS": {}}', "in its usual case"),
@@ -215,13 +215,31 @@ def test_deep_nesting_that_can_be_read_but_not_written_is_left_alone(path):
 
 
 def test_an_entry_that_can_not_be_read_is_replaced_and_others_are_kept(path):
-    write(path, {"auths": {HOST: {"auth": "!!!"}, "other.example.com": {"auth": "%%%"}, "null.example.com": None}})
+    write(path, {"auths": {HOST: {"auth": "!!!"}, "other.example.com": {"auth": ""}, "null.example.com": None}})
     assert login(path)["changed"]
     assert read(path)["auths"] == {
         HOST: {"auth": AUTH},
-        "other.example.com": {"auth": "%%%"},
+        "other.example.com": {"auth": ""},
         "null.example.com": None,
     }
+
+
+def test_podman_does_not_mind_an_entry_that_can_not_be_read(tmp_path):
+    path = write(tmp_path / "auth.json", {"auths": {"other.example.com": {"auth": "%%%", "email": 5}}, "psFormat": 5})
+    assert login(path)["changed"]
+    assert read(path)["auths"] == {"other.example.com": {"auth": "%%%", "email": 5}, HOST: {"auth": AUTH}}
+    write(path, {"auths": {"other.example.com": {"auth": 5}}})
+    result = login(path)
+    assert result["failed"] and "podman refuses the whole file" in result["msg"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \r\n\t "])
+@pytest.mark.parametrize("name", ["config.json", "auth.json"])
+def test_a_file_without_a_word_is_one_without_settings(tmp_path, name, text):
+    path = write(tmp_path / name, text)
+    assert logout(path)["changed"] is False and path.read_bytes() == text.encode()
+    assert [login(path, check=True)["changed"], login(path)["changed"], login(path)["changed"]] == [True, True, False]
+    assert read(path) == {"auths": {HOST: {"auth": AUTH}}}
 
 
 def test_nulls_are_nothing(path):
@@ -444,9 +462,11 @@ value = st.recursive(
     max_leaves=12,
 )
 words = st.text(max_size=12).map(json.dumps)
+logins = st.sampled_from([AUTH, "eDp5", "", "YWJjOg=="]).map(json.dumps)
 entry = st.one_of(
     st.just("null"),
-    st.dictionaries(st.sampled_from(["auth", "identitytoken", "email", "x"]), words, max_size=3).map(as_object),
+    st.dictionaries(st.sampled_from(["identitytoken", "email", "x"]), words, max_size=3).map(as_object),
+    logins.map(lambda auth: as_object({"auth": auth})),
 )
 hosts = st.one_of(
     st.sampled_from([HOST, f"https://{HOST}/v1/", f"{HOST}/team", "other.example.com"]), st.text(max_size=8)
@@ -543,11 +563,12 @@ def is_json_object(raw):
 
 @settings(max_examples=300, deadline=None)
 @given(raw=st.one_of(st.binary(max_size=200), broken, value.map(str.encode)))
-@example(raw=b"")
+@example(raw=b"\0")
 @example(raw=b"\xff\xfe{\x00}\x00")
 @example(raw=b'{"auths": {"r.example.com": {"auth": "Y2k6Z2VoZWltLTQ3MTE="}}')
 def test_any_other_bytes_stay_as_they_are(raw):
-    assume(not is_json_object(raw))
+    # A file without a word in it is one without settings.
+    assume(raw.strip(b" \t\r\n") and not is_json_object(raw))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "config.json")
         path.write_bytes(raw)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.wharf.registry.plugins.module_utils import _credentials
 from inprocess import run_module
 
 HOST = "r.example.com"
@@ -170,6 +171,109 @@ def test_a_helper_that_refuses_to_store_is_left_alone(place):
         assert result["diff"]["before"] == result["diff"]["after"]
         assert "manage its secrets by itself" in warned(result)
     assert place.keeps("cloud") == ["cloud", "stored-4711"]
+
+
+# What helpers say that store nothing; the last one says that it did.
+REFUSALS = {
+    "of AWS": 'fail("not implemented")',
+    "a sentence": 'fail("This helper does not support storing credentials")',
+    "an unknown action": 'fail("Unknown credential action `store`")',
+    "a usage": 'fail("Usage: docker-credential-cloud get")',
+    "read-only": 'fail("the vault is read-only")',
+    "nothing": "raise SystemExit(0)",
+}
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+@pytest.mark.parametrize("setting", [{"credsStore": "cloud"}, {"credHelpers": {HOST: "cloud"}}, {}])
+def test_a_login_that_a_helper_does_not_store_fails(place, words, setting):
+    """Where the helper has a login of its own, that one counts; where it has none, the account is not logged in."""
+    place.install_keeper("cloud", misbehaviour=f'if action == "store": {REFUSALS[words]}')
+    place.write(auths={}, **setting)
+    before = place.config.read_bytes()
+    options = {} if setting else {"credential_helper": "cloud"}
+    result = place.run(**USER, **options)
+    assert result["failed"] and "docker-credential-cloud" in result["msg"] and "credential_helper" in result["msg"]
+    assert place.config.read_bytes() == before and not result.get("changed")
+    place.keeps("cloud", ["cloud", "stored-4711"])
+    results = [place.run(**USER, **options) for _each in range(2)]
+    assert [result["username"] for result in results] == ["cloud", "cloud"]
+    assert [result["changed"] for result in results] == [not setting, False]
+    assert place.keeps("cloud") == ["cloud", "stored-4711"]
+    # Without a user it is no matter who stores what.
+    assert place.run(**options)["username"] == "cloud"
+
+
+def test_a_helper_whose_secret_is_another_one_each_time(place):
+    place.install("cloud", """[ "$1" = get ] || exit 0; echo '{"Username": "<x>", "Secret": "'$$-4711'"}'""")
+    place.write(credsStore="cloud")
+    result = place.run(**USER)
+    assert (result["changed"], result["username"]) == (False, "<x>")
+    assert "were not stored" in warned(result)
+
+
+def test_a_helper_that_refuses_to_erase_is_left_alone(place):
+    place.install_keeper("cloud", misbehaviour='if action == "erase": fail("not implemented")')
+    place.keeps("cloud", ["cloud", "stored-4711"])
+    place.write(auths={}, credHelpers={HOST: "cloud"})
+    result = place.run(state="absent")
+    assert result["changed"] is False and "left alone" in warned(result)
+    result = place.run(state="absent", credential_helper="cloud")
+    assert result["changed"] is True and json.loads(place.config.read_text())["credHelpers"] == {}
+
+
+def test_a_helper_that_is_not_asked_moves_the_login_elsewhere(place):
+    """A helper that refuses to forget does not keep the login from its new place."""
+    place.install_keeper("cloud", misbehaviour='if action == "erase": fail("unsupported")')
+    place.install_keeper("new")
+    place.keeps("cloud", ["cloud", "stored-4711"])
+    place.write(auths={}, credHelpers={HOST: "cloud"})
+    result = place.run(credential_helper="new", **USER)
+    assert (result["changed"], result["stored_in"]) == (True, "helper:new")
+    assert place.keeps("new") == ["ci", "geheim-4711"]
+
+
+@pytest.mark.parametrize("setting", [{"credsStore": "ecr-login"}, {"credHelpers": {HOST: "ecr-login"}}, {}])
+def test_a_cloud_helper_without_a_login_is_a_failure(place, setting):
+    place.install("ecr-login", NOTHING)
+    place.write(**setting)
+    before = place.config.read_bytes()
+    options = {} if setting else {"credential_helper": "ecr-login"}
+    for check in (True, False):
+        # Whatever is verified: a password that is dropped is never right.
+        for verify in (True, False):
+            result = place.run(**USER, **options, verify=verify, check=check)
+            assert result["failed"] and "has none for r.example.com" in result["msg"], result
+            assert "an empty string" in result["msg"]
+        result = place.run(**options, verify=True, check=check)
+        assert result["failed"] and "set verify to false" in result["msg"]
+    assert place.config.read_bytes() == before
+    assert place.run(**options)["changed"] is not bool(setting)
+
+
+@pytest.mark.parametrize("name", ["config.json", "auth.json"])
+def test_an_empty_name_stays_only_where_docker_needs_it(place, monkeypatch, name):
+    place.config = place.folder / name
+    monkeypatch.setattr(_credentials, "find", lambda program: program == "skopeo")
+    auth = {"auth": base64.b64encode(b"ci:geheim-4711").decode()}
+    # It was needed, and is not any more: Podman could not read it.
+    for helper in ("", None):
+        place.write(auths={HOST: auth}, credHelpers={HOST: helper, "o.example.com": ""})
+        results = [place.run(**USER, check=True), place.run(**USER), place.run(**USER)]
+        assert [result["changed"] for result in results] == [True, True, False]
+        assert json.loads(place.config.read_text())["credHelpers"] == {"o.example.com": ""}
+        assert results[1]["warnings"] == []
+    place.write(auths={}, credHelpers={HOST: ""})
+    assert [place.run(state="absent")["changed"] for _each in range(2)] == [True, False]
+    if name == "config.json":
+        place.install_keeper("store")
+        place.write(auths={}, credsStore="store")
+        for changed in (True, False):
+            result = place.run(credential_helper="", **USER)
+            assert result["changed"] is changed and "skopeo" in warned(result) and "auth.json" in warned(result)
+        assert json.loads(place.config.read_text())["credHelpers"] == {HOST: ""}
+        monkeypatch.setattr(_credentials, "find", lambda _program: None)
+        assert place.run(credential_helper="", **USER)["warnings"] == []
 
 
 def test_a_password_that_is_left_behind_a_cloud_helper_is_warned_of(place):

@@ -119,6 +119,64 @@ def test_what_engines_said(engine, words, mistake):
     assert "{" not in str(error)
 
 
+BLOB = "sha256:3e117c669cbcb1c2cf8a7a6ed6a4b70b1af09e11d3ed1321539e8b2f74d3eba4"
+# Recorded of Docker Engine 20.10.24 and Podman 5.4.2, which pulled images with layers that are texts, and with tars and
+# gzips that are cut off.
+NO_ARCHIVE = [
+    "failed to register layer: Error processing tar file(exit status 1): archive/tar: invalid tar header",
+    "failed to register layer: Error processing tar file(exit status 1): unexpected EOF",
+    *(
+        f'writing blob: adding layer with blob "{BLOB}"/""/"{BLOB}": ApplyLayer stdout:  stderr: {what} exit status 1'
+        for what in ("archive/tar: invalid tar header", "unexpected EOF")
+    ),
+]
+
+
+@pytest.mark.parametrize("words", NO_ARCHIVE)
+def test_a_layer_that_is_no_archive_is_no_fault_of_the_network(words):
+    error = failure(words, "r", action="pull")
+    assert "no archive that the engine can unpack" in str(error) and error.mistake == ""
+    assert "network" not in str(error) and "firewall" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        # Podman 5.4.2 of a gzip that is cut off, and of a connection that is: it does not say which.
+        'writing blob: storing blob to file "/var/tmp/container_images_storage1680006439/1": unexpected EOF',
+        "layers from manifest don't match image configuration",
+        "image has 413 layers, of which 500 are shown",
+        "invalid value 401 of the option timeout",
+        "unexpected end of JSON input",
+        "parsing EOF marker of /etc/motd",
+        "the sandbox is unreachable by design",
+    ],
+)
+def test_what_is_not_known_is_shown_as_it_is(words):
+    error = failure(words, "r", action="pull")
+    assert error.message == f"the engine said: {words}" and error.mistake == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["timeout:1", "denied:429", "unauthorized/forbidden:403", "eof:EOF", "no-route/unreachable:500"]
+)
+@pytest.mark.parametrize(
+    ("words", "mistake"),
+    [
+        ("manifest for registry.fleet.test:5000/{name} not found: manifest unknown", "no_image"),
+        ('Head "https://registry.fleet.test:5000/v2/{name}": no basic auth credentials', "not_logged_in"),
+        (
+            'Get "https://registry.fleet.test:5000/v2/{name}": dial tcp 192.0.2.1:5000: connect: connection refused',
+            "refused",
+        ),
+        ("initializing source docker://registry.fleet.test:5000/{name}: something new", ""),
+        ("registry.fleet.test:5000/{name}: not found", "no_image"),
+    ],
+)
+def test_the_name_of_an_image_is_no_cause(words, mistake, name):
+    assert failure(words.format(name=name), "registry.fleet.test:5000", action="pull").mistake == mistake
+
+
 def test_a_plain_500_of_the_registry_is_no_proxy():
     """Nor is what a registry forbids: its words have a code or the status before them."""
     for words in (
