@@ -95,9 +95,9 @@ def namespaces(registry, repository):
 
 
 def parse_namespace(text, former=False):
-    """The Registry, or the Namespace of it, that an option names; former is as for parse_registry. Raises InputError with the reason.
+    """The Registry, or the Namespace of it, that an option names. Raises InputError with the reason.
 
-    What has a scheme means the whole registry, as do the paths that old clients wrote.
+    What has a scheme means the whole registry, as do the paths that old clients wrote. former: as for parse_registry.
     """
     registry = parse_registry(text, former)
     rest = text.strip()
