@@ -6,7 +6,9 @@ import contextlib
 import importlib
 import io
 import json
+from unittest import mock
 
+from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -18,6 +20,12 @@ def run_module(name, options, *, check=False, diff=True):
     # A process is that of one module, and keeps its warnings.
     warnings._global_warnings.clear()
     output = io.StringIO()
-    with patch_module_args(options | settings), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+    # Where plugins were imported before, this process passes for a control node, which shows warnings at once.
+    with (
+        mock.patch.object(_internal, "is_controller", new=False),
+        patch_module_args(options | settings),
+        contextlib.redirect_stdout(output),
+        contextlib.suppress(SystemExit),
+    ):
         module.main()
     return json.loads(output.getvalue())

@@ -161,7 +161,7 @@ def test_what_writes_is_not_redirected(servers, make_api, method, status):
 
 
 def api_manifest():
-    from ansible_collections.wharf.registry.plugins.module_utils._registry import new_manifest
+    from ansible_collections.wharf.registry.plugins.module_utils._manifest import new_manifest
 
     return new_manifest({"schemaVersion": 2}, OCI_MANIFEST)
 
