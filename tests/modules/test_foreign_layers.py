@@ -203,6 +203,9 @@ def test_through_the_proxy(fronts: Callable[..., Front], tag: Callable[..., dict
     path = f"/v2/{room}/a/manifests/win"
     direct = front.registry().ask("PUT", path, body, Content_Type=OCI)
     assert (direct.status, direct.code) == (500, "UNKNOWN")
+    proxied = front.client("ci").ask("PUT", path, body, Content_Type=OCI)
+    assert (proxied.status, proxied.code) == (500, "UNKNOWN")
+    assert b"set registry_manifest_urls_allow" in proxied.body
     store(front.directory / "storage" / "docker" / "registry" / "v2", f"{room}/a", body)
     front.give_away()
     options = {"registry": f"127.0.0.1:{front.port}", "ca_path": str(front.ca), "password": front.passwords["ci"]}
