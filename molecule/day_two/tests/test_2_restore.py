@@ -93,7 +93,7 @@ def test_a_registry_is_not_overwritten(onto_a_bare_host: PlaybookRun, restored: 
 
 def test_what_fails_is_undone(onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images) -> None:
     """Here nginx refuses its configuration, when the snapshot is in place already."""
-    run = restore("-e", "restore_replace=true", "-e", "reverse_proxy_max_upload_size=potatoes", check=False)
+    run = restore("-e", "restore_replace=true", "-e", "__reverse_proxy_largest_manifest=potatoes", check=False)
     assert run.code == 2
     assert "what was there before is back" in run.output and "client_max_body_size" in run.output
     assert restored.digest("quiet/app", "after")
