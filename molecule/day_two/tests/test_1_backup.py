@@ -83,7 +83,7 @@ def test_what_runs_is_waited_for(keeper: LabHost) -> None:
     free = "flock --nonblock /run/wharf-registry-backup.lock true"
     wait_for("it runs", lambda: keeper.run(free, check=False).returncode != 0)
     second = keeper.run(f"{COMMAND} run", check=False)
-    assert second.returncode == 1 and "A backup or a restore runs already on this host" in second.stderr
+    assert second.returncode == 1 and "A backup or a restore of this registry runs already" in second.stderr
     keeper.run("systemctl start wharf-registry-backup.service")
     assert time.monotonic() - began > 3.5
     assert status(keeper)["outcome"] == "ok"
