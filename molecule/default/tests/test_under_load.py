@@ -270,10 +270,10 @@ def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> 
     before = {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES}
     read = "cat /etc/wharf-registry/proxy/nginx/nginx.conf /etc/wharf-registry/proxy/auth/auth.conf"
     configuration = lab.output(read)
-    lab.run("mkdir -p /srv/nowhere/sockets /srv/nowhere/auth /srv/nowhere/looked-at")
     run = run_playbook(
         "proxy.yml",
-        "--extra-vars=reverse_proxy_socket_directory=/srv/nowhere/sockets",
+        # What the sockets lie below: another directory would be that of another registry.
+        "--extra-vars=reverse_proxy_socket_directory=/var/lib/wharf-registry",
         "--extra-vars=reverse_proxy_log_format=text",
         "--extra-vars=reverse_proxy_start_timeout=10",
         *NEWER_NGINX,
