@@ -21,7 +21,7 @@ DATA, CONFIG = "registry_data_directory", "registry_config_directory"
 CASES = {
     "none is there": ({}, {}, None),
     "they are its own": ({}, {"registry-1": {}}, None),
-    "its own, by other words": ({DATA: "{top}/./data//", CONFIG: "{top}/x/../config/"}, {"registry-1": {}}, None),
+    "its own, by other words": ({DATA: "{top}/./data/", CONFIG: "{top}/config/."}, {"registry-1": {}}, None),
     "those of another instance": ({}, {"other": {DATA: "{top}/elsewhere"}}, None),
     "other data": ({DATA: "{top}/mine"}, {"registry-1": {}}, DATA),
     "other data, of a directory above": ({DATA: "{top}/data/staging"}, {"registry-1": {}}, DATA),

@@ -369,49 +369,65 @@ def test_a_push_that_was_given_up_goes(content: Content, collector: Collector) -
     assert content.digest("apps/other", moved["digest"]) is None
 
 
-def test_writers_wait_and_readers_do_not(content: Content, collector: Collector, proxy: Front) -> None:
-    """While uploads that were there before are let finish."""
+def test_writers_wait_and_readers_do_not(content: Content, proxy: Front) -> None:
+    """While what was let through before the hold is given its time."""
     image = content.image("apps/web", "1.0.0")
     delete(content, "apps/web", content.image("apps/web", "x")["digest"])
-    slow = content_of(proxy)
-    body = secrets.token_bytes(100_000)
-    location = slow.ask("POST", "/v2/apps/slow/blobs/uploads/")[1]["Location"]
-    digest = digest_of(body)
-
-    def dribble():
-        for start in range(0, len(body), 25_000):
-            time.sleep(0.7)
-            yield body[start : start + 25_000]
-
-    statuses = {}
-
-    def upload() -> None:
-        target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
-        headers = {**slow._headers, "Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
-        slow._connection.request("PUT", target, body=dribble(), headers=headers)
-        statuses["slow"] = slow._connection.getresponse().status
-
-    uploading = threading.Thread(target=upload)
-    uploading.start()
-    time.sleep(0.3)
-    process = collector.start()
-    wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
+    flag = proxy.directory / "sockets" / "hold"
+    # Something is being written for the first two seconds of the hold.
+    busy = f"! find {flag} -newermt '-2 seconds' 2>/dev/null | grep -q . || exit 22"
+    hold = Collector(proxy, drain_seconds=10, quiet_command=["sh", "-c", busy])
+    process = hold.start()
+    wait_for("the registry is held", flag.exists)
     began = time.monotonic()
     pull(content, "apps/web", "1.0.0")
     assert time.monotonic() - began < 1
-    assert uploading.is_alive()
     # Waits, and is let through in the end.
     assert content_of(proxy).image("apps/web", "late")["digest"]
     assert time.monotonic() - began > 1
-    uploading.join()
-    assert statuses["slow"] == 201
-    status, output, errors = collector.finish(process)
+    status, output, errors = hold.finish(process)
     assert status == 0, errors
     pull(content, "apps/web", "late")
     assert content.digest("apps/web", "1.0.0") == image["digest"]
     report = json.loads((proxy.directory / "report.json").read_text())
     assert report["held_seconds"] > 1, output
     assert report["refused"] == 0
+
+
+def test_an_upload_that_takes_its_time_keeps_no_collection_waiting(
+    content: Content, collector: Collector, proxy: Front
+) -> None:
+    """Its last part comes with the request that ends it, and is no write until all of it is there."""
+    delete(content, "apps/web", content.image("apps/web", "x")["digest"])
+    slow = content_of(proxy)
+    body = secrets.token_bytes(100_000)
+    location = slow.ask("POST", "/v2/apps/slow/blobs/uploads/")[1]["Location"]
+    digest = digest_of(body)
+    collected = threading.Event()
+
+    def stalled():
+        yield body[:50_000]
+        assert collected.wait(60)
+        yield body[50_000:]
+
+    statuses = {}
+
+    def upload() -> None:
+        target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        headers = {**slow._headers, "Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
+        slow._connection.request("PUT", target, body=stalled(), headers=headers)
+        statuses["slow"] = slow._connection.getresponse().status
+
+    uploading = threading.Thread(target=upload)
+    uploading.start()
+    try:
+        time.sleep(0.3)
+        status, _output, errors = collector.finish(collector.start())
+    finally:
+        collected.set()
+        uploading.join()
+    assert status == 0, errors
+    assert statuses["slow"] == 201
 
 
 def test_who_waits_for_long_is_told_to_come_back(content: Content, proxy: Front) -> None:

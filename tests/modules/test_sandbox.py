@@ -135,7 +135,7 @@ def test_a_backup_works_in_its_sandbox(machine: Machine, tmp_path: Path) -> None
     put(machine, trees.COLLECTOR / "wharf_storage", f"{library}/wharf_storage")
     (tmp_path / "command").write_text(
         f"#!/usr/bin/python3\nimport sys\nsys.dont_write_bytecode = True\nsys.path.insert(0, {library!r})\n"
-        "from wharf_backup.main import main\nsys.exit(main(sys.argv[1:]))\n"
+        'from wharf_backup.main import main\nsys.exit(main(sys.argv[1:], "/etc/wharf-registry-backup/config.json"))\n'
     )
     put(machine, tmp_path / "command", "/usr/local/sbin/wharf-registry-backup")
     config = {

@@ -60,7 +60,7 @@ def proxy(fronts: Callable[..., Front], tmp_path_factory: pytest.TempPathFactory
 def audit(proxy: Front, certificates: Path) -> list[str]:
     """Serve a certificate, and return what sslyze finds in what is served."""
     for name in ("server.crt", "server.key"):
-        shutil.copy(certificates / name, proxy.directory / "config" / "tls" / name)
+        shutil.copy(certificates / name, proxy.directory / "config" / "nginx" / "tls" / name)
     proxy.context = ssl.create_default_context(cafile=certificates / "ca.crt")
     proxy.give_away()
     proxy.reload()
