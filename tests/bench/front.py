@@ -110,7 +110,8 @@ docker run --detach --name recipe-registry --network recipe --user "$account" -v
 docker run --detach --name recipe-proxy --network recipe --tmpfs /tmp --publish 8444:8444 -v /bench:/bench:ro \
   --entrypoint nginx "$proxy" -c /bench/recipe.conf
 docker run --detach --name open-proxy --read-only --tmpfs /tmp --publish 8445:8445 \
-  -v /bench:/etc/wharf-proxy/nginx/tls:ro -v /bench:/bench:ro -v /var/lib/wharf-registry/sockets:/run/wharf-registry:ro \
+  -v /bench:/etc/wharf-proxy/nginx/tls:ro -v /bench:/bench:ro \
+  -v /var/lib/wharf-registry/sockets:/run/wharf-registry:ro \
   -v /var/lib/wharf-registry/data:/var/lib/registry:ro -v /var/lib/wharf-registry/auth:/run/wharf-auth:ro \
   --user "$(docker inspect --format '{{.Config.User}}' wharf-proxy)" --group-add "${account#*:}" \
   --entrypoint nginx "$proxy" -c /bench/nginx.conf
