@@ -18,7 +18,7 @@ here=$(dirname "$0")
 instance=$(uname -n)
 
 # Counts in shared memory have the number of a generation in their names. While counts of the one before may be left by a killed worker,
-# nginx counts in both.
+# nginx minds both for what may not happen meanwhile: locks of tags, and writes.
 generation=$(cat /tmp/generation 2>/dev/null || echo 0)
 former=$(cat /tmp/former 2>/dev/null || true)
 
