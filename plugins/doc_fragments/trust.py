@@ -60,19 +60,27 @@ options:
     choices: [docker, podman]
   daemon_config_path:
     description:
-      - Docker's configuration file. By default the one that C(dockerd) was started with, or else
-        C(/etc/docker/daemon.json).
+      - Docker's configuration file. By default the one that the running C(dockerd) reads, or else the one that its
+        service would start it with. Both are found for engines of packages, snaps and supervisors and for rootless
+        engines.
+      - Where several engines run, it says which one is meant. Without it, that is the one on C(/run/docker.sock).
+      - A file that the running engine does not read is refused, except with O(apply=never), as for an image that is
+        prepared in a directory. Nothing is then asked of the engine that runs here.
     type: path
   certs_dir:
     description:
-      - The directory that has one for each registry. By default C(/etc/docker/certs.d) for Docker and
-        C(/etc/containers/certs.d) for Podman, or those below C(~/.config) where the module does not run as root.
+      - The directory that has one for each registry. By default the one that the engine reads, which is
+        C(/etc/docker/certs.d) for Docker and C(/etc/containers/certs.d) for Podman, or those below C(~/.config) where
+        the module does not run as root. Docker as a snap has its own.
+      - With a O(daemon_config_path) that no engine reads, C(certs.d) beside that file for Docker. Give O(engines) as
+        well then, since Podman's stays the one of this host.
     type: path
   apply:
     description:
       - How a running engine is told of a change of C(daemon.json). CAs and client certificates need no telling.
       - With V(reload), by SIGHUP. With V(restart), by the same, and by a restart of its service only where that does
-        not do. With V(never), not at all.
+        not do. An engine that no service of its own has started is reloaded, and never restarted. With V(never), not
+        at all.
     type: str
     choices: [never, reload, restart]
     default: reload

@@ -5,20 +5,31 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import shlex
 import signal
 import time
 
+from ansible_collections.wharf.registry.plugins.module_utils import _units
 from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import without_users
 from ansible_collections.wharf.registry.plugins.module_utils._docker import SOCKET, Engine, EngineDownError, EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._programs import find, read_text, run
+from ansible_collections.wharf.registry.plugins.module_utils._processes import Process, named
+from ansible_collections.wharf.registry.plugins.module_utils._programs import find, run
 
 _UNIT = "docker.service"
 _DEFAULTS = "/etc/default/docker"
+_NAME = "dockerd"
+_CONFIG = "/etc/docker/daemon.json"
+_CERTS = "/etc/docker/certs.d"
+# Docker as a snap: its program is started by snap itself, and its /etc/docker is a directory of the snap.
+_SNAP = ("snap", "run", "docker.dockerd")
+_SNAP_CONFIG = "/var/snap/docker/current/config/daemon.json"
+_SNAP_CERTS = "/var/snap/docker/current/etc/docker/certs.d"
+# What starts services where there is no systemd. A process of another parent belongs to a supervisor.
+_INIT_PID = 1
+_INIT_NAMES = ("supervise-daemon",)
 # Where systemd looks for units and their drop-ins; of two files of one name the first counts.
 _UNITS = (
     "/etc/systemd/system",
@@ -28,14 +39,12 @@ _UNITS = (
     "/lib/systemd/system",
 )
 _USER_UNITS = ("~/.config/systemd/user", "/etc/systemd/user", "/run/systemd/user", "/usr/lib/systemd/user")
-_PID_FILE = "/var/run/docker.pid"
 _POLL_SECONDS = 0.05
 # Reading the journal takes as long as a reload does: not at each poll.
 _ASK_LOG_SECONDS = 0.5
 # What dockerd logs when it does not take what it was told to reload.
 _REFUSAL = re.compile(r"level=error.*(?:config|reload)|unable to configure|[Ee]rror reconfiguring", re.IGNORECASE)
 _MESSAGE = re.compile(r'msg="((?:[^"\\]|\\.)*)"')
-_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 _WORDS_LIMIT = 1000
 
 
@@ -60,21 +69,61 @@ class Belief:
 
 
 class Daemon:
-    """The dockerd of this host, of root or of the account itself (rootless)."""
+    """The dockerd of this host, of root or of the account itself (rootless).
 
-    def __init__(self, timeout):
+    config_path: of several engines, the one that reads this file is meant; without it, the one on the usual socket.
+    may_be_unread: whether a config_path that it does not read is taken, as that of an image that is being made.
+    """
+
+    def __init__(self, timeout, config_path=None, may_be_unread=False):
         self._timeout = timeout
-        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+        self._meant, self._may_be_unread = config_path, may_be_unread
+        self._runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
         self.rootless = os.geteuid() != 0
-        self._pid_file = os.path.join(runtime, "docker.pid") if self.rootless else _PID_FILE
-        self._default_config = os.path.expanduser("~/.config/docker/daemon.json") if self.rootless else None
-        self._default_socket = os.path.join(runtime, "docker.sock") if self.rootless else SOCKET
-        self.program = find("dockerd")
+        self._default_socket = os.path.join(self._runtime, "docker.sock") if self.rootless else SOCKET
         self.look_again()
 
     def look_again(self):
-        self.pid = self._find()
-        self._running_arguments = self._read_command_line()
+        """Looks for it anew. Raises InputError."""
+        try:
+            self._look()
+            unread = self._meant is not None and not self.reads(self._meant)
+        except InputError:
+            if self._meant is None or not self._may_be_unread:
+                raise
+            unread = True
+        if unread and self._may_be_unread:
+            # It is asked nothing, and what it was started with does not count.
+            self._process, self._unit, self._running_arguments = None, "", []
+            self._stopped = self._left_alone = True
+
+    def _look(self):
+        self._stopped = self._left_alone = False
+        self._unit = self._unit_on_disk()
+        self._process = self._find()
+        if self._process:
+            self._unit = self._unit_of(self._process)
+        elif self._unit:
+            # Where it was stopped, its socket may be there still, and to ask would start it.
+            self._stopped = self._shown(self._unit).get("ActiveState") in ("inactive", "failed")
+        self._running_arguments = self._process.arguments[1:] if self._process else []
+
+    def reads(self, path):
+        """Whether a file is the one that it reads."""
+        return os.path.realpath(self.config_path) == os.path.realpath(path)
+
+    @property
+    def pid(self):
+        return self._process.pid if self._process else None
+
+    @property
+    def program(self):
+        """The dockerd to check files with, or None: the one that runs, where it can be started from here as well."""
+        if self._process and not self._process.sees_our_files:
+            return None
+        running = self._process.program if self._process else ""
+        # A package that was replaced leaves the name of a file that is gone.
+        return running if os.path.basename(running) == _NAME else find(_NAME)
 
     @property
     def socket(self):
@@ -83,16 +132,45 @@ class Daemon:
     @property
     def installed(self):
         """Whether there is one, running or not; its client alone does not count."""
-        return bool(self.pid or self.program)
+        return bool(self._process or self._unit or find(_NAME))
 
     @property
     def config_path(self):
-        """The daemon.json that it reads: what it was started with decides."""
-        for arguments in (self._running_arguments, [] if self.pid else self.unit_arguments()):
-            path = _value(arguments, "--config-file")
-            if path:
-                return path
-        return self._default_config or "/etc/docker/daemon.json"
+        """The daemon.json that it reads: what it was started with decides. Raises InputError."""
+        if self._process:
+            return self._host_path(self._config_of(self._process))
+        return _value(self.unit_arguments(), "--config-file") or self._default(_CONFIG, _SNAP_CONFIG, "daemon.json")
+
+    @property
+    def certs_dir(self):
+        """The directory of the certificates that it reads, that of an image beside its file. Raises InputError."""
+        if self._left_alone:
+            return os.path.join(os.path.dirname(self._meant), "certs.d")
+        if self._process:
+            return self._host_path(self._default_of(self._process, _CERTS, "certs.d"))
+        return self._default(_CERTS, _SNAP_CERTS, "certs.d")
+
+    def _default(self, path, of_snap, name):
+        if self.rootless:
+            return _below_config_home(os.environ, name)
+        return of_snap if self._is_snap else path
+
+    def _default_of(self, process, path, name):
+        """What a running engine takes by itself, as it sees it."""
+        return _below_config_home(process.environment, name) if self.rootless else path
+
+    def _config_of(self, process):
+        return _value(process.arguments, "--config-file") or self._default_of(process, _CONFIG, "daemon.json")
+
+    def _host_path(self, path):
+        found = self._process.host_path(path)
+        if found is None:
+            raise InputError(
+                f"the Docker Engine (process {self.pid}) reads {path} in a file system of its own, and this host does "
+                "not have that",
+                "Have it read a directory of this host, or run the task where the engine runs",
+            )
+        return found
 
     @property
     def _engine(self):
@@ -121,7 +199,8 @@ class Daemon:
     def check_file(self, config):
         """Raises InputError where the engine would not take the DaemonConfig."""
         config.check(self.arguments())
-        if not self.program:
+        program = self.program
+        if not program or self._left_alone:
             return
         # In memory: there may be passwords in it, and a run that is killed leaves nothing about.
         with open(os.memfd_create("wharf", os.MFD_CLOEXEC), "wb") as file:
@@ -131,7 +210,7 @@ class Daemon:
             started_with = _without(
                 self._running_arguments or self.unit_arguments(), ("--config-file", "--pidfile", "-p")
             )
-            command = [self.program, "--validate", "--config-file", path, *started_with]
+            command = [program, "--validate", "--config-file", path, *started_with]
             status, said, error = run(command, self._timeout)
         words = (error or said).strip()
         if "unknown flag: --validate" in words:
@@ -150,29 +229,44 @@ class Daemon:
             raise EngineError(
                 "the process of the Docker Engine was not found", "Restart the engine to let it read the file"
             )
-        words = _Words(self.pid)
+        words = _Words(self.pid, self._unit)
         try:
             os.kill(self.pid, signal.SIGHUP)
         except ProcessLookupError:
-            raise EngineError("the Docker Engine has just ended", 'Look at "journalctl -u docker"') from None
+            raise EngineError("the Docker Engine has just ended", self._journal_cure()) from None
         self._await(satisfied, words, "did not take what it was to reload")
 
     def restart(self, satisfied):
         """As reload, by a restart of its service, which ends containers where there is no live-restore."""
         # Those of the process that is to come.
-        words = _Words(None)
+        words = _Words(None, self._unit or _UNIT)
         if find("systemctl") and os.path.isdir("/run/systemd/system"):
+            if not self._unit:
+                raise self._no_service()
             # What was tried too often is not tried again by systemd, and to come back must always be possible.
-            run(self._systemctl("reset-failed"))
-            command = self._systemctl("restart")
+            run(self._systemctl("reset-failed", self._unit))
+            command = self._systemctl("restart", self._unit)
         else:
+            if self._process and not _is_of_init(self._process.parent):
+                raise self._no_service()
             command = [find("service") or "service", "docker", "restart"]
         status, said, error = run(command, max(self._timeout, 120))
         self.look_again()
         if status != 0:
             reason = words.said() or without_users((error or said).strip())[-_WORDS_LIMIT:]
-            raise EngineError(f"the Docker Engine did not restart: {reason}", 'Look at "journalctl -u docker"')
+            raise EngineError(f"the Docker Engine did not restart: {reason}", self._journal_cure())
         self._await(satisfied, words, "did not take what it was restarted for")
+
+    def _no_service(self):
+        parent = self._process.parent if self._process else None
+        by = f", but by {parent.name} (process {parent.pid})" if parent and parent.pid else ""
+        return EngineError(
+            f"the Docker Engine (process {self.pid}) is not restarted: it was not started by a service of its own{by}",
+            "Restart it by what has started it",
+        )
+
+    def _journal_cure(self):
+        return f'Look at "journalctl {"--user " if self.rootless else ""}-u {self._unit or _UNIT}"'
 
     def _await(self, satisfied, words, failure):
         now = time.monotonic()
@@ -191,65 +285,80 @@ class Daemon:
             time.sleep(_POLL_SECONDS)
 
     def _find(self):
-        """The number of the process, or None."""
-        self._stopped = False
-        try:
-            with open(self._pid_file, encoding="ascii") as file:
-                pid = int(file.read())
-        except (OSError, ValueError):
-            pid = None
-        # A killed engine leaves its file, and its number to somebody else.
-        if pid and _name(pid) == "dockerd":
-            return pid
-        pid, state = self._of_unit()
-        # Where it was stopped, its socket may be there still, and to ask would start it.
-        self._stopped = state in ("inactive", "failed")
-        return pid if pid and _name(pid) == "dockerd" else None
+        """The Process, or None. Raises InputError where there are several, and none is the one that is meant."""
+        engines = [process for process in named(_NAME) if process.account == os.geteuid()]
+        if len(engines) < 2:
+            return engines[0] if engines else None
+        for is_meant in (self._reads_what_is_meant, self._is_usual):
+            meant = [process for process in engines if is_meant(process)]
+            if len(meant) == 1:
+                return meant[0]
+        found = ", ".join(f"process {process.pid} reads {self._config_of(process)}" for process in engines)
+        raise InputError(
+            f"{len(engines)} Docker Engines run here, and none of them listens on {self._default_socket}: {found}",
+            "Give the file of the one that is meant as daemon_config_path",
+        )
 
-    def _of_unit(self):
-        """(number of the process or None, state) as systemd has it, the state empty where there is no such unit."""
-        command = self._systemctl("show", "--property=MainPID,ActiveState,LoadState")
+    def _reads_what_is_meant(self, process):
+        read = process.host_path(self._config_of(process)) if self._meant else None
+        return bool(read) and os.path.realpath(read) == os.path.realpath(self._meant)
+
+    def _is_usual(self, process):
+        return process.listens(self._default_socket)
+
+    def _unit_of(self, process):
+        """The systemd unit that starts a process, empty where none does: that of a supervisor is not the engine's."""
+        unit, _of_account = process.unit
+        main = self._shown(unit).get("MainPID", "") if unit else ""
+        # RootlessKit is the parent of a rootless engine.
+        is_its = main == str(process.pid) or (main.isdigit() and Process(int(main)).name == "rootlesskit")
+        return unit if is_its else ""
+
+    def _shown(self, unit):
+        """What systemd says of a unit, nothing where it does not know it."""
+        command = self._systemctl("show", "--property=MainPID,ActiveState,LoadState", unit)
         said = run(command)[1] if find("systemctl") else ""
         shown = dict(line.partition("=")[::2] for line in said.splitlines())
-        pid = shown.get("MainPID", "")
-        state = shown.get("ActiveState", "") if shown.get("LoadState") == "loaded" else ""
-        return int(pid) if pid.isdigit() else None, state
+        return shown if shown.get("LoadState") == "loaded" else {}
 
     def _systemctl(self, *arguments):
-        return ["systemctl", *(["--user"] if self.rootless else []), *arguments, _UNIT]
+        return ["systemctl", *(["--user"] if self.rootless else []), *arguments]
 
-    def _read_command_line(self):
-        if not self.pid:
-            return []
-        try:
-            with open(f"/proc/{self.pid}/cmdline", "rb") as file:
-                return file.read().decode("utf-8", "replace").split("\0")[1:-1]
-        except OSError:
-            return []
+    @property
+    def _folders(self):
+        return [os.path.expanduser(folder) for folder in (_USER_UNITS if self.rootless else _UNITS)]
+
+    def _unit_on_disk(self):
+        """The unit that would start an engine, whatever its name, and empty where there is none."""
+        folders = self._folders
+        if _units.exists(_UNIT, folders):
+            return _UNIT
+        found = (unit for unit in _units.names(folders) if any(map(_is_engine, _units.commands(unit, folders))))
+        return next(found, "")
+
+    @property
+    def _is_snap(self):
+        return any(map(_is_of_snap, _units.commands(self._unit, self._folders)))
 
     def unit_arguments(self):
         """What its unit, with all drop-ins as they lie on the disk, or its init script starts it with."""
-        settings = _settings(_unit_text(_USER_UNITS if self.rootless else _UNITS))
-        if not settings["ExecStart"]:
-            return shlex.split(_environment([], [_DEFAULTS]).get("DOCKER_OPTS", ""), comments=True)
-        variables = _environment(settings["Environment"], settings["EnvironmentFile"])
-        arguments = []
-        for word in _split(settings["ExecStart"][-1])[1:]:
-            alone = _VARIABLE.fullmatch(word) if "{" not in word else None
-            # A variable that stands alone, without braces, gives as many words as it has, as systemd does it.
-            arguments += (
-                _split(variables.get(alone.group(1), ""))
-                if alone
-                else [_VARIABLE.sub(lambda found: variables.get(found.group(1), ""), word)]
-            )
-        return arguments
+        if self._left_alone:
+            return []
+        found = _units.arguments(self._unit, self._folders) if self._unit else None
+        if found is not None:
+            # What a snap gives to its program is written in the snap.
+            return [] if self._is_snap else found
+        if self._process and not _is_of_init(self._process.parent):
+            return []
+        return shlex.split(_units.environment([], [_DEFAULTS]).get("DOCKER_OPTS", ""), comments=True)
 
 
 class _Words:
     """What the engine logs from now on."""
 
-    def __init__(self, pid):
+    def __init__(self, pid, unit):
         self._pid = pid
+        self._unit = unit
         self._since = time.time()
         # Where it does not log to the journal, an init script has its output go to a file.
         self._path = os.path.realpath(f"/proc/{pid}/fd/2") if pid else ""
@@ -282,7 +391,7 @@ class _Words:
     def _journal(self):
         if not find("journalctl"):
             return ""
-        of_it = [f"_PID={self._pid}"] if self._pid else [f"--unit={_UNIT}"]
+        of_it = [f"_PID={self._pid}"] if self._pid else [f"--unit={self._unit}"]
         # The journal knows microseconds, and the engine may answer within one of its own milliseconds.
         return run(["journalctl", *of_it, f"--since=@{self._since:.6f}", "--output=cat", "--no-pager"])[1]
 
@@ -293,12 +402,23 @@ def _message(line):
     return without_users(text)[:_WORDS_LIMIT]
 
 
-def _name(pid):
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+def _is_of_init(parent):
+    return parent.pid == _INIT_PID or parent.name in _INIT_NAMES
+
+
+def _below_config_home(environment, name):
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(home, "docker", name)
+
+
+def _is_engine(command):
+    """Whether a command line of a unit starts an engine."""
+    program = os.path.basename(command[0].lstrip("@-:+!")) if command else ""
+    return program == _NAME or _is_of_snap(command)
+
+
+def _is_of_snap(command):
+    return bool(command) and (os.path.basename(command[0]), *command[1:3]) == _SNAP
 
 
 def _values(arguments, flag):
@@ -321,50 +441,3 @@ def _without(arguments, flags):
         elif argument.partition("=")[0] not in flags:
             kept.append(argument)
     return kept
-
-
-def _unit_text(folders):
-    """The unit of the engine with its drop-ins, as they lie on the disk: systemd itself may not have read them yet."""
-    folders = [os.path.expanduser(folder) for folder in folders]
-    units = [os.path.join(folder, _UNIT) for folder in folders]
-    drop_ins = {}
-    for unit in units:
-        for path in glob.glob(os.path.join(glob.escape(unit) + ".d", "*.conf")):
-            drop_ins.setdefault(os.path.basename(path), path)
-    paths = [unit for unit in units if os.path.exists(unit)][:1] + [drop_ins[name] for name in sorted(drop_ins)]
-    return "\n".join(read_text(path) for path in paths)
-
-
-def _settings(text):
-    """What a unit file followed by its drop-ins says. An empty value forgets the former ones."""
-    found = {"ExecStart": [], "Environment": [], "EnvironmentFile": []}
-    for line in re.sub(r"\\\n", " ", text).splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and name.strip() in found:
-            items = found[name.strip()]
-            if value.strip():
-                items.append(value.strip())
-            else:
-                items.clear()
-    return found
-
-
-def _environment(assignments, files):
-    variables = {}
-    for words in assignments:
-        variables.update(word.partition("=")[::2] for word in _split(words) if "=" in word)
-    for name in files:
-        for line in read_text(name.lstrip("-")).splitlines():
-            if line.lstrip().startswith(("#", ";")):
-                continue
-            key, equals, value = line.strip().replace("export ", "", 1).partition("=")
-            if equals:
-                variables[key.strip()] = " ".join(_split(value))
-    return variables
-
-
-def _split(text):
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()

@@ -119,13 +119,11 @@ class Docker:
 
     name = "docker"
 
-    def __init__(self, timeout, certs_dir=None, config_path=None):
-        self.daemon = Daemon(timeout)
-        own = "~/.config/docker/certs.d" if self.daemon.rootless else "/etc/docker/certs.d"
-        self._certs_dir = certs_dir or os.path.expanduser(own)
-        self.config_path = config_path or self.daemon.config_path
-        self._given_path = config_path
-        self.belief = self.daemon.believes()
+    def __init__(self, timeout, certs_dir=None, config_path=None, apply="reload"):
+        # The file of an image that is being made is read by no engine yet, and the one that runs here is told nothing.
+        self.daemon = Daemon(timeout, config_path, may_be_unread=apply == "never")
+        self._given_certs_dir, self._given_path = certs_dir, config_path
+        self._look()
         self.restart_tried = False
         self._config = self._wish = None
         # What a flag of its own makes insecure, no file makes secure.
@@ -138,7 +136,11 @@ class Docker:
     def look_again(self):
         """What another run has done meanwhile may have restarted it."""
         self.daemon.look_again()
+        self._look()
+
+    def _look(self):
         self.config_path = self._given_path or self.daemon.config_path
+        self._certs_dir = self._given_certs_dir or self.daemon.certs_dir
         self.belief = self.daemon.believes()
 
     @property
@@ -181,11 +183,11 @@ class Docker:
 
     def _check_path(self):
         """Writing a file that the engine does not read would change nothing."""
-        read = self.daemon.config_path
-        if self._given_path and self.belief and os.path.realpath(read) != os.path.realpath(self.config_path):
+        if self._given_path and self.belief and not self.daemon.reads(self.config_path):
             raise InputError(
-                f"the Docker Engine reads {read}, and not {self.config_path}",
-                "Correct daemon_config_path, or leave it out",
+                f"the Docker Engine reads {self.daemon.config_path}, and not {self.config_path}",
+                "Correct daemon_config_path, or leave it out; to prepare a file that no engine reads yet, set apply to "
+                "never",
             )
 
     def satisfied(self, belief):
@@ -467,7 +469,7 @@ def _find_engines(params):
     wanted = params["engines"]
     engines = []
     if wanted is None or Docker.name in wanted:
-        engines.append(Docker(params["timeout"], params["certs_dir"], params["daemon_config_path"]))
+        engines.append(Docker(params["timeout"], params["certs_dir"], params["daemon_config_path"], params["apply"]))
     if wanted is None or PodmanFiles.name in wanted:
         engines.append(PodmanFiles(params["timeout"], params["certs_dir"]))
     if wanted is None:

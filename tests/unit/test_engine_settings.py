@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils import _engine
 from ansible_collections.wharf.registry.plugins.module_utils._engine import Belief, Daemon, _message, _values, _without
+from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 
 DEBIAN = """[Unit]
 Description=Docker Application Container Engine
@@ -25,7 +28,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(_engine, "_UNITS", tuple(str(tmp_path / name) for name in ("etc", "run", "lib")))
     monkeypatch.setattr(_engine, "_USER_UNITS", _engine._UNITS)
     monkeypatch.setattr(_engine, "_DEFAULTS", str(tmp_path / "default"))
-    monkeypatch.setattr(Daemon, "_find", lambda _self: None)
+    monkeypatch.setattr(_engine, "named", lambda _name: [])
 
     def write(path, text):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -108,17 +111,103 @@ def test_an_init_script(host):
     assert arguments() == ["--debug", "--dns", "8.8.8.8"]
 
 
-def test_where_the_configuration_lies(host):
+def test_where_the_configuration_lies(host, monkeypatch):
     host("lib/docker.service", drop_in("ExecStart=/usr/bin/dockerd --config-file /srv/d.json"))
-    daemon = Daemon(1)
-    assert daemon.config_path == "/srv/d.json"
+    assert Daemon(1).config_path == "/srv/d.json"
     # What the process was started with decides, and its unit does not.
-    daemon.pid = 1
-    daemon._running_arguments = ["-H", "fd://"]
-    daemon.rootless, daemon._default_config = False, None
-    assert daemon.config_path == "/etc/docker/daemon.json"
-    daemon._running_arguments = ["--config-file=/x.json"]
-    assert daemon.config_path == "/x.json"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for words, path in (([], "/etc/docker/daemon.json"), (["--config-file=/x.json"], "/x.json")):
+        engine = Running(["dockerd", "-H", "fd://", *words])
+        monkeypatch.setattr(_engine, "named", lambda _name, engine=engine: [engine])
+        assert Daemon(1).config_path == path
+
+
+@pytest.mark.parametrize(
+    "program", ["/usr/bin/dockerd --config-file=/srv/d.json", "-/opt/docker/dockerd --config-file /srv/d.json"]
+)
+def test_a_unit_of_another_name(host, program):
+    host("lib/aaa.service", drop_in("ExecStart=/usr/bin/other --config-file=/no.json"))
+    host("etc/container-manager.service", drop_in(f"ExecStart={program}"))
+    daemon = Daemon(1)
+    assert daemon.installed and daemon.config_path == "/srv/d.json"
+    # The usual name is preferred to any other.
+    host("lib/docker.service", DEBIAN)
+    assert Daemon(1).config_path == "/etc/docker/daemon.json"
+
+
+def test_a_snap_that_is_stopped(host, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    host("etc/snap.docker.nvidia.service", drop_in("ExecStart=/usr/bin/snap run docker.nvidia-container-toolkit"))
+    assert Daemon(1).config_path == "/etc/docker/daemon.json"
+    host("etc/snap.docker.dockerd.service", drop_in("ExecStart=/usr/bin/snap run docker.dockerd"))
+    daemon = Daemon(1)
+    assert daemon.config_path == "/var/snap/docker/current/config/daemon.json"
+    assert daemon.certs_dir == "/var/snap/docker/current/etc/docker/certs.d"
+
+
+class Running:
+    """A process as Daemon sees it."""
+
+    sees_our_files = True
+    program = ""
+    unit = ("", False)
+
+    def __init__(self, arguments, pid=4, sockets=(), environment=None):
+        self.arguments, self.pid, self._sockets = arguments, pid, sockets
+        self.environment = environment or {}
+        self.account = 0
+        self.parent = self
+
+    name = "supervisord"
+
+    def listens(self, path):
+        return path in self._sockets
+
+    @staticmethod
+    def host_path(path):
+        return path
+
+
+def several(monkeypatch, *engines):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(_engine, "named", lambda _name: engines)
+
+
+def test_of_several_engines(host, monkeypatch):
+    """The one that reads the file that is given, or else the one that `docker` talks to."""
+    usual = Running(["dockerd"], 5, [_engine.SOCKET])
+    other = Running(["dockerd", "--config-file=/o.json"], 6, ["/run/other.sock"])
+    third = Running(["dockerd", "--config-file=/t.json"], 7)
+    several(monkeypatch, usual, other, third)
+    assert (Daemon(1).pid, Daemon(1, "/t.json").pid, Daemon(1, "/o.json").pid) == (5, 7, 6)
+    # None of them reads it: the refusal comes where the file would be written.
+    assert Daemon(1, "/no.json").pid == 5
+    several(monkeypatch, other, third)
+    for path in (None, "/no.json"):
+        with pytest.raises(InputError, match=r"2 Docker Engines .* process 6 reads /o.json, process 7 reads /t.json"):
+            Daemon(1, path)
+    # An image that is being made is nothing to them.
+    daemon = Daemon(1, "/image/etc/docker/daemon.json", may_be_unread=True)
+    assert (daemon.pid, daemon.believes(), daemon.certs_dir) == (None, None, "/image/etc/docker/certs.d")
+
+
+def test_processes_of_other_accounts(host, monkeypatch):
+    """Rootless engines are their accounts' own."""
+    rootless = Running(["dockerd"], 5, environment={"XDG_CONFIG_HOME": "/srv/a/conf"})
+    rootless.account = 1000
+    several(monkeypatch, rootless)
+    assert Daemon(1).pid is None
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    daemon = Daemon(1)
+    assert (daemon.pid, daemon.config_path) == (5, "/srv/a/conf/docker/daemon.json")
+    assert daemon.certs_dir == "/srv/a/conf/docker/certs.d"
+
+
+def test_flags_of_a_service_that_does_not_start_the_engine_do_not_count(host, monkeypatch):
+    host("lib/docker.service", drop_in("ExecStart=/usr/bin/dockerd --insecure-registry=x"))
+    assert Daemon(1).arguments() == ["--insecure-registry=x"]
+    several(monkeypatch, Running(["dockerd", "--debug"]))
+    assert Daemon(1).arguments() == ["--debug"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wharf.registry.plugins.module_utils import _engine
+from ansible_collections.wharf.registry.plugins.module_utils._processes import Process
 from ansible_collections.wharf.registry.plugins.module_utils._trust import Trust
 from inprocess import run_module
 from test_certificates import CA, CLIENT, EC, EXPIRED, LEAF, OTHER, ROOT, pem
@@ -19,12 +21,14 @@ from test_changes import snapshot
 HOST = "r.example.com:5000"
 KEY = pem(EC)
 WARNINGS = []
+# The engines that run, as far as the modules see.
+DEAF = []
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Where the files lie; nothing of this machine's own engines is seen."""
-    monkeypatch.setattr(_engine, "_PID_FILE", str(tmp_path / "docker.pid"))
+    monkeypatch.setattr(_engine, "named", lambda _name: [Process(pid) for pid in DEAF])
     monkeypatch.setattr(_engine, "_UNITS", ())
     monkeypatch.setattr(_engine, "_USER_UNITS", ())
     monkeypatch.setattr(_engine, "_DEFAULTS", str(tmp_path / "default"))
@@ -257,11 +261,13 @@ def deaf(place, *more):
     try:
         while not told.read_bytes():
             assert process.poll() is None
-        (place.parent / "docker.pid").write_text(str(process.pid))
+        DEAF.append(process.pid)
         yield lambda: told.read_bytes().count(b".")
     finally:
+        DEAF.clear()
         process.kill()
         process.wait()
+        (place.parent / "deaf.sock").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("text", [None, '{"debug": true,\r\n "insecure-registries": [ "old:1"]}'])
@@ -305,6 +311,35 @@ def test_a_file_that_the_engine_does_not_read(place):
         assert "reads" in result["msg"] and "Correct daemon_config_path" in result["msg"]
         assert told() == 0
     assert snapshot(place) == {}
+
+
+def test_an_engine_that_something_unknown_has_started_is_not_restarted(place):
+    """This process has: to start the service of this host instead would be a second engine."""
+    with deaf(place):
+        result = client(place, registry(insecure=True), apply="restart", timeout=1)
+    assert f"by {Process(os.getpid()).name} (process {os.getpid()})" in result["msg"]
+    assert "Restart it by what has started it" in result["msg"]
+    assert snapshot(place) == {}
+
+
+def test_a_file_of_an_image_that_is_being_made(place):
+    """No engine reads it, and the one that runs here is neither asked nor told, whatever it was started with."""
+    image = place / "image" / "etc" / "docker"
+    image.mkdir(parents=True)
+    options = {"daemon_config_path": str(image / "daemon.json"), "certs_dir": None, "apply": "never"}
+    with deaf(place, "--insecure-registry=flag:1") as told:
+        found = [client(place, FULL, check=check, **options) for check in (True, False) * 2]
+        assert told() == 0
+    assert [result["changed"] for result in found] == [True, True, False, False]
+    for result in found:
+        assert (result["reloaded"], result["restart_needed"], result["warnings"]) == (False, False, "")
+        assert result["engine"]["docker"]["running"] is False
+    assert json.loads((image / "daemon.json").read_text()) == {"insecure-registries": [HOST]}
+    assert (image / "certs.d" / HOST / "ca.crt").read_text() == CA
+    assert not (place / "certs.d").exists()
+    # The engine's own file is another matter.
+    with deaf(place):
+        assert client(place, FULL, apply="never")["restart_needed"]
 
 
 @pytest.mark.parametrize("flag", ["--insecure-registry=x", "--insecure-registry", "--registry-mirror=https://x"])
