@@ -8,9 +8,10 @@ import json
 import os
 import pathlib
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from labtest import LabHost, Registry
+from labtest import LabHost, PlaybookRun, Registry, run_playbook
 
 HOSTNAME = "registry.fleet.test"
 FILES = pathlib.Path(__file__).parent / "files"
@@ -25,6 +26,34 @@ PLACES = (
     "/home",
     "/run/containers/0/auth.json",
 )
+
+
+BACKUP = "--extra-vars=backup_repository=/srv/elsewhere --extra-vars=backup_password=never-used-on-any-host"
+# Each playbook that changes something, with what its user has to give. The rollout is a part of site.yml, all rotations begin
+# alike, and test_3_failures.py and test_4_rotation.py run those in check mode, too.
+PLAYBOOKS = (
+    f"backup {BACKUP}",
+    "maintain",
+    "offboard",
+    f"restore --extra-vars=restore_replace=true {BACKUP}",
+    "rotate --extra-vars=rotate=ca",
+    "site",
+    "teardown --extra-vars=registry_teardown_data=true",
+    "upgrade",
+    "verify",
+)
+
+
+def foretell(inventory: str = "inventory") -> dict[str, PlaybookRun]:
+    """Run all playbooks in check mode. Several at once, since none of them changes anything."""
+
+    def run(words: str) -> PlaybookRun:
+        playbook, *options = words.split()
+        more = ("--check", "--diff", *options)
+        return run_playbook(f"wharf.registry.{playbook}", *more, inventory=inventory, check=False)
+
+    with ThreadPoolExecutor(3) as pool:
+        return dict(zip(PLAYBOOKS, pool.map(run, PLAYBOOKS), strict=True))
 
 
 def content(kept: dict) -> bytes:

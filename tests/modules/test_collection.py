@@ -283,6 +283,23 @@ def test_links_that_lead_out_of_the_storage_are_not_followed(
     assert list((tmp_path / "index").rglob("link"))
 
 
+def test_the_last_repository_goes_and_collections_go_on(content: Content, collector: Collector, proxy: Front) -> None:
+    """As in the first night of a registry to which only the proof of its rollout has pushed."""
+    image = content.image("apps/web", "1.0.0")
+    delete(content, "apps/web", image["digest"])
+    repositories = proxy.directory / "storage/docker/registry/v2/repositories"
+    assert collector.run()["removed"]["repositories"] == 1
+    assert [path.name for path in repositories.iterdir()] == ["apps"]
+    # What is in no repository, as what the rollout has pushed to prove itself, is garbage like any other.
+    content.image("apps/web", "1.0.0", layer=secrets.token_bytes(MIB))
+    for path in (repositories / "apps/web").iterdir():
+        shutil.rmtree(path)
+    assert collector.run()["removed"]["blobs"] >= 3
+    assert collector.run()["removed"]["blobs"] == 0
+    content.image("apps/web", "1.0.0")
+    pull(content, "apps/web", "1.0.0")
+
+
 @pytest.mark.parametrize("mounted", [True, False])
 def test_blobs_without_repositories_are_no_garbage(
     content: Content, collector: Collector, proxy: Front, mounted: bool

@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from labtest import run_playbook
+from conftest import foretell
+from labtest import LabHost, run_playbook
+
+# Whatever a playbook could leave on a host, but for what any task of Ansible does.
+EVERYWHERE = ("/etc", "/home", "/opt", "/srv", "/usr/local", "/var/lib/wharf-registry", "/var/spool")
+# What must be there first. All others tell what they would do.
+NEEDED = {
+    "maintain": "fleet-d has no registry in /srv/bare/registry. Run site.yml first",
+    "rotate --extra-vars=rotate=ca": "fleet-d has no registry in /srv/bare/registry. Run site.yml first",
+    "upgrade": "fleet-d has no registry in /srv/bare/registry. Run site.yml first",
+    "verify": "The hop that broke: name",
+}
 
 if TYPE_CHECKING:
     import pathlib
@@ -25,3 +36,18 @@ def test_there_is_nothing_to_offboard(clients: dict[str, Client], ephemeral: pat
 def test_all_engines_are_there_but_one(client: Client) -> None:
     found = client.output("ls /usr/bin | grep -xE 'docker|podman' || true").split()
     assert found == ([] if client.bare else [client.engine])
+
+
+def test_check_mode_of_each_playbook() -> None:
+    """On a host without an engine, with directories of its own: nothing dies, and nothing is changed."""
+    hosts = [LabHost(name) for name in ("fleet-c", "fleet-d")]
+    before = [host.snapshot(*EVERYWHERE) for host in hosts]
+    runs = foretell("bare/inventory")
+    for words, run in runs.items():
+        wanted = NEEDED.get(words)
+        assert (run.code == 0) is (wanted is None), f"{words}:\n{run.output}"
+        assert wanted is None or wanted in " ".join(run.output.split()), f"{words}:\n{run.output}"
+    assert runs["site"].changed("fleet-d")["fleet-d"] > 10, runs["site"].output
+    restore = next(run for words, run in runs.items() if words.startswith("restore"))
+    assert "Would restore a snapshot of /srv/elsewhere" in " ".join(restore.output.split())
+    assert [host.snapshot(*EVERYWHERE) for host in hosts] == before

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from labtest import PlaybookRun, run_playbook
+from conftest import foretell
+from labtest import LabHost, PlaybookRun, run_playbook
 
 if TYPE_CHECKING:
     from conftest import Client
+
+# What would change nothing here. The others would rotate, remove, or install what no run has installed.
+NOTHING = ("maintain", "site", "upgrade", "verify")
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +34,16 @@ def test_it_opens_at_most_four_tasks_a_host(again: PlaybookRun, client: Client) 
 @pytest.mark.usefixtures("again")
 def test_containers_go_on(busy: Client) -> None:
     assert busy.process_now() == busy.process_before()
+
+
+def test_check_mode_of_each_playbook(clients: dict[str, Client]) -> None:
+    """On hosts that have all: each tells what it would do, and does nothing."""
+    hosts = [LabHost("fleet-registry"), *clients.values()]
+    before = [host.snapshot("/etc", "/srv", "/usr/local") for host in hosts], clients["fleet-a"].process_now()
+    for words, run in foretell().items():
+        assert run.code == 0, f"{words}:\n{run.output}"
+        if words in NOTHING:
+            assert set(run.changed(*run.recap).values()) == {0}, f"{words}:\n{run.output}"
+        elif words.startswith(("teardown", "backup")):
+            assert run.changed("fleet-registry")["fleet-registry"] > 5, f"{words}:\n{run.output}"
+    assert ([host.snapshot("/etc", "/srv", "/usr/local") for host in hosts], clients["fleet-a"].process_now()) == before

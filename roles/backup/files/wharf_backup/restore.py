@@ -79,7 +79,7 @@ class Restore:
             except BackupError as error:
                 error.details.setdefault("phase", phase)
                 raise
-        return {"phase": phase, "snapshot": snapshot["short_id"]}
+        return {"phase": phase, "snapshot": snapshot["short_id"], "made": snapshot["time"][:19] + "Z"}
 
     def _check(self, restic: Restic, wanted: str, replace: bool) -> dict[str, Any]:
         former = unfinished(self._config)

@@ -206,8 +206,9 @@ def find(contents, keep):
 def _names(storage, oddities, blobs):
     """The names of all repositories. Raises FileNotFoundError where there is no place for them."""
     names = storage.repositories(oddities)
-    # Blobs alone would all be garbage: this is a storage that is not whole, or not mounted.
-    if blobs and not names and not oddities.hides:
+    # Blobs alone would all be garbage: this is a storage that is not whole, or not mounted. Of the last repository that
+    # was removed, a directory is left.
+    if blobs and not names and not oddities.hides and not storage.has_entries_of_repositories():
         raise FileNotFoundError(
             errno.ENOENT,
             "Nothing was removed: there are blobs, and no repositories. Mount what is missing, or remove the "

@@ -109,6 +109,9 @@ def _remove_repository(storage, repository):
     while parts:
         *above, last = parts
         with storage.enter("repositories", *above) as directory:
+            # Where there is nothing at all, a storage that is not mounted would look the same.
+            if not above and len(directory.entries()) == 1:
+                return
             try:
                 os.rmdir(last, dir_fd=directory.descriptor)
             except OSError:

@@ -67,6 +67,14 @@ class Storage:
             oddities.add_error(error, error.filename)
             return []
 
+    def has_entries_of_repositories(self):
+        """Whether anything lies in the directory of all repositories, as in a storage that is mounted."""
+        try:
+            with self.enter("repositories") as top:
+                return bool(top.entries())
+        except FileNotFoundError:
+            return False
+
     def tags(self, repository, oddities, only=None):
         """{tag: Link} of all tags, or only of some: of those that say something, or nothing of use."""
         found = {}
