@@ -29,8 +29,8 @@ PLACES = (
 
 
 BACKUP = "--extra-vars=backup_repository=/srv/elsewhere --extra-vars=backup_password=never-used-on-any-host"
-# Each playbook that changes something, with what its user has to give. The rollout is a part of site.yml, all rotations begin
-# alike, and test_3_failures.py and test_4_rotation.py run those in check mode, too.
+# Each playbook that changes something, with what its user has to give. The rollout is a part of site.yml, all rotations
+# begin alike, and test_3_failures.py and test_4_rotation.py run those in check mode, too.
 PLAYBOOKS = (
     f"backup {BACKUP}",
     "maintain",
