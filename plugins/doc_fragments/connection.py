@@ -63,7 +63,7 @@ options:
     description:
       - A client configuration of Docker or Podman to take credentials from where none are given. In one of the name
         C(auth.json) the login of a namespace, as C(podman login host/namespace) makes it, comes before that of the
-        host.
+        host where all repositories that the task names lie in it.
     type: path
 notes:
   - E(HTTPS_PROXY), E(HTTP_PROXY) and E(NO_PROXY) in the environment of the task are read as Docker and Podman read

@@ -168,13 +168,14 @@ from ansible_collections.wharf.registry.plugins.module_utils._errors import Inpu
 from ansible_collections.wharf.registry.plugins.module_utils._images import Describer
 from ansible_collections.wharf.registry.plugins.module_utils._listing import Listing
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._reference import common_path
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
 
 MOST_CONNECTIONS = 64
 
 
 def run(module):
-    make_api = module.apis()
+    make_api = module.apis(common_path(module.params["repositories"]))
     if not 1 <= module.params["connections"] <= MOST_CONNECTIONS:
         raise InputError(f"connections is {module.params['connections']}", f"Give 1 to {MOST_CONNECTIONS}")
     details = module.params["details"]

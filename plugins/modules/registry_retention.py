@@ -260,7 +260,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._errors import Inpu
 from ansible_collections.wharf.registry.plugins.module_utils._holdings import Holdings
 from ansible_collections.wharf.registry.plugins.module_utils._images import is_glob
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._reference import full_name
+from ansible_collections.wharf.registry.plugins.module_utils._reference import common_path, full_name
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
 from ansible_collections.wharf.registry.plugins.module_utils._retention import (
     CapError,
@@ -351,7 +351,8 @@ def run(module):
     check_range(module, "max_delete", 0)
     check_range(module, "max_delete_percent", 0, 100)
     check_range(module, "connections", 1, MOST_CONNECTIONS)
-    with Pool(module.apis(), module.params["connections"]) as pool:
+    namespace = common_path(pattern for rule in rules for pattern in rule.repositories)
+    with Pool(module.apis(namespace), module.params["connections"]) as pool:
         cleanup = Cleanup(pool, rules, Holdings(frozenset().union(*(rule.labels for rule in rules))))
         cleanup.judge(in_use, time.time_ns())
         limits = (module.params["max_delete"], module.params["max_delete_percent"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from content import DOCKER, DOCKER_LIST, OCI, OCI_INDEX, Content
-from managed import words
+from managed import encoded, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,29 @@ def test_all_kinds_of_content(info: Callable[..., dict], content: Content, room:
     assert found["index"]["platforms"] == found["list"]["platforms"] == ["linux/amd64", "linux/arm64"]
     assert found["chart"]["artifact_type"] == "application/vnd.cncf.helm.config.v1+json"
     assert found["chart"]["platforms"] == []
+
+
+def test_a_login_of_a_namespace(
+    info: Callable[..., dict],
+    retention: Callable[..., dict],
+    content: Content,
+    peers: Peers,
+    tmp_path: Path,
+) -> None:
+    """It is found where all that the task names lies in it, and nobody is logged in for anything else."""
+    room = f"team-{secrets.token_hex(4)}"
+    for repository in ("a", "b/c"):
+        content.image(f"{room}/{repository}", "1.0.0")
+    login = tmp_path / "auth.json"
+    login.write_text(json.dumps({"auths": {f"{peers['basic']}/{room}": {"auth": encoded(f"ci:{peers.users['ci']}")}}}))
+    options = {"username": None, "password": None, "config_path": str(login)}
+    for patterns in ([f"{room}/a", f"{room}/b/c"], [f"{room}/*"]):
+        found = info(repositories=patterns, **options)["repositories"]
+        assert [one["name"] for one in found] == [f"{room}/a", f"{room}/b/c"]
+        rules = [{"repositories": [pattern], "keep_newest": 1} for pattern in patterns]
+        assert retention(rules=rules, check=True, **options)["changed"] is False
+    for patterns in (["*"], [f"{room}/a", "elsewhere/app"]):
+        assert "401" in info(repositories=patterns, failed=True, **options)["msg"]
 
 
 def test_sizes_count_each_byte_once(info: Callable[..., dict], content: Content, room: str) -> None:

@@ -8,7 +8,11 @@ import json
 import inputs
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_namespace
+from ansible_collections.wharf.registry.plugins.module_utils._reference import (
+    Registry,
+    common_path,
+    parse_namespace,
+)
 from inprocess import run_module
 
 HOST = "r.example.com"
@@ -97,6 +101,26 @@ def test_docker_finds_no_namespace(tmp_path):
     path = tmp_path / "config.json"
     path.write_bytes(inputs.namespaced([HOST, f"{HOST}/team"]))
     assert find_credential(Registry(HOST), str(path), repository="team/app").username == HOST
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path"),
+    [
+        ([], ""),
+        (["*"], ""),
+        (["team/app"], "team/app"),
+        (["team/*"], "team"),
+        (["team/app*"], "team"),
+        (["te*/app"], ""),
+        (["team/app", "team/web"], "team"),
+        (["team/app", "team/app/deep"], "team/app"),
+        (["team/a/x", "team/a/[yz]", "team/a/?"], "team/a"),
+        (["team/app", "teams/app"], ""),
+        (["team/app", "*"], ""),
+    ],
+)
+def test_what_names_and_globs_have_in_common(patterns, path):
+    assert common_path(patterns) == path
 
 
 @pytest.mark.parametrize(
