@@ -82,7 +82,7 @@ def start(machine: Machine, unit: str, command: str, socket: str = "/run/docker.
     put(machine, f"/etc/systemd/system/{unit}.service", UNIT.format(command=command))
     machine.run(f"systemctl daemon-reload; systemctl restart {unit}")
     answers = f"docker --host unix://{socket} info --format '{{{{.ServerVersion}}}}'"
-    wait_for(f"{unit} has an engine", lambda: machine.run(answers, check=False).stdout.strip())  # noqa: PLW0108
+    wait_for(f"{unit} has an engine", lambda: "." in machine.run(answers, check=False).stdout)
 
 
 def supervised(machine: Machine, *flags: str) -> None:
