@@ -258,10 +258,13 @@ class Daemon:
         self._await(satisfied, words, "did not take what it was restarted for")
 
     def _no_service(self):
-        parent = self._process.parent if self._process else None
-        by = f", but by {parent.name} (process {parent.pid})" if parent and parent.pid else ""
+        what, by = "the Docker Engine", ""
+        if self._process:
+            parent = self._process.parent
+            what += f" (process {self.pid})"
+            by = f", but by {parent.name} (process {parent.pid})" if parent.pid else ""
         return EngineError(
-            f"the Docker Engine (process {self.pid}) is not restarted: it was not started by a service of its own{by}",
+            f"{what} is not restarted: it was not started by a service of its own{by}",
             "Restart it by what has started it",
         )
 
@@ -308,7 +311,7 @@ class Daemon:
 
     def _unit_of(self, process):
         """The systemd unit that starts a process, empty where none does: that of a supervisor is not the engine's."""
-        unit, _of_account = process.unit
+        unit = process.unit
         main = self._shown(unit).get("MainPID", "") if unit else ""
         # RootlessKit is the parent of a rootless engine.
         is_its = main == str(process.pid) or (main.isdigit() and Process(int(main)).name == "rootlesskit")

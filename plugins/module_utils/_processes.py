@@ -62,14 +62,13 @@ class Process:
 
     @property
     def unit(self):
-        """(name of the systemd unit that it belongs to, whether an account's own systemd has it), the name empty where
-        it belongs to none."""
+        """The name of the systemd unit that it belongs to, empty where it belongs to none."""
         for line in self._text("cgroup").splitlines():
             _number, controllers, path = line.split(":", 2)
             units = [part for part in path.split("/") if part.endswith(".service")]
             if controllers in ("", "name=systemd") and units:
-                return units[-1], any(part.startswith("user@") for part in units[:-1])
-        return "", False
+                return units[-1]
+        return ""
 
     def listens(self, path):
         """Whether it accepts connections on a Unix socket."""

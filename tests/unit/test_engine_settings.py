@@ -150,7 +150,7 @@ class Running:
 
     sees_our_files = True
     program = ""
-    unit = ("", False)
+    unit = ""
 
     def __init__(self, arguments, pid=4, sockets=(), environment=None):
         self.arguments, self.pid, self._sockets = arguments, pid, sockets
