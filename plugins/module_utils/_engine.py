@@ -21,6 +21,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._programs import fi
 _UNIT = "docker.service"
 _DEFAULTS = "/etc/default/docker"
 _NAME = "dockerd"
+_CHECKS = "--validate"
 _CONFIG = "/etc/docker/daemon.json"
 _CERTS = "/etc/docker/certs.d"
 # Docker as a snap: its program is started by snap itself, and its /etc/docker is a directory of the snap.
@@ -210,10 +211,10 @@ class Daemon:
             started_with = _without(
                 self._running_arguments or self.unit_arguments(), ("--config-file", "--pidfile", "-p")
             )
-            command = [program, "--validate", "--config-file", path, *started_with]
+            command = [program, _CHECKS, "--config-file", path, *started_with]
             status, said, error = run(command, self._timeout)
         words = (error or said).strip()
-        if "unknown flag: --validate" in words:
+        if f"unknown flag: {_CHECKS}" in words:
             # Engines before 23 do not know the option. Their files are checked by config.check alone.
             config.check_plain()
         elif status not in (0, 127):
@@ -289,7 +290,7 @@ class Daemon:
 
     def _find(self):
         """The Process, or None. Raises InputError where there are several, and none is the one that is meant."""
-        engines = [process for process in named(_NAME) if process.account == os.geteuid()]
+        engines = _without_passing(process for process in named(_NAME) if process.account == os.geteuid())
         if len(engines) < 2:
             return engines[0] if engines else None
         for is_meant in (self._reads_what_is_meant, self._is_usual):
@@ -403,6 +404,14 @@ def _message(line):
     found = _MESSAGE.search(line)
     text = found.group(1).replace('\\"', '"') if found else line.strip()
     return without_users(text)[:_WORDS_LIMIT]
+
+
+def _without_passing(processes):
+    """Those that are engines: no process that another module checks a file with, and none that an engine has just
+    forked, which bears its name until it becomes another program."""
+    lasting = [process for process in processes if _CHECKS not in process.arguments]
+    numbers = {process.pid for process in lasting}
+    return [process for process in lasting if process.parent.pid not in numbers]
 
 
 def _is_of_init(parent):

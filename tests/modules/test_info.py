@@ -78,7 +78,7 @@ def test_a_login_of_a_namespace(
         rules = [{"repositories": [pattern], "keep_newest": 1} for pattern in patterns]
         assert retention(rules=rules, check=True, **options)["changed"] is False
     for patterns in (["*"], [f"{room}/a", "elsewhere/app"]):
-        assert "401" in info(repositories=patterns, failed=True, **options)["msg"]
+        assert "asks for a login" in info(repositories=patterns, failed=True, **options)["msg"]
 
 
 def test_sizes_count_each_byte_once(info: Callable[..., dict], content: Content, room: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.wharf.registry.plugins.module_utils import _engine
 from ansible_collections.wharf.registry.plugins.module_utils._engine import Belief, Daemon, _message, _values, _without
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._processes import Process
 
 DEBIAN = """[Unit]
 Description=Docker Application Container Engine
@@ -156,7 +157,7 @@ class Running:
         self.arguments, self.pid, self._sockets = arguments, pid, sockets
         self.environment = environment or {}
         self.account = 0
-        self.parent = self
+        self.parent = Process(0)
 
     name = "supervisord"
 
@@ -189,6 +190,18 @@ def test_of_several_engines(host, monkeypatch):
     # An image that is being made is nothing to them.
     daemon = Daemon(1, "/image/etc/docker/daemon.json", may_be_unread=True)
     assert (daemon.pid, daemon.believes(), daemon.certs_dir) == (None, None, "/image/etc/docker/certs.d")
+
+
+def test_processes_that_pass(host, monkeypatch):
+    """Another module checks a file, and the engine has just forked what will be another program."""
+    engine = Running(["dockerd"], 5, [_engine.SOCKET])
+    forked = Running(["dockerd"], 6, [_engine.SOCKET])
+    forked.parent = engine
+    checks = Running(["dockerd", "--validate", "--config-file", "/proc/9/fd/3"], 7)
+    several(monkeypatch, forked, checks, engine)
+    assert Daemon(1).pid == 5
+    several(monkeypatch, checks)
+    assert Daemon(1).pid is None
 
 
 def test_processes_of_other_accounts(host, monkeypatch):
