@@ -79,9 +79,9 @@ class Daemon:
     def __init__(self, timeout, config_path=None, may_be_unread=False):
         self._timeout = timeout
         self._meant, self._may_be_unread = config_path, may_be_unread
-        self._runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
         self.rootless = os.geteuid() != 0
-        self._default_socket = os.path.join(self._runtime, "docker.sock") if self.rootless else SOCKET
+        self._default_socket = os.path.join(runtime, "docker.sock") if self.rootless else SOCKET
         self.look_again()
 
     def look_again(self):

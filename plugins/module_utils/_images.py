@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import fnmatch
+import itertools
 import re
 import threading
 
@@ -51,6 +52,13 @@ def subject_of(tag):
 
 def is_glob(pattern):
     return bool(_GLOB.search(pattern))
+
+
+def common_path(patterns):
+    """The path below which all repositories lie that these names and globs mean, empty where there is none."""
+    paths = [itertools.takewhile(lambda part: not is_glob(part), pattern.split("/")) for pattern in patterns]
+    levels = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*paths))
+    return "/".join(level[0] for level in levels)
 
 
 def matching(names, patterns):

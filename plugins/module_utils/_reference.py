@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
@@ -33,8 +32,6 @@ _LONGEST_REPOSITORY = 255
 _IDENTIFIER = re.compile(r"(?:sha256:)?[a-f0-9]{64}")
 _DEFAULT_TAG = "latest"
 _HUB_NAMESPACE = "library/"
-
-_WILDCARD = re.compile(r"[*?\[]")
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 # Removed as text, never asked: it names a file, a directory or a key.
@@ -95,15 +92,6 @@ def namespaces(registry, repository):
     """Those that hold a repository, the narrowest first, as Podman looks for them."""
     parts = repository.split("/") if repository else []
     return [Namespace(registry, "/".join(parts[:count])) for count in range(len(parts), 0, -1)]
-
-
-def common_path(patterns):
-    """The path below which all repositories lie that these names and globs mean, empty where there is none."""
-    paths = [
-        list(itertools.takewhile(lambda part: not _WILDCARD.search(part), pattern.split("/"))) for pattern in patterns
-    ]
-    levels = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*paths))
-    return "/".join(level[0] for level in levels)
 
 
 def parse_namespace(text, former=False):

@@ -165,10 +165,9 @@ repositories:
 """
 
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._images import Describer
+from ansible_collections.wharf.registry.plugins.module_utils._images import Describer, common_path
 from ansible_collections.wharf.registry.plugins.module_utils._listing import Listing
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._reference import common_path
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
 
 MOST_CONNECTIONS = 64

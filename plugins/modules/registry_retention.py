@@ -258,9 +258,9 @@ import time
 from ansible_collections.wharf.registry.plugins.module_utils._cleanup import Cleanup
 from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._holdings import Holdings
-from ansible_collections.wharf.registry.plugins.module_utils._images import is_glob
+from ansible_collections.wharf.registry.plugins.module_utils._images import common_path, is_glob
 from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._reference import common_path, full_name
+from ansible_collections.wharf.registry.plugins.module_utils._reference import full_name
 from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
 from ansible_collections.wharf.registry.plugins.module_utils._retention import (
     CapError,

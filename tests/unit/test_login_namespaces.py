@@ -8,11 +8,8 @@ import json
 import inputs
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
-from ansible_collections.wharf.registry.plugins.module_utils._reference import (
-    Registry,
-    common_path,
-    parse_namespace,
-)
+from ansible_collections.wharf.registry.plugins.module_utils._images import common_path
+from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_namespace
 from inprocess import run_module
 
 HOST = "r.example.com"
