@@ -17,7 +17,7 @@ import engine
 import front
 from addresses import borrowed
 from managed import ROOT
-from target import OPTIONS, RATE, Target, started, users
+from target import NARROW, OPTIONS, RATE, Target, started, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,8 +63,13 @@ def target(targets: Callable[..., Target]) -> Target:
 
 @pytest.fixture(scope="session")
 def narrow(targets: Callable[..., Target]) -> Target:
-    """Few slots and few connections, which an attacker reaches at little cost."""
-    return targets("narrow", reverse_proxy_connections_per_replica=16, reverse_proxy_open_files=2048)
+    """Few slots and few connections, which an attacker reaches at little cost; 20 addresses have two thirds of them."""
+    return targets(
+        "narrow",
+        reverse_proxy_connections_per_replica=16,
+        reverse_proxy_open_files=2048,
+        reverse_proxy_connections_per_address=NARROW,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,7 @@ class Mix:
 
     def run(self, seconds: float) -> Measures:
         """All operations at once, again and again."""
+        self.target.rest(int(seconds / PAUSES["login"]) + 1)
         measures, end = Measures(), time.monotonic() + seconds
         threads = [threading.Thread(target=self._loop, args=(name, measures, end)) for name in PAUSES]
         for thread in threads:

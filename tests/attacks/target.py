@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import math
 import re
 import time
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from front import Client
     from measures import Measures
 
-FRESH = 24
-# A user of the mix logs in anew after all others have; by then its password is long forgotten.
+FRESH = 36
+# After so long a password is forgotten.
 REMEMBERED_SECONDS = 20
 NAMES = [f"fresh-{number:02}" for number in range(FRESH)]
 USERS = [
@@ -37,6 +37,8 @@ OPTIONS = {
 }
 # Requests a second of one user, where a front has a limit for it.
 RATE = 60
+# Connections of one address, where a front has few of them.
+NARROW = 64
 # More is not left to the next test.
 SETTLED_DISK, SETTLED_MIB = 50, 300
 RESTART_SECONDS = 60
@@ -52,6 +54,8 @@ class Use:
     memory_mib: float
     # Of the small disk, in percent.
     disk: int
+    # Workers that were killed since the container was started.
+    deaths: int
 
 
 class Target:
@@ -59,7 +63,8 @@ class Target:
         self.front = front
         self.port = INSIDE["https"]
         self.host = self._address()
-        self._fresh = itertools.cycle(NAMES)
+        # When each of those whose passwords are to be fresh has logged in last; the one that waits for longest first.
+        self._fresh = dict.fromkeys(NAMES, -math.inf)
         self.calm: Measures | None = None
 
     def prepare(self) -> None:
@@ -75,8 +80,16 @@ class Target:
         return command("docker", "inspect", f"--format={form}", self.front.containers["proxy"]).stdout.strip()
 
     def fresh(self) -> str:
-        """A user whose password is not remembered."""
-        return next(self._fresh)
+        """A user whose password is not remembered, where `rest` has provided for so many."""
+        name = next(iter(self._fresh))
+        del self._fresh[name]
+        self._fresh[name] = time.monotonic()
+        return name
+
+    def rest(self, count: int) -> None:
+        """Wait until the passwords of so many fresh users are forgotten."""
+        last = list(self._fresh.values())[min(count, len(self._fresh)) - 1]
+        time.sleep(max(0.0, last + REMEMBERED_SECONDS + 1 - time.monotonic()))
 
     def mix(self, source: str = LEGITIMATE, forwarded: str | None = None) -> Mix:
         return Mix(self, source, forwarded)
@@ -91,7 +104,8 @@ class Target:
 
     def remembered(self, user: str) -> dict[str, str]:
         """The credential of a user for an attacker, whose password need not be checked any more."""
-        assert self.client(user).ask("GET", "/v2/").status == 200
+        answer = self.client(user).ask("GET", "/v2/")
+        assert answer.status == 200, answer
         return {"scheme": "fixed", "value": self.front.basic(user)}
 
     # ---- how it is ---------------------------------------------------------------------------------------------------
@@ -100,10 +114,13 @@ class Target:
         listed = command("docker", "top", self.front.containers["proxy"], "-o", "pid,rss,args").stdout.splitlines()[1:]
         workers = [line.split() for line in listed if "worker process" in line and "shutting down" not in line]
         disk = self.inside("df -P /tmp").splitlines()[-1]
+        # nginx.sh begins another generation of counts for a death that it reads there.
+        deaths = self.inside("echo $(cat /tmp/generation 2>/dev/null) $(grep -c exited /tmp/alerts)").split()
         return Use(
             {fields[0] for fields in workers},
             sum(int(fields[1]) for fields in workers) / 1024,
             int(re.search(r"(\d+)%", disk)[1]),
+            sum(map(int, deaths)),
         )
 
     def inside(self, script: str, check: bool = True) -> str:
@@ -126,7 +143,8 @@ class Target:
     def settle(self) -> None:
         """Restart what an attack has left in a state that the next test would suffer from."""
         use = self.use()
-        if self.well(0) or use.disk > SETTLED_DISK or use.memory_mib > SETTLED_MIB:
+        # Counts of those that were killed are minded for a minute, and then all workers are replaced.
+        if use.deaths or self.well(0) or use.disk > SETTLED_DISK or use.memory_mib > SETTLED_MIB:
             self.restart()
 
     def restart(self) -> None:

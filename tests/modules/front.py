@@ -76,6 +76,12 @@ PLAY = """
         dest: "{directory}/config/{{{{ item }}}}/"
         mode: "0644"
       loop: [auth, nginx]
+    - ansible.builtin.template:
+        src: "{roles}/reverse_proxy/templates/connections.rules.j2"
+        dest: "{directory}/network/{{{{ tool }}}}.rules"
+        mode: "0644"
+      loop: [iptables, ip6tables]
+      loop_control: {{loop_var: tool}}
 """
 
 
@@ -204,7 +210,16 @@ class Front:
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
-        for name in ("config/nginx/tls", "config/auth", "sockets", "auth", "storage", "looked-at", "registry"):
+        for name in (
+            "config/nginx/tls",
+            "config/auth",
+            "network",
+            "sockets",
+            "auth",
+            "storage",
+            "looked-at",
+            "registry",
+        ):
             (directory / name).mkdir(parents=True)
         authority = Authority(directory / "ca", "ca")
         self.ca = authority.certificate
@@ -335,6 +350,7 @@ class Front:
             ),
             network="bridge",
         )
+        self.limit()
         try:
             wait_for("the proxy answers", self.healthy)
             wait_for("passwords are asked for", self.asking)
@@ -343,6 +359,17 @@ class Front:
         except AssertionError as error:
             said = "\n".join(f"{name}:\n{last_words(container)}" for name, container in self.containers.items())
             raise AssertionError(f"{error}\n{said}") from None
+
+    def limit(self) -> None:
+        """Count connections by address in the network of the proxy, as proxy-network does there."""
+        # By the engine, so that an account that may use it is enough.
+        for tool in ("iptables", "ip6tables"):
+            command(
+                *("docker", "run", "--rm", "--pull=never", "--user=0", "--cap-drop=ALL", "--cap-add=NET_ADMIN"),
+                f"--network=container:{self.containers['proxy']}",
+                *self.mounts({f"network/{tool}.rules": "/rules:ro"}),
+                *(f"--entrypoint={tool}-restore", self.images["clients"], "/rules"),
+            )
 
     def shut_in(self, mounts: dict[str, str]) -> tuple[str, ...]:
         return (

@@ -1,8 +1,9 @@
-"""The units of the timers on hosts with real systemd: they do their work in their sandboxes, and those hold."""
+"""The units of the roles on hosts with real systemd: they do their work in their sandboxes, and those hold."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from engine import command
+from engine import command, wait_for
 from front import ACCOUNT, ROLES
 from managed import ROOT
 
@@ -18,6 +19,8 @@ sys.path.append(str(ROOT / "tests" / "unit"))
 import trees
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hosts import Machine
 
 DATA = "/var/lib/wharf-registry"
@@ -30,6 +33,7 @@ VARIABLES = {
 UNITS = {
     "maintenance": ("service.j2", "wharf-registry-maintenance", 20),
     "backup": ("wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
+    "reverse_proxy": ("network.service.j2", "wharf-registry-proxy", 35),
 }
 # What none of them has to do.
 FORBIDDEN = {
@@ -101,6 +105,56 @@ def start(machine: Machine, unit: str) -> str:
 @pytest.fixture(params=["bookworm-docker", "trixie-docker"])
 def machine(request: pytest.FixtureRequest, machines: dict[str, Machine]) -> Machine:
     return machines[request.param]
+
+
+@pytest.fixture
+def networks(machine: Machine) -> Iterator[str]:
+    """A container that holds a network, another one in it, and what the unit is told by the role."""
+    unit, rules = UNITS["reverse_proxy"][1], "/etc/wharf-registry/proxy/network"
+    put(machine, ROLES / "reverse_proxy/files/proxy-network.sh", "/usr/local/lib/wharf-registry/proxy-network")
+    lines = [
+        "*filter",
+        "-A INPUT -m comment --comment 0123456789abcdef",
+        "-A INPUT -p tcp --syn -m connlimit --connlimit-above 7 -j REJECT --reject-with tcp-reset",
+        "COMMIT",
+    ]
+    for tool in ("iptables", "ip6tables"):
+        machine.run(f"mkdir -p {rules}; printf '%s\\n' {shlex.join(lines)} > {rules}/{tool}.rules")
+    machine.run(
+        """
+        docker run --detach --name wharf-proxy-network sleeper /bin/sleep infinity
+        docker run --detach --name front --network container:wharf-proxy-network \\
+            --label registry.wharf.part=front sleeper /bin/sleep infinity
+        """
+    )
+    yield unit
+    machine.run(f"systemctl stop {unit}; docker rm --force front wharf-proxy-network")
+
+
+def test_the_network_of_the_proxy_is_watched_in_a_sandbox(machine: Machine, tmp_path: Path, networks: str) -> None:
+    """Where it is started anew, connections are counted in it, and nginx is started in it, too."""
+    assert install(machine, "reverse_proxy", tmp_path) == networks
+    find = "nsenter --net=$(docker inspect --format '{{.NetworkSettings.SandboxKey}}' wharf-proxy-network)"
+
+    def limited() -> bool:
+        said = [machine.run(f"{find} {tool} -S INPUT", check=False).stdout for tool in ("iptables", "ip6tables")]
+        return all("--connlimit-above 7 " in each for each in said)
+
+    def began() -> str:
+        return machine.output("docker inspect --format '{{.State.StartedAt}}' front").strip()
+
+    def said() -> str:
+        return machine.output(f"journalctl --unit={networks} --output=cat --no-pager --lines=40")
+
+    machine.run(f"systemctl start {networks}")
+    wait_for("a first look", lambda: "Started" in said())
+    wait_for("an answer", lambda: limited() or "not counted" in said())
+    assert "not counted" not in said(), said()
+    before = began()
+    machine.run("docker restart --time 0 wharf-proxy-network")
+    wait_for("what is in the network is started anew", lambda: began() != before)
+    assert limited(), said()
+    assert "not counted" not in said(), said()
 
 
 def test_the_collector_works_in_its_sandbox(machine: Machine, tmp_path: Path) -> None:
@@ -180,7 +234,9 @@ def test_a_backup_works_in_its_sandbox(machine: Machine, tmp_path: Path) -> None
 def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, role: str) -> None:
     """Each is tried in the place of the program. Outside of the sandbox it is possible, or the test proves nothing."""
     unit = install(machine, role, tmp_path)
-    place = {"maintenance": f"{DATA}/sockets", "backup": "/var/lib/wharf-registry-backup"}[role]
+    place = {"maintenance": f"{DATA}/sockets", "backup": "/var/lib/wharf-registry-backup", "reverse_proxy": "/srv"}[
+        role
+    ]
     machine.run(f"mkdir -p {place} /srv/vault; touch {place}/probe")
     lines = [f"({what.format(place=place)}) >/dev/null 2>&1 && echo {name}" for name, what in FORBIDDEN.items()]
     (tmp_path / "probe").write_text("\n".join([*lines, "echo done", ""]))
@@ -193,7 +249,8 @@ def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, role: str) -
     machine.run(
         f"""
         mkdir -p {drop_in}
-        printf '[Service]\\nExecStart=\\nExecStart=/bin/sh /usr/local/sbin/probe\\n' > {drop_in}/probe.conf
+        printf '%s\\n' '[Service]' Type=oneshot Restart=no ExecStart= 'ExecStart=/bin/sh /usr/local/sbin/probe' \\
+            > {drop_in}/probe.conf
         systemctl daemon-reload
         """
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from clients import Box
 from content import OCI, OCI_INDEX, digest_of
-from engine import run_container
+from engine import run_container, wait_for
 from front import manifest
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def test_crane_mounts_what_it_copies(proxy: Front, registry: Client, signer: Box
     place, room = f"localhost:{proxy.port}", secrets.token_hex(4)
     typed(signer, IMAGE.format(size=size, reference=f"{place}/from/{room}:1"))
     typed(signer, f"crane copy {place}/from/{room}:1 {place}/to/{room}:1")
+    # The last one that crane sends.
+    wait_for("a line of the log", lambda: "PUT" in {entry[0] for entry in requests_of(proxy, f"to/{room}")})
     asked = requests_of(proxy, f"to/{room}")
     # A mount is one POST that makes the layer, and nothing is sent after it.
     assert ("POST", 201) in {(method, status) for method, status, _bytes in asked}, asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import json
 import os
 import secrets
@@ -87,6 +88,8 @@ def blob(proxy: Front, registry: Client) -> Blob:
 )
 def test_data_that_is_a_link(blob: Blob, target: str) -> None:
     assert blob.pull().body == blob.content
+    # Another worker may serve the second pull, and log it first.
+    wait_for("a line of the log", lambda: blob.served() == ["disk"])
     blob.data.unlink()
     blob.data.symlink_to(target)
     answer = blob.pull()
@@ -138,6 +141,18 @@ def test_data_that_is_no_file(blob: Blob, kind: str) -> None:
     assert time.monotonic() - began < 5
     assert blob.proxy.client("reader").ask("GET", "/v2/").status == 200
     shutil.rmtree(blob.data.parent)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to an account that the containers do not have")
+def test_data_that_nginx_may_not_read(blob: Blob) -> None:
+    """It is asked of the registry. nginx does not say 429, as for too many passwords."""
+    os.chown(blob.data, 0, 0)
+    blob.data.chmod(0o600)
+    # The registry announces what it can't read either, and ends there.
+    with pytest.raises(http.client.IncompleteRead):
+        blob.pull()
+    wait_for("a line of the log", blob.served)
+    assert blob.served() == ["registry"]
 
 
 # --- what each container has ------------------------------------------------------------------------------------------

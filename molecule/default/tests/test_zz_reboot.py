@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labtest import wait_for
+from test_connections import LIMIT, filtered
 
 if TYPE_CHECKING:
     from labtest import DockerClient, LabHost, Registry
@@ -23,6 +24,8 @@ def test_the_network_is_started_anew(lab: LabHost, registry: Registry) -> None:
             return False
 
     print(f"served again after {wait_for('the registry is served', served):.1f} s")
+    # In the new network, before nginx was started in it.
+    assert f"--connlimit-above {LIMIT} " in filtered(lab)
 
 
 def test_reboot(lab: LabHost, registry: Registry, clients: dict[str, DockerClient], replicas: list[str]) -> None:
@@ -36,6 +39,7 @@ def test_reboot(lab: LabHost, registry: Registry, clients: dict[str, DockerClien
         took = wait_for(f"{container} is healthy", lambda container=container: lab.healthy(container))
         print(f"{container} healthy after another {took:.1f} s")
 
+    wait_for("connections are counted", lambda: f"--connlimit-above {LIMIT} " in filtered(lab), 10)
     assert registry.manifest("reboot/probe", tag, "runtime").headers["Docker-Content-Digest"] == digest
     assert clients["runtime"].pull_anew(reference) == layers
     again = clients["ci"].make_image("reboot/probe")
