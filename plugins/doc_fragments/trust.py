@@ -84,15 +84,8 @@ options:
     type: str
     choices: [never, reload, restart]
     default: reload
-  registry:
-    description:
-      - What registries are meant is said in O(registries) and other options. O(registry), O(username), O(password),
-        O(ca_path), O(client_cert), O(client_key), O(validate_certs), O(plain_http) and O(config_path) do nothing here.
-        They are taken so that they can be defaults of the action group.
-    type: str
-    required: false
   timeout:
-    description: Seconds that the engine may take to answer, and to come to believe a change.
+    description: Seconds that the engine may take to answer and to apply a change, 1 to 86400.
     type: int
     default: 30
 """

@@ -49,10 +49,10 @@ import re
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._hostname import HTTPS, check_hostname
-from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.hostname import HTTPS, check_hostname
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential, check_credential
 from jinja2 import Undefined
 from jinja2.exceptions import TemplateError
 

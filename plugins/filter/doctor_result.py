@@ -60,8 +60,8 @@ _value:
 import ipaddress
 import textwrap
 
-from ansible_collections.wharf.registry.plugins.module_utils._diagnosis import SAME_TIME
-from ansible_collections.wharf.registry.plugins.module_utils._mistakes import cure_in_fleet, title
+from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.explain import SAME_TIME
+from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.failure_catalog import cure_in_fleet, title
 
 _HEAD = ("HOST", "FAILS AT", "WHAT")
 # Hops that fail where a name leads to a wrong host.

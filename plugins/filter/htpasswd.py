@@ -47,8 +47,8 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._password import check_hashed_password
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.password import check_hashed_password
 
 try:
     import bcrypt

@@ -47,8 +47,8 @@ _value:
       description:
         - For each host C(host), C(batch), C(engine), C(outcome), C(seconds), C(changes) and C(said). One that failed
           and has what it had before has no changes.
-        - The outcome is V(ok), V(changed), V(returned) (failed, and has what it had before), V(failed) (and has
-          not), V(unreachable) or V(untouched) (its turn did not come).
+        - The outcome is V(ok), V(changed), V(rolled_back) (failed, and has what it had before), V(failed) (and has
+          not), V(unreachable) or V(skipped) (its turn did not come).
       type: list
       elements: dict
     lines:
@@ -68,7 +68,7 @@ import re
 from ansible.errors import AnsibleFilterError
 
 _HEAD = ("HOST", "BATCH", "ENGINE", "OUTCOME", "SECONDS", "CHANGED")
-_BAD = ("returned", "failed", "unreachable")
+_BAD = ("rolled_back", "failed", "unreachable")
 
 
 def split(hosts, sizes):
@@ -105,7 +105,7 @@ def describe(host, batch, of_host):
         row["said"] = " ".join(str(failure["said"]).split())
         row["outcome"] = _failed(done)
     elif "trust" not in done:
-        row["outcome"] = "untouched"
+        row["outcome"] = "skipped"
     else:
         row["changes"] = [*(of_host.get("__client_engine_files") or []), *_changes(done, brought)]
         row["outcome"] = "changed" if row["changes"] else "ok"
@@ -116,7 +116,7 @@ def _failed(done):
     if done.get("unreachable"):
         return "unreachable"
     # It says itself what it could not take back. What failed elsewhere, as the installation of an engine, is not known.
-    return "returned" if done.get("failed") and done.get("left") == [] else "failed"
+    return "rolled_back" if done.get("failed") and done.get("unrestored_files") == [] else "failed"
 
 
 def _engine(done):

@@ -60,8 +60,8 @@ _value:
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.wharf.registry.plugins.filter.instance_names import instance_names
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 
 _END = "-----END CERTIFICATE-----"
 

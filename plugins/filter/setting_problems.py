@@ -53,8 +53,8 @@ import json
 import re
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._hostname import check_host, check_hostname
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.hostname import check_host, check_hostname
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._@+-]+)+/?")
 _NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?")

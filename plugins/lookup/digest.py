@@ -115,10 +115,10 @@ import contextlib
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.wharf.registry.plugins.module_utils._connection import Connection
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import check_timeout
-from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._client_config.connection import Connection
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import check_timeout
 
 _TOGETHER = (("username", "password"), ("client_cert", "client_key"))
 

@@ -17,7 +17,7 @@ description:
     C(engine), C(push), C(pull) and C(digest). The engine of the host itself pulls and pushes, with its own trust in the
     registry and by its own proxies.
   - With O(access=image) they are C(image), C(engine), C(pull) and C(digest), and with O(access=reach) C(engine) and
-    C(reach). O(pushes) puts C(upload allowed) before the others.
+    C(reach). O(require_push) puts C(upload allowed) before the others.
   - Common mistakes are recognised, and have names. See RV(mistake).
   - Leaves neither image nor login on the host. An image that was there before stays, with its names.
 options:
@@ -41,7 +41,7 @@ options:
       - For O(access=push), where to push to, as C(repository[:tag]). What the tag held before is replaced. By default
         it is the repository C(wharf-verify) and a tag with the short name of the host.
     type: str
-  pushes:
+  require_push:
     description:
       - Whether the user must be let begin an upload to the repository of O(image), with O(access=image) and
         O(access=push), which is the hop C(upload allowed). The upload is cancelled. A user who may push elsewhere only
@@ -95,7 +95,7 @@ notes:
     and O(plain_http), which are for the hops up to C(upload refused). Let the engine trust the registry by
     C(/etc/docker/certs.d) or C(/etc/containers/certs.d).
   - For the engine, O(timeout) is how long a pull or a push may go without any progress, not how long it may take.
-  - A registry that asks nobody for a login is a warning, not a failure.
+  - A registry that requires no login is a warning, not a failure.
 seealso:
   - module: wharf.registry.registry_login
   - module: wharf.registry.registry_push
@@ -229,9 +229,10 @@ engine:
   sample: docker
 """
 
-from ansible_collections.wharf.registry.plugins.module_utils._check import Verification
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._module import LOOK_OPTIONS, RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.verification import Verification
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import LOOK_OPTIONS
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
 
 
 def run(module):

@@ -32,7 +32,6 @@ options:
     default: present
 extends_documentation_fragment:
   - wharf.registry.trust
-  - wharf.registry.connection
   - wharf.registry.attributes
 attributes:
   check_mode:
@@ -169,14 +168,15 @@ engine:
           sample: 5.4.2
 """
 
-from ansible_collections.wharf.registry.plugins.module_utils._http import check_timeout
-from ansible_collections.wharf.registry.plugins.module_utils._module import TRUST_OPTIONS, RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._trust import Trust
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import check_timeout
+from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import TRUST_OPTIONS
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import BaseModule
 
 
 def run(module):
     check_timeout(module.params["timeout"])
-    trust = Trust(module.params, module.check_mode)
+    trust = RegistryTrust(module.params, module.check_mode)
     result = trust.run()
     for warning in trust.warnings:
         module.warn(warning)
@@ -184,7 +184,7 @@ def run(module):
 
 
 def main():
-    module = RegistryModule({**TRUST_OPTIONS, "registry": {"type": "str"}})
+    module = BaseModule(TRUST_OPTIONS)
     with module.errors_explained():
         run(module)
 

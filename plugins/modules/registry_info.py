@@ -41,7 +41,7 @@ options:
     type: str
     choices: [names, digests, full]
     default: names
-  connections:
+  max_workers:
     description:
       - Number of connections that ask at the same time, 1 to 64.
     type: int
@@ -164,21 +164,21 @@ repositories:
       elements: str
 """
 
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._images import Describer, common_path
-from ansible_collections.wharf.registry.plugins.module_utils._listing import Listing
-from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import Describer, common_path
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.listing import Listing
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
 
-MOST_CONNECTIONS = 64
+MOST_WORKERS = 64
 
 
 def run(module):
     make_api = module.apis(common_path(module.params["repositories"]))
-    if not 1 <= module.params["connections"] <= MOST_CONNECTIONS:
-        raise InputError(f"connections is {module.params['connections']}", f"Give 1 to {MOST_CONNECTIONS}")
+    if not 1 <= module.params["max_workers"] <= MOST_WORKERS:
+        raise InputError(f"max_workers is {module.params['max_workers']}", f"Give 1 to {MOST_WORKERS}")
     details = module.params["details"]
-    with Pool(make_api, module.params["connections"]) as pool:
+    with Pool(make_api, module.params["max_workers"]) as pool:
         listing = Listing(pool, module.params["repositories"], module.params["tags"])
         listing.find()
         if details != "names":
@@ -194,7 +194,7 @@ def main():
             "repositories": {"type": "list", "elements": "str", "default": ["*"]},
             "tags": {"type": "list", "elements": "str", "default": ["*"]},
             "details": {"type": "str", "choices": ["names", "digests", "full"], "default": "names"},
-            "connections": {"type": "int", "default": 8},
+            "max_workers": {"type": "int", "default": 8},
         }
     )
     with module.errors_explained():

@@ -175,8 +175,9 @@ verified:
   type: bool
 """
 
-from ansible_collections.wharf.registry.plugins.module_utils._login import Login
-from ansible_collections.wharf.registry.plugins.module_utils._module import LOGIN_OPTIONS, RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._client_config.login import Login
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import LOGIN_OPTIONS
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
 
 
 def run(module):

@@ -118,7 +118,6 @@ options:
     default: present
 extends_documentation_fragment:
   - wharf.registry.trust
-  - wharf.registry.connection
   - wharf.registry.attributes
 attributes:
   check_mode:
@@ -180,11 +179,11 @@ complete:
       read by the engine when it comes; run the module again after that.
   type: bool
   returned: always
-returned:
+rolled_back:
   description: Whether a step failed after something had been changed, which is as it was before now.
   type: bool
   returned: always
-left:
+unrestored_files:
   description: The files that could not be given back what they held, after a step failed.
   type: list
   elements: str
@@ -198,16 +197,16 @@ seconds:
 
 import time
 
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import check_timeout
-from ansible_collections.wharf.registry.plugins.module_utils._module import (
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import check_timeout
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import (
     CHECK_OPTIONS,
     CONNECTION_OPTIONS,
     LOGIN_OPTIONS,
     TRUST_OPTIONS,
-    RegistryModule,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._onboard import Onboarding
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import BaseModule
+from ansible_collections.wharf.registry.plugins.module_utils._modules.onboard import Onboarding
 
 STEP_OPTIONS = {"registry": {"type": "str"}, **{name: CONNECTION_OPTIONS[name] for name in ("username", "password")}}
 PAIR = [("username", "password")]
@@ -234,11 +233,10 @@ def main():
     registry = {**TRUST_OPTIONS["registries"]["options"], "plain_http": {"type": "bool", "default": False}}
     login = {name: LOGIN_OPTIONS[name] for name in LOGIN_OPTIONS if name != "state"}
     run(
-        RegistryModule(
+        BaseModule(
             {
                 **TRUST_OPTIONS,
                 "registries": {**TRUST_OPTIONS["registries"], "options": registry},
-                "registry": {"type": "str"},
                 "logins": {
                     "type": "list",
                     "elements": "dict",

@@ -129,14 +129,14 @@ pushed:
 import contextlib
 
 from ansible.module_utils.basic import missing_required_lib
-from ansible_collections.wharf.registry.plugins.module_utils._docker import EngineError
-from ansible_collections.wharf.registry.plugins.module_utils._engine_words import auth_config
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._push import HAS_DOCKER, Engine
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Reference, check_tag, full_name
-from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import Reference, check_tag, full_name
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import ConflictError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_push import HAS_DOCKER, ImagePusher
+from ansible_collections.wharf.registry.plugins.module_utils._engine.error_patterns import auth_config
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
 
 FOREIGN_LAYERS = (
     "for an image with layers that lie elsewhere, as those of Windows do, allow their addresses by "
@@ -194,7 +194,7 @@ def verify(api, image, reference, pushed):
 
 def push(module, reference, api, credential):
     """The results. Raises RegistryError, which need not name the image."""
-    with Engine(module.params["timeout"]) as engine:
+    with ImagePusher(module.params["timeout"]) as engine:
         image = find_image(engine, module.params["image"])
         digest, held = look(api, image, reference)
         changed = held != image.id

@@ -86,7 +86,7 @@ options:
             all children count. Quote numbers with a point.
         type: dict
         default: {}
-  digests:
+  protected_digests:
     description:
       - Digests that must not lose a tag, such as those that the fleet runs. A tag is kept that points to one, or to an
         index that holds it, and so are its signatures, whether it has a tag or not.
@@ -106,7 +106,7 @@ options:
         names do not count.
     type: int
     default: 80
-  connections:
+  max_workers:
     description:
       - Number of connections that work at the same time, 1 to 64.
     type: int
@@ -162,7 +162,7 @@ EXAMPLES = r"""
       - repositories: [staging/*]
         keep_younger: 2w
         keep_matching: [^stable$]
-    digests: "{{ running_digests }}"
+    protected_digests: "{{ running_digests }}"
   check_mode: true
   register: foretold
 
@@ -242,7 +242,7 @@ considered:
   description: The number of tags that the rules consider, which O(max_delete_percent) is of.
   returned: as RV(repositories)
   type: int
-freed:
+reclaimable_bytes:
   description:
     - Bytes of the blobs and manifests that the removed tags lead to and no tag that stays, each counted once over all
       repositories that rules name. That much the next garbage collection can free.
@@ -255,21 +255,21 @@ freed:
 
 import time
 
-from ansible_collections.wharf.registry.plugins.module_utils._cleanup import Cleanup
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._holdings import Holdings
-from ansible_collections.wharf.registry.plugins.module_utils._images import common_path, is_glob
-from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._reference import full_name
-from ansible_collections.wharf.registry.plugins.module_utils._registry import Pool
-from ansible_collections.wharf.registry.plugins.module_utils._retention import (
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import full_name
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import common_path, is_glob
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._retention.executor import Cleanup
+from ansible_collections.wharf.registry.plugins.module_utils._retention.manifest_index import Holdings
+from ansible_collections.wharf.registry.plugins.module_utils._retention.policy import (
     CapError,
     check_cap,
     parse_digests,
     parse_rule,
 )
 
-MOST_CONNECTIONS = 64
+MOST_WORKERS = 64
 
 
 def check_range(module, name, least, most=None):
@@ -315,7 +315,7 @@ def finish(module, cleanup, failure=""):
         ],
         "deleted": cleanup.deleted,
         "considered": cleanup.considered,
-        "freed": cleanup.freed(),
+        "reclaimable_bytes": cleanup.reclaimable_bytes(),
         "diff": {
             "before": tags_of(changing, lambda one: one.decisions),
             "after": tags_of(changing, lambda one: one.chosen(kept=True)),
@@ -347,12 +347,12 @@ def problems(repositories):
 
 def run(module):
     rules = parse_rules(module)
-    in_use = parse_digests(module.params["digests"])
+    in_use = parse_digests(module.params["protected_digests"])
     check_range(module, "max_delete", 0)
     check_range(module, "max_delete_percent", 0, 100)
-    check_range(module, "connections", 1, MOST_CONNECTIONS)
+    check_range(module, "max_workers", 1, MOST_WORKERS)
     namespace = common_path(pattern for rule in rules for pattern in rule.repositories)
-    with Pool(module.apis(namespace), module.params["connections"]) as pool:
+    with Pool(module.apis(namespace), module.params["max_workers"]) as pool:
         cleanup = Cleanup(pool, rules, Holdings(frozenset().union(*(rule.labels for rule in rules))))
         cleanup.judge(in_use, time.time_ns())
         limits = (module.params["max_delete"], module.params["max_delete_percent"])
@@ -382,10 +382,10 @@ def main():
                     "keep_labels": {"type": "dict", "default": {}},
                 },
             },
-            "digests": {"type": "list", "elements": "str", "default": []},
+            "protected_digests": {"type": "list", "elements": "str", "default": []},
             "max_delete": {"type": "int", "default": 100},
             "max_delete_percent": {"type": "int", "default": 80},
-            "connections": {"type": "int", "default": 8},
+            "max_workers": {"type": "int", "default": 8},
         }
     )
     with module.errors_explained():

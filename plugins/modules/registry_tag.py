@@ -126,7 +126,7 @@ siblings:
   returned: success
   type: list
   elements: str
-brought:
+copied_referrers:
   description:
     - Tags and digests of signatures, attestations and other referrers that were taken over with the image, or that a
       promotion before had not taken over because they came later.
@@ -137,16 +137,17 @@ brought:
 
 import contextlib
 
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._module import RegistryModule
-from ansible_collections.wharf.registry.plugins.module_utils._reference import check_tag, full_name
-from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError, Pool
-from ansible_collections.wharf.registry.plugins.module_utils._tags import (
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import check_tag, full_name
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import ConflictError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import (
     Promotion,
     parse_source,
     remove_alone,
     siblings,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
 
 
 def check_overwrite(module, api, name, held, wanted):
@@ -187,7 +188,7 @@ def point(module, api, repository, tag):
         "digest": manifest.digest,
         "previous_digest": previous,
         "media_type": manifest.media_type,
-        "brought": sorted(reference for reference, _manifest in missing),
+        "copied_referrers": sorted(reference for reference, _manifest in missing),
     }
 
 
@@ -218,13 +219,20 @@ def run(module):
             results = point(module, api, repository, tag)
         else:
             results = remove(module, api, pool, repository, tag)
-    nothing = {"changed": False, "digest": "", "previous_digest": "", "media_type": "", "siblings": [], "brought": []}
+    nothing = {
+        "changed": False,
+        "digest": "",
+        "previous_digest": "",
+        "media_type": "",
+        "siblings": [],
+        "copied_referrers": [],
+    }
     results = {**nothing, **results}
     name = f"{api.registry.name}/{repository}:{tag}"
     before = {"digest": results["previous_digest"]}
     after = {"digest": results["digest"]}
-    if results["brought"]:
-        before["missing"], after["missing"] = results["brought"], []
+    if results["copied_referrers"]:
+        before["missing"], after["missing"] = results["copied_referrers"], []
     module.exit_json(**results, diff={"before": before, "after": after, "before_header": name, "after_header": name})
 
 

@@ -61,8 +61,8 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference
 
 
 def pinned(text):

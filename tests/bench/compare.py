@@ -94,7 +94,7 @@ class Clients:
 
     def _arguments(self, **options: object) -> str:
         login = {"registry": REGISTRY, "username": USER, "password": self._password}
-        return json.dumps({"ANSIBLE_MODULE_ARGS": {**login, "connections": CONNECTIONS, **options}})
+        return json.dumps({"ANSIBLE_MODULE_ARGS": {**login, "max_workers": CONNECTIONS, **options}})
 
     def module(self, **options: object) -> tuple[float, dict[str, str]]:
         """One run of registry_info, from the start of Python to its end; the digests of what it found, by reference."""

@@ -71,7 +71,7 @@ def module(name: str, password: str, **options: object) -> tuple[float, float, P
 
     The result stays in a file, since the memory of this process is the least that a child is said to have had.
     """
-    login = {"registry": ADDRESS, "username": USER, "password": password, "connections": CONNECTIONS}
+    login = {"registry": ADDRESS, "username": USER, "password": password, "max_workers": CONNECTIONS}
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**login, **options, "_ansible_check_mode": True}})
     path = Path(tempfile.mkstemp(prefix=f"{name}-")[1])
     began = time.monotonic()
@@ -97,7 +97,7 @@ def check(path: Path, images: int) -> None:
     kept = {one["tag"] for one in repository["kept"]}
     wanted = {tag for number in range(images - 10, images) for tag in names(number)}
     wanted |= {f"1.{number}.0" for number in range(100, images)}
-    if kept != wanted or result["considered"] != images * TAGS_OF_AN_IMAGE or not result["freed"]:
+    if kept != wanted or result["considered"] != images * TAGS_OF_AN_IMAGE or not result["reclaimable_bytes"]:
         sys.exit("FAILED: registry_retention does not keep what it must")
 
 

@@ -139,7 +139,7 @@ def test_a_cache_does_not_stop_the_others(retention: Callable[..., dict], conten
     freed = size_of(content, repository, content.pull(repository, "cache"))
     rules = [{"repositories": [repository], "tags": ["cache"], "keep_newest": 0}]
     done = retention(rules=rules, max_delete_percent=100)
-    assert (done["deleted"], done["freed"]) == (1, freed) and content.tags(repository) == ["3"]
+    assert (done["deleted"], done["reclaimable_bytes"]) == (1, freed) and content.tags(repository) == ["3"]
 
 
 def test_signatures_of_a_cache(
@@ -147,7 +147,7 @@ def test_signatures_of_a_cache(
 ) -> None:
     repository = f"{room}/web"
     signature = content.sign(repository, cache(content, repository, "cache"))
-    assert tag(repository=f"{room}/other", tag="cache", source=f"{repository}:cache")["brought"] == [signature]
+    assert tag(repository=f"{room}/other", tag="cache", source=f"{repository}:cache")["copied_referrers"] == [signature]
     content.image(repository, "1")
     rules = [{"repositories": [repository], "tags": ["cache", "sha256-*"], "keep_newest": 0}]
     assert retention(rules=rules, max_delete_percent=100)["deleted"] == 2

@@ -220,7 +220,7 @@ def test_the_first_hop_that_breaks(check: Callable[..., dict], peers: Peers, tmp
     result = check(**{"access": "push", "timeout": 5, "failed": True, "env": env, **options})
     assert (result["failed_hop"], result["mistake"]) == (hop, MISTAKES.get(case, ""))
     assert walked(result)[-1] == hop
-    message = says(result, "does not get through to", f"The hop that broke: {hop}. It said: ", *wanted)
+    message = says(result, "failed the check of ", f" at the hop {hop}: ", *wanted)
     assert message.startswith(HOST)
     assert result["cure"]
     assert result["cure"].rstrip(".") in result["msg"]

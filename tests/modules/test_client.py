@@ -260,7 +260,7 @@ def test_a_restart_only_where_a_reload_does_not_do(trixie: Machine) -> None:
     trixie.run(f"cat >> {DROP_IN}; systemctl daemon-reload", stdin=with_condition + "\n")
     files, belief = trixie.files(), trixie.belief()
     failed = client(trixie, {"host": "other.example.com", "insecure": True}, apply="restart", failed=True)
-    assert "did not restart" in failed["msg"] and "what they held before" in failed["msg"]
+    assert "did not restart" in failed["msg"] and "previous files were restored" in failed["msg"]
     assert (trixie.files(), trixie.belief()) == (files, belief)
 
 
@@ -296,7 +296,7 @@ def test_what_a_later_step_takes_back(docker: Machine, full: dict) -> None:
     registries = [{**full, "host": "127.0.0.1:1"}]
     args = {"registries": registries, "check": {"access": "none"}, "timeout": 5}
     failed = docker.host.run_module("registry_onboard", args, failed=True)
-    assert (failed["step"], failed["returned"], failed["left"]) == ("check", True, [])
+    assert (failed["step"], failed["rolled_back"], failed["unrestored_files"]) == ("check", True, [])
     assert "127.0.0.1:1" in failed["trust"]["engine"]["docker"]["insecure_registries"]
     assert state(docker) == before
     # The file of a login is broken: check mode says so as well.
@@ -304,7 +304,7 @@ def test_what_a_later_step_takes_back(docker: Machine, full: dict) -> None:
     login = {"username": "u", "password": "p", "verify": False, "config_path": "/root/broken/config.json"}
     for check in (True, False):
         failed = docker.host.run_module("registry_onboard", args | {"logins": [login]}, check=check, failed=True)
-        assert (failed["step"], failed["changed"], failed["returned"]) == ("login", False, not check)
+        assert (failed["step"], failed["changed"], failed["rolled_back"]) == ("login", False, not check)
         assert "is not valid JSON" in failed["msg"] and ("was taken back" in failed["msg"]) is not check
         assert state(docker) == before
 
@@ -488,7 +488,7 @@ def test_podman_in_its_own_words(podman: Machine, full: dict) -> None:
     assert neighbour in warned(client(podman, mirrors=[MIRROR]))
     put(podman, neighbour, "[[registry]\n")
     before = podman.files()
-    message = says(client(podman, full, failed=True), "Podman", neighbour, "what they held before")
+    message = says(client(podman, full, failed=True), "Podman", neighbour, "previous files were restored")
     assert "cgroup" not in message
     assert podman.files() == before
 
@@ -540,7 +540,7 @@ def test_a_pull_through_the_ca(machines: dict[str, Machine], peers: Peers, tmp_p
 
 PURE = """
 import sys
-from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import DaemonConfig, same_registry
+from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import DaemonConfig, same_registry
 text = sys.stdin.read()
 there = DaemonConfig(text.encode(), "x").with_entries("insecure-registries", ["r"], [], same_registry)
 there.check(["-H", "fd://"])

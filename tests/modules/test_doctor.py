@@ -158,7 +158,7 @@ def test_an_engine_that_gets_through(check: Callable[..., dict], peers: Peers, i
     assert walked(done)[-2:] == ["engine", "reach"]
     assert (done["verified"], done["digest"], done["registry"]) == (True, "", peers["read_only"])
     # What it asks for need not be there, and is where somebody has verified this registry before.
-    assert re.search("was told so|pulled .*/wharf-verify:", done["hops"][-1]["said"])
+    assert re.search("told the engine that|pulled .*/wharf-verify:", done["hops"][-1]["said"])
     assert done["seen"]["addresses"] == ["127.0.0.1"]
     assert "pulled" in check("read_only", access="reach", image=image)["hops"][-1]["said"]
 
@@ -185,7 +185,7 @@ def test_the_login_of_an_account(root_box: Box, peers: Peers) -> None:
         run_at_registry, box.host, peers, "registry_check", username=None, password=None, ca_path="/ca.crt"
     )
     done = looked_at(run(accounts=["root"]))
-    assert done["hops"][-1]["said"] == "it takes 'ci' for the account 'root'"
+    assert done["hops"][-1]["said"] == "it accepts 'ci' for the account 'root'"
     result = looked_at(run(accounts=["root", account], failed=True))
     assert (result["failed_hop"], result["mistake"]) == ("credentials", "not_logged_in")
     says(result, peers["basic"], f"of the account '{account}'")
@@ -199,11 +199,11 @@ def test_the_login_of_an_account(root_box: Box, peers: Peers) -> None:
 
 def test_a_name_of_another_team(check: Callable[..., dict], peers: Peers, image: str) -> None:
     """Logged in, and the upload is refused: it is the name, or the user."""
-    result = check("read_only", access="image", image=image, pushes=True, failed=True)
+    result = check("read_only", access="image", image=image, require_push=True, failed=True)
     assert (result["failed_hop"], result["mistake"]) == ("upload allowed", "wrong_account")
     says(result, peers["read_only"], "'ci'", image.rpartition(":")[0], "reverse_proxy_users")
     before = len(peers.requests("basic"))
-    done = check("basic", access="image", image=image, pushes=True)
+    done = check("basic", access="image", image=image, require_push=True)
     assert walked(done) == ["name", "connection", "TLS", "registry", "credentials", "upload allowed", *OF_IMAGE[5:]]
     # Nothing that was begun is left.
     asked = [(method, status) for method, _path, status, _user in peers.requests("basic")[before:]]
@@ -256,7 +256,7 @@ def test_a_registry_whose_storage_is_full(check: Callable[..., dict], peers: Pee
     address = f"127.0.0.1:{free_ports(1)[0]}"
     for _started in registry(peers, images["registry"], address, "/data:size=1m,mode=1777"):
         fill(address)
-        result = check(address, plain_http=True, access="push", pushes=True, password=None, failed=True)
+        result = check(address, plain_http=True, access="push", require_push=True, password=None, failed=True)
         assert (result["failed_hop"], result["mistake"]) == ("upload allowed", "registry_full"), result["msg"]
         says(result, address, "no space left on its storage", "make room")
 
@@ -277,5 +277,5 @@ def test_disks_are_told(check: Callable[..., dict], tmp_path: Path) -> None:
 
 
 def test_a_push_that_must_be_let_in(check: Callable[..., dict]) -> None:
-    done = check(access="push", pushes=True)
+    done = check(access="push", require_push=True)
     assert walked(done) == ["name", "connection", "TLS", "registry", "credentials", "upload allowed", *OF_PUSH[5:]]

@@ -185,7 +185,7 @@ def test_retention(retention: Callable[..., dict], allowing: str, room: str, pla
     content.image(f"{room}/a", "new")
     done = retention(registry=allowing, rules=[{"repositories": [f"{room}/*"], "keep_matching": ["new"]}], **plain)
     manifest = len(json.dumps(made))
-    assert (done["deleted"], done["freed"]) == (1, manifest + made["config"]["size"] + 50)
+    assert (done["deleted"], done["reclaimable_bytes"]) == (1, manifest + made["config"]["size"] + 50)
 
 
 def test_through_the_proxy(fronts: Callable[..., Front], tag: Callable[..., dict], room: str) -> None:

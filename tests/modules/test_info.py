@@ -143,7 +143,7 @@ def test_what_is_gone_in_one_repository_is_whole_in_another(
         assert content.ask("PUT", target, document, Content_Type=descriptor["mediaType"])[0] == 201
     assert content.ask("DELETE", f"/v2/{room}/broken/manifests/{children[0]['digest']}")[0] == 202
     for connections in (1, 8):
-        result = info(repositories=[f"{room}/*"], details="full", connections=connections)
+        result = info(repositories=[f"{room}/*"], details="full", max_workers=connections)
         assert tags_of(result, f"{room}/broken")["multi"]["platforms"] == ["linux/arm64"]
         assert tags_of(result, f"{room}/whole")["multi"]["platforms"] == ["linux/amd64", "linux/arm64"]
 
@@ -208,7 +208,7 @@ def test_a_web_page_is_no_registry(info: Callable[..., dict], peers: Peers) -> N
 
 
 @pytest.mark.parametrize(
-    "options", [{"repositories": ["A"]}, {"repositories": ["a//b"]}, {"connections": 0}, {"connections": 65}]
+    "options", [{"repositories": ["A"]}, {"repositories": ["a//b"]}, {"max_workers": 0}, {"max_workers": 65}]
 )
 def test_options_that_can_not_be_meant(info: Callable[..., dict], options: dict) -> None:
     assert info(failed=True, **options)["msg"]

@@ -32,7 +32,7 @@ def onboard(box: Box, peers: Peers, *, stored: str, proven: str, failed: bool = 
 def test_what_is_stored_is_proven(root_box: Box, user_box: Box, peers: Peers, user: str, path: str) -> None:
     right, login = peers.users["ci"], {"user": user, "config_path": path}
     failing = onboard(root_box, peers, stored=WRONG, proven=right, failed=True, **login)
-    assert (failing["step"], failing["returned"], failing["check"]["mistake"]) == ("check", True, "wrong_password")
+    assert (failing["step"], failing["rolled_back"], failing["check"]["mistake"]) == ("check", True, "wrong_password")
     assert root_box.run(f"test -e {path}", check=False).returncode == 1
     done = onboard(root_box, peers, stored=right, proven=WRONG, **login)
     assert done["changed"] and done["check"]["verified"]

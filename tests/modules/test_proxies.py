@@ -35,11 +35,12 @@ while True:
 """
 OURS = """
 import sys
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
 server = sys.argv[1]
 try:
-    Client(Trust(server), timeout=5, attempts=1).request("GET", f"https://{server}/v2/")
+    HttpClient(TLSConfig(server), timeout=5, attempts=1).request("GET", f"https://{server}/v2/")
 except RegistryError as error:
     print(error)
 """

@@ -82,10 +82,10 @@ def test_four_runs(retention: Callable[..., dict], content: Content, room: str) 
     )
     foretold = run(check=True)
     done = four_runs(run, lambda: (content.tags(web), content.tags(other)))
-    assert {key: done[key] for key in ("repositories", "deleted", "considered", "freed", "changed")} == {
-        key: foretold[key] for key in ("repositories", "deleted", "considered", "freed", "changed")
+    assert {key: done[key] for key in ("repositories", "deleted", "considered", "reclaimable_bytes", "changed")} == {
+        key: foretold[key] for key in ("repositories", "deleted", "considered", "reclaimable_bytes", "changed")
     }
-    assert (done["deleted"], done["considered"], done["freed"]) == (6, 11, freed)
+    assert (done["deleted"], done["considered"], done["reclaimable_bytes"]) == (6, 11, freed)
     assert content.tags(web) == sorted(wanted) == tags_of(done, "kept", web) == done["diff"]["after"][web]
     assert {tag: content.pull(web, tag) for tag in wanted} == wanted
     assert content.tags(other) == ["x"] and content.pull(other, "x")
@@ -129,7 +129,7 @@ def test_what_the_fleet_runs(retention: Callable[..., dict], content: Content, r
     _status, _headers, body = content.ask("GET", f"/v2/{web}/manifests/by-id", Accept=ACCEPT)
     in_use = [f"{peers['basic']}/{web}@{children[1]['digest']}", *(["sha256:" + "7" * 64])]
     in_use.append(body.decode().partition('"config": {"digest": "')[2].partition('"')[0])
-    done = retention(rules=[{"repositories": [web], "keep_younger": "4w"}], digests=in_use)
+    done = retention(rules=[{"repositories": [web], "keep_younger": "4w"}], protected_digests=in_use)
     assert content.tags(web) == sorted(["old", "by-id", signature])
     assert reasons(done, web)["old"] == f"{children[1]['digest']} is in use"
 
@@ -222,7 +222,7 @@ def test_a_user_who_may_not_delete(retention: Callable[..., dict], content: Cont
     result = run(registry=peers["read_only"], failed=True)
     said = words(result["msg"])
     assert re.match(rf"{web}:a was not deleted: .* 403: user 'ci' may not delete", said), said
-    assert not result["changed"] and (result["deleted"], result["freed"]) == (0, 0)
+    assert not result["changed"] and (result["deleted"], result["reclaimable_bytes"]) == (0, 0)
     assert tags_of(result, "kept", web) == before == content.tags(web)
     assert "was to be deleted" in reasons(result, web)["c"]
 
@@ -261,7 +261,7 @@ def test_a_tag_that_is_moved_meanwhile(host: Host, peers: Peers, content: Conten
         "ca_path": str(peers.ca),
         "rules": [{"repositories": [web], "keep_younger": "4w"}],
         "max_delete_percent": 100,
-        "connections": 1,
+        "max_workers": 1,
     }
     run = host.start("registry_retention", options)
     end = time.monotonic() + 30
@@ -284,10 +284,10 @@ def test_a_tag_that_is_moved_meanwhile(host: Host, peers: Peers, content: Conten
         ({"rules": [{"repositories": ["a"]}]}, "rule 1 keeps nothing"),
         ({"rules": [{"keep_newest": 1}, {"keep_younger": "1 month"}]}, "rule 2: '1 month' is no duration"),
         ({"rules": [{"repositories": ["A"], "keep_newest": 1}]}, "lower case"),
-        ({"digests": ["latest"]}, "is no digest"),
+        ({"protected_digests": ["latest"]}, "is no digest"),
         ({"max_delete": -1}, "max_delete is -1"),
         ({"max_delete_percent": 101}, "max_delete_percent is 101"),
-        ({"connections": 0}, "connections is 0"),
+        ({"max_workers": 0}, "max_workers is 0"),
     ],
 )
 def test_what_can_not_be_meant(retention: Callable[..., dict], options: dict, says: str) -> None:

@@ -63,7 +63,7 @@ def test_a_signature_that_comes_later_is_brought_later(tag: Callable[..., dict],
     assert run()["changed"] and not run()["changed"]
     signature = content.sign(f"{room}/staging", image)
     done = four_runs(run, lambda: content.tags(f"{room}/apps"))
-    assert done["brought"] == [signature]
+    assert done["copied_referrers"] == [signature]
     assert content.tags(f"{room}/apps") == sorted(["1.0", signature])
 
 

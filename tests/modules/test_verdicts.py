@@ -14,8 +14,8 @@ from verdicts import Bench
 
 # DaemonConfig is asked without an engine that it would be written for.
 sys.path.insert(0, str(ROOT / ".venv" / "collections"))
-from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import INSECURE, DaemonConfig
-from ansible_collections.wharf.registry.plugins.module_utils._podman import insecure_text
+from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import INSECURE, DaemonConfig
+from ansible_collections.wharf.registry.plugins.module_utils._engine.podman import insecure_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._account import Account, MissingAccountError
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.run_as import Account, MissingAccountError
 from inprocess import run_module
 
 NOBODY = pwd.getpwnam("nobody")

@@ -4,14 +4,14 @@ import email.message
 import time
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._auth import (
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import (
     Authenticator,
     Credential,
     check_credential,
     parse_challenges,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Response
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import Response
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ import json
 import socket
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._onboard import Onboarding
+from ansible_collections.wharf.registry.plugins.module_utils._modules.onboard import Onboarding
 from inprocess import run_module
 
 NAMES = ["h3-docker", "https://h3-docker/", "Hub", "registry", "my-registry/team"]
@@ -93,7 +93,7 @@ def test_a_password_that_no_client_sends_is_named_before_the_first_step(step, gi
     with pytest.raises(Exception, match=r"password (ends with a line feed|holds a NUL)") as error:
         onboarding.run()
     assert type(error.value).__name__ == "InputError"
-    assert onboarding.result["trust"] == {} and onboarding.result["returned"] is False
+    assert onboarding.result["trust"] == {} and onboarding.result["rolled_back"] is False
 
 
 @pytest.mark.parametrize("module", ["registry_login", "registry_onboard"])

@@ -8,8 +8,8 @@ import re
 
 import inputs
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._certificates import check_ca, check_pair, fingerprints
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.x509 import check_ca, check_pair, fingerprints
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa

@@ -9,15 +9,15 @@ import threading
 import time
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils import _changes
-from ansible_collections.wharf.registry.plugins.module_utils._changes import (
+from ansible_collections.wharf.registry.plugins.module_utils._common import transaction
+from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import OvertakenError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import (
     Change,
     apply_all,
     in_turn,
     roll_back_all,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._file import OvertakenError
 
 ROOT = os.geteuid() == 0
 
@@ -192,6 +192,6 @@ def test_runs_wait_for_each_other():
 
 
 def test_a_turn_that_does_not_end_is_told(monkeypatch):
-    monkeypatch.setattr(_changes, "_TURN_SECONDS", 0.1)
+    monkeypatch.setattr(transaction, "_TURN_SECONDS", 0.1)
     with in_turn(), pytest.raises(InputError, match="another run"), in_turn():
         pass

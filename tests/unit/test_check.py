@@ -12,17 +12,24 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils import _check, _stores
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
-from ansible_collections.wharf.registry.plugins.module_utils._docker import Engine, EngineDownError, EngineError
-from ansible_collections.wharf.registry.plugins.module_utils._engine_words import failure
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
-from ansible_collections.wharf.registry.plugins.module_utils._stores import DockerStore, PodmanStore
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import RegistryName, parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._diagnosis import probe_image, verification
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential
+from ansible_collections.wharf.registry.plugins.module_utils._engine import podman_image_store
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import (
+    DockerApi,
+    EngineDownError,
+    EngineError,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_image_store import DockerImageStore
+from ansible_collections.wharf.registry.plugins.module_utils._engine.error_patterns import failure
+from ansible_collections.wharf.registry.plugins.module_utils._engine.image_store import ImageStore, StoredImage
+from ansible_collections.wharf.registry.plugins.module_utils._engine.podman_image_store import PodmanImageStore
 from inprocess import run_module
 from misbehaving import Misbehaving, make_certificate, raw, reply
 
-REGISTRY = Registry("r.example.com:5000")
+REGISTRY = RegistryName("r.example.com:5000")
 DIGEST = "sha256:" + "1" * 64
 IMAGE = parse_reference("r.example.com:5000/apps/web:1.0")
 CREDENTIAL = Credential("ci", "geheim")
@@ -40,7 +47,7 @@ def engine(tmp_path):
 
 @pytest.fixture
 def docker(engine):
-    return DockerStore(IMAGE, CREDENTIAL, engine.netloc, 1)
+    return DockerImageStore(IMAGE, CREDENTIAL, engine.netloc, 1)
 
 
 def chunk(text):
@@ -61,17 +68,17 @@ def chunk(text):
     ],
 )
 def test_images_by_name(text, reference):
-    assert str(_check.parse_image(text, REGISTRY)) == reference
+    assert str(verification.parse_image(text, REGISTRY)) == reference
 
 
 @pytest.mark.parametrize("text", ["", "A/b", "a:", "a@", "a@sha256:1", "other.example.com:5000/a:1", "../x", "a b"])
 def test_what_names_no_image(text):
     with pytest.raises(InputError):
-        _check.parse_image(text, REGISTRY)
+        verification.parse_image(text, REGISTRY)
 
 
 def test_the_hub_has_a_namespace():
-    assert str(_check.parse_image("nginx:1.28.0", Registry("docker.io"))) == "docker.io/library/nginx:1.28.0"
+    assert str(verification.parse_image("nginx:1.28.0", RegistryName("docker.io"))) == "docker.io/library/nginx:1.28.0"
 
 
 @pytest.mark.parametrize(
@@ -87,19 +94,19 @@ def test_the_hub_has_a_namespace():
 )
 def test_the_tag_of_a_host(monkeypatch, node, tag):
     monkeypatch.setattr("platform.node", lambda: node)
-    assert str(_check.own_image(REGISTRY)) == f"r.example.com:5000/wharf-verify:{tag}"
+    assert str(probe_image.probe_reference(REGISTRY)) == f"r.example.com:5000/wharf-verify:{tag}"
 
 
 def test_the_image_of_a_host_is_the_same_each_time(monkeypatch):
-    made = _check.archive(IMAGE)
+    made = probe_image.probe_archive(IMAGE)
     time.sleep(1.1)
-    assert _check.archive(IMAGE) == made
+    assert probe_image.probe_archive(IMAGE) == made
     monkeypatch.setattr("platform.node", lambda: "another")
-    assert _check.archive(IMAGE) != made
+    assert probe_image.probe_archive(IMAGE) != made
 
 
 def test_the_archive_is_one_that_engines_load():
-    with tarfile.open(fileobj=io.BytesIO(_check.archive(IMAGE))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(probe_image.probe_archive(IMAGE))) as tar:
         files = {member.name: tar.extractfile(member).read() for member in tar}
     (manifest,) = json.loads(files["manifest.json"])
     assert manifest["RepoTags"] == [str(IMAGE)]
@@ -116,7 +123,7 @@ def test_progress_is_read_as_it_comes(engine):
     """The time limit is for each silence and not for all of them."""
     parts = [chunk(json.dumps({"status": str(number)}) + "\r\n") for number in range(4)]
     engine.answer("/x", raw(OK, *parts, b"0\r\n\r\n", pause=0.4))
-    told = list(Engine(engine.netloc, 1).stream("POST", "/x"))
+    told = list(DockerApi(engine.netloc, 1).stream("POST", "/x"))
     assert told == [{"status": str(number)} for number in range(4)]
 
 
@@ -124,9 +131,9 @@ def test_progress_is_read_as_it_comes(engine):
     ("behaviour", "says", "kind"),
     [
         (raw(OK, b"", pause=5), "said nothing for 1 seconds", EngineDownError),
-        (raw(OK + b"zz\r\n"), "broke its answer off", EngineDownError),
-        (raw(OK + chunk('{"status": "half"}')), "broke its answer off", EngineDownError),
-        (raw(b""), "broke its answer off", EngineDownError),
+        (raw(OK + b"zz\r\n"), "in the middle of its answer", EngineDownError),
+        (raw(OK + chunk('{"status": "half"}')), "in the middle of its answer", EngineDownError),
+        (raw(b""), "in the middle of its answer", EngineDownError),
         (reply(500, '{"message": "it is broken"}'), "it is broken", EngineError),
         (reply(500, "plain words"), "plain words", EngineError),
         (raw(OK + chunk('{"error": "denied", "errorDetail": {"message": "denied"}}\r\n')), "denied", EngineError),
@@ -167,13 +174,13 @@ def test_images_that_are_listed_in_another_way(engine, docker, answer):
 @pytest.mark.parametrize("answer", ["{}", "[]", "<html>"])
 def test_what_is_no_engine(engine, docker, answer):
     engine.answer("/version", reply(200, answer))
-    with pytest.raises(EngineDownError, match="is no Docker Engine"):
+    with pytest.raises(EngineDownError, match="is not a Docker Engine"):
         docker.version()
 
 
 def test_no_socket(tmp_path):
     with pytest.raises(EngineDownError, match="No such file"):
-        Engine(str(tmp_path / "none.sock"), 1).info()
+        DockerApi(str(tmp_path / "none.sock"), 1).info()
 
 
 def test_the_engine_has_a_proxy_of_its_own(engine, docker):
@@ -183,7 +190,7 @@ def test_the_engine_has_a_proxy_of_its_own(engine, docker):
     with pytest.raises(EngineError) as error:
         docker.pull(IMAGE)
     message = str(error.value)
-    assert "can't reach the registry" in message
+    assert "cannot reach the registry" in message
     assert "proxy.example.com:3128" in message
     assert "add r.example.com:5000 to NO_PROXY" in message
     assert "geheim" not in message
@@ -204,8 +211,8 @@ def test_the_engine_has_a_proxy_of_its_own(engine, docker):
     ("words", "says"),
     [
         ("denied: requested access to the resource is denied", ["may not pull there", "pull access"]),
-        ("unauthorized: authentication required", ["login for a pull"]),
-        ("received unexpected HTTP status: 502 Bad Gateway", ["can't give it now"]),
+        ("unauthorized: authentication required", ["credentials for a pull"]),
+        ("received unexpected HTTP status: 502 Bad Gateway", ["cannot give it now"]),
         ("no matching manifest for linux/arm64/v8 in the manifest list entries", ["platform of this host"]),
         ("choosing image instance: no image found in manifest list for architecture arm64", ["platform of this host"]),
         ("proxyconnect tcp: dial tcp 192.0.2.1:3128: i/o timeout", ["HTTP proxy", "NO_PROXY"]),
@@ -234,7 +241,7 @@ def podman(tmp_path, monkeypatch):
         command.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-        return PodmanStore(IMAGE, CREDENTIAL, timeout)
+        return PodmanImageStore(IMAGE, CREDENTIAL, timeout)
 
     return make
 
@@ -271,9 +278,9 @@ def test_what_podman_says_holds_no_secret(podman):
 
 
 def test_no_podman(monkeypatch, tmp_path):
-    monkeypatch.setattr(_stores, "find", lambda _name: str(tmp_path / "podman"))
-    with pytest.raises(EngineDownError, match="podman can't be run"):
-        PodmanStore(IMAGE, None, 1).version()
+    monkeypatch.setattr(podman_image_store, "find", lambda _name: str(tmp_path / "podman"))
+    with pytest.raises(EngineDownError, match="podman cannot be run"):
+        PodmanImageStore(IMAGE, None, 1).version()
 
 
 @pytest.mark.parametrize("answer", ["words", '{"Id": "x"}', "[1]", "null", ""])
@@ -285,7 +292,7 @@ def test_images_that_podman_lists_in_another_way(podman, answer):
 # --- the images from before -------------------------------------------------------------------------------------------
 
 
-class Recorder(_stores.Store):
+class Recorder(ImageStore):
     """Notes what is done to images that a test lists."""
 
     def __init__(self, *listings):
@@ -295,7 +302,7 @@ class Recorder(_stores.Store):
 
     def _list(self):
         images = self._listings.pop(0) if len(self._listings) > 1 else self._listings[0]
-        found = {key: _stores.Kept() for key in images}
+        found = {key: StoredImage() for key in images}
         for key, names in images.items():
             found[key].names.update(parse_reference(name) for name in names)
         return found
@@ -314,7 +321,7 @@ class Recorder(_stores.Store):
 def test_what_others_pull_meanwhile_is_not_touched():
     others = {"other": [f"{IMAGE.registry.name}/apps/web:2.0"], "third": [f"{IMAGE.registry.name}/apps/web@{DIGEST}"]}
     store = Recorder({}, {"ours": [str(IMAGE)], **others})
-    with store.left_as_it_was({IMAGE}, pytest.fail):
+    with store.restored({IMAGE}, pytest.fail):
         store._known = None
     assert store.done == [("remove", str(IMAGE))]
 
@@ -349,7 +356,7 @@ def test_what_can_not_be_put_back_is_a_warning():
         raise EngineError("the engine said: conflict", "Look at its log")
 
     store.remove = remove
-    with store.left_as_it_was({IMAGE}, warnings.append):
+    with store.restored({IMAGE}, warnings.append):
         store._known = None
     assert len(warnings) == 1
     assert "conflict" in warnings[0]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import types
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils import _cleanup
-from ansible_collections.wharf.registry.plugins.module_utils._cleanup import Cleanup
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import UnreachableError
-from ansible_collections.wharf.registry.plugins.module_utils._registry import ConflictError
-from ansible_collections.wharf.registry.plugins.module_utils._retention import SECOND, parse_rule
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import ConflictError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import UnreachableError
+from ansible_collections.wharf.registry.plugins.module_utils._retention import executor
+from ansible_collections.wharf.registry.plugins.module_utils._retention.executor import Cleanup
+from ansible_collections.wharf.registry.plugins.module_utils._retention.policy import SECOND, parse_rule
 
 NOW = 1_800_000_000 * SECOND
 DAY = 86400 * SECOND
@@ -59,7 +59,7 @@ class Registry:
         created = NOW - self.ages.get(name[7], 100) * DAY
         return types.SimpleNamespace(digests=(name,), created=created, labels=(), removes="")
 
-    def freed(self, _kept, deleted):
+    def reclaimable_bytes(self, _kept, deleted):
         return len(deleted)
 
     def remove_alone(self, _api, repository, tag, seen, _needed_by):
@@ -75,7 +75,7 @@ class Registry:
 @pytest.fixture
 def run(monkeypatch):
     def run(registry, *rules, remove=True):
-        monkeypatch.setattr(_cleanup, "remove_alone", registry.remove_alone)
+        monkeypatch.setattr(executor, "remove_alone", registry.remove_alone)
         options = [{"repositories": ["*"], "tags": ["*"], **one} for one in rules or [{"keep_younger": "30d"}]]
         cleanup = Cleanup(registry, [parse_rule(*numbered) for numbered in enumerate(options, 1)], registry)
         cleanup.judge(frozenset(), NOW)

@@ -7,12 +7,14 @@ import contextlib
 import json
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
-from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
-from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference, parse_registry
-from ansible_collections.wharf.registry.plugins.module_utils._registry import OCI_MANIFEST, Api
+from ansible_collections.wharf.registry.plugins.module_utils._client_config.keychain import find_credential
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference, parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client import RegistryClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import OCI_MANIFEST
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
 from misbehaving import Misbehaving, make_certificate, reply
 
 BASIC = "Basic " + base64.b64encode(b"ci:geheim").decode()
@@ -38,8 +40,8 @@ def make_api(servers, certificate):
     with contextlib.ExitStack() as stack:
 
         def make(credential=None):
-            client = stack.enter_context(Client(Trust("x", ca_path=str(certificate)), timeout=5, attempts=1))
-            return Api(parse_registry(servers[0].netloc), client, credential or Credential("ci", "geheim"))
+            client = stack.enter_context(HttpClient(TLSConfig("x", ca_path=str(certificate)), timeout=5, attempts=1))
+            return RegistryClient(parse_registry(servers[0].netloc), client, credential or Credential("ci", "geheim"))
 
         yield make
 
@@ -161,7 +163,7 @@ def test_what_writes_is_not_redirected(servers, make_api, method, status):
 
 
 def api_manifest():
-    from ansible_collections.wharf.registry.plugins.module_utils._manifest import new_manifest
+    from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import new_manifest
 
     return new_manifest({"schemaVersion": 2}, OCI_MANIFEST)
 

@@ -6,17 +6,17 @@ import json
 
 import inputs
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._daemon_config import (
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import (
     INSECURE,
     MIRRORS,
     DaemonConfig,
-    believed,
     check_mirror,
+    is_effective,
     same_mirror,
     same_registry,
     without_users,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -293,8 +293,8 @@ def test_runtimes_may_be_both():
     ],
 )
 def test_what_an_engine_believes(entry, insecure):
-    assert believed(entry, insecure)
-    assert not believed(entry, ["other", "127.0.0.0/8"])
+    assert is_effective(entry, insecure)
+    assert not is_effective(entry, ["other", "127.0.0.0/8"])
 
 
 def test_upper_case_is_another_registry():
@@ -341,7 +341,7 @@ def test_what_an_editor_of_windows_has_written_is_kept_or_named(case):
     assert read.content == {**before.content, INSECURE: [HOST]}
     encoding = case.get("encoding", "utf-8")
     assert after.raw == read.text.encode(encoding) if encoding != "utf-16-be" else after.raw.startswith(b"\xfe\xff\0{")
-    assert after.with_entries(INSECURE, absent=[HOST]).told_to_forget(MIRRORS).entries(INSECURE) == []
+    assert after.with_entries(INSECURE, absent=[HOST]).with_empty_list(MIRRORS).entries(INSECURE) == []
     if "old" in case:
         with pytest.raises(InputError, match=f"{case['old']}.*from 23 on"):
             after.check_plain()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils import _engine
-from ansible_collections.wharf.registry.plugins.module_utils._engine import Belief, Daemon, _message, _values, _without
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._processes import Process
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._engine import dockerd_instance
+from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd import Daemon
+from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_flags import flag_values, without_flags
+from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_instance import DockerdInstance
+from ansible_collections.wharf.registry.plugins.module_utils._engine.effective_config import EffectiveConfig
+from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_log import message_of
+from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import Process
 
 DEBIAN = """[Unit]
 Description=Docker Application Container Engine
@@ -26,10 +30,10 @@ FIXED = ["-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A root of a file system, with no engine that runs; returns what writes into it."""
-    monkeypatch.setattr(_engine, "_UNITS", tuple(str(tmp_path / name) for name in ("etc", "run", "lib")))
-    monkeypatch.setattr(_engine, "_USER_UNITS", _engine._UNITS)
-    monkeypatch.setattr(_engine, "_DEFAULTS", str(tmp_path / "default"))
-    monkeypatch.setattr(_engine, "named", lambda _name: [])
+    monkeypatch.setattr(dockerd_instance, "_UNITS", tuple(str(tmp_path / name) for name in ("etc", "run", "lib")))
+    monkeypatch.setattr(dockerd_instance, "_USER_UNITS", dockerd_instance._UNITS)
+    monkeypatch.setattr(dockerd_instance, "_DEFAULTS", str(tmp_path / "default"))
+    monkeypatch.setattr(dockerd_instance, "named", lambda _name: [])
 
     def write(path, text):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +43,7 @@ def host(tmp_path, monkeypatch):
 
 
 def arguments():
-    return Daemon(1).unit_arguments()
+    return DockerdInstance().unit_arguments()
 
 
 def drop_in(line):
@@ -114,13 +118,13 @@ def test_an_init_script(host):
 
 def test_where_the_configuration_lies(host, monkeypatch):
     host("lib/docker.service", drop_in("ExecStart=/usr/bin/dockerd --config-file /srv/d.json"))
-    assert Daemon(1).config_path == "/srv/d.json"
+    assert DockerdInstance().config_path == "/srv/d.json"
     # What the process was started with decides, and its unit does not.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     for words, path in (([], "/etc/docker/daemon.json"), (["--config-file=/x.json"], "/x.json")):
         engine = Running(["dockerd", "-H", "fd://", *words])
-        monkeypatch.setattr(_engine, "named", lambda _name, engine=engine: [engine])
-        assert Daemon(1).config_path == path
+        monkeypatch.setattr(dockerd_instance, "named", lambda _name, engine=engine: [engine])
+        assert DockerdInstance().config_path == path
 
 
 @pytest.mark.parametrize(
@@ -129,25 +133,25 @@ def test_where_the_configuration_lies(host, monkeypatch):
 def test_a_unit_of_another_name(host, program):
     host("lib/aaa.service", drop_in("ExecStart=/usr/bin/other --config-file=/no.json"))
     host("etc/container-manager.service", drop_in(f"ExecStart={program}"))
-    daemon = Daemon(1)
-    assert daemon.installed and daemon.config_path == "/srv/d.json"
+    instance = DockerdInstance()
+    assert instance.installed and instance.config_path == "/srv/d.json"
     # The usual name is preferred to any other.
     host("lib/docker.service", DEBIAN)
-    assert Daemon(1).config_path == "/etc/docker/daemon.json"
+    assert DockerdInstance().config_path == "/etc/docker/daemon.json"
 
 
 def test_a_snap_that_is_stopped(host, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     host("etc/snap.docker.nvidia.service", drop_in("ExecStart=/usr/bin/snap run docker.nvidia-container-toolkit"))
-    assert Daemon(1).config_path == "/etc/docker/daemon.json"
+    assert DockerdInstance().config_path == "/etc/docker/daemon.json"
     host("etc/snap.docker.dockerd.service", drop_in("ExecStart=/usr/bin/snap run docker.dockerd"))
-    daemon = Daemon(1)
-    assert daemon.config_path == "/var/snap/docker/current/config/daemon.json"
-    assert daemon.certs_dir == "/var/snap/docker/current/etc/docker/certs.d"
+    instance = DockerdInstance()
+    assert instance.config_path == "/var/snap/docker/current/config/daemon.json"
+    assert instance.certs_dir == "/var/snap/docker/current/etc/docker/certs.d"
 
 
 class Running:
-    """A process as Daemon sees it."""
+    """A process as DockerdInstance sees it."""
 
     sees_our_files = True
     program = ""
@@ -171,37 +175,41 @@ class Running:
 
 def several(monkeypatch, *engines):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(_engine, "named", lambda _name: engines)
+    monkeypatch.setattr(dockerd_instance, "named", lambda _name: engines)
 
 
 def test_of_several_engines(host, monkeypatch):
     """The one that reads the file that is given, or else the one that `docker` talks to."""
-    usual = Running(["dockerd"], 5, [_engine.SOCKET])
+    usual = Running(["dockerd"], 5, [dockerd_instance.SOCKET])
     other = Running(["dockerd", "--config-file=/o.json"], 6, ["/run/other.sock"])
     third = Running(["dockerd", "--config-file=/t.json"], 7)
     several(monkeypatch, usual, other, third)
-    assert (Daemon(1).pid, Daemon(1, "/t.json").pid, Daemon(1, "/o.json").pid) == (5, 7, 6)
+    assert (DockerdInstance().pid, DockerdInstance("/t.json").pid, DockerdInstance("/o.json").pid) == (5, 7, 6)
     # None of them reads it: the refusal comes where the file would be written.
-    assert Daemon(1, "/no.json").pid == 5
+    assert DockerdInstance("/no.json").pid == 5
     several(monkeypatch, other, third)
     for path in (None, "/no.json"):
         with pytest.raises(InputError, match=r"2 Docker Engines .* process 6 reads /o.json, process 7 reads /t.json"):
-            Daemon(1, path)
+            DockerdInstance(path)
     # An image that is being made is nothing to them.
-    daemon = Daemon(1, "/image/etc/docker/daemon.json", may_be_unread=True)
-    assert (daemon.pid, daemon.believes(), daemon.certs_dir) == (None, None, "/image/etc/docker/certs.d")
+    instance = DockerdInstance("/image/etc/docker/daemon.json", may_be_unread=True)
+    assert (instance.pid, Daemon(instance, 1).effective_config(), instance.certs_dir) == (
+        None,
+        None,
+        "/image/etc/docker/certs.d",
+    )
 
 
 def test_processes_that_pass(host, monkeypatch):
     """Another module checks a file, and the engine has just forked what will be another program."""
-    engine = Running(["dockerd"], 5, [_engine.SOCKET])
-    forked = Running(["dockerd"], 6, [_engine.SOCKET])
+    engine = Running(["dockerd"], 5, [dockerd_instance.SOCKET])
+    forked = Running(["dockerd"], 6, [dockerd_instance.SOCKET])
     forked.parent = engine
     checks = Running(["dockerd", "--validate", "--config-file", "/proc/9/fd/3"], 7)
     several(monkeypatch, forked, checks, engine)
-    assert Daemon(1).pid == 5
+    assert DockerdInstance().pid == 5
     several(monkeypatch, checks)
-    assert Daemon(1).pid is None
+    assert DockerdInstance().pid is None
 
 
 def test_processes_of_other_accounts(host, monkeypatch):
@@ -209,18 +217,18 @@ def test_processes_of_other_accounts(host, monkeypatch):
     rootless = Running(["dockerd"], 5, environment={"XDG_CONFIG_HOME": "/srv/a/conf"})
     rootless.account = 1000
     several(monkeypatch, rootless)
-    assert Daemon(1).pid is None
+    assert DockerdInstance().pid is None
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    daemon = Daemon(1)
-    assert (daemon.pid, daemon.config_path) == (5, "/srv/a/conf/docker/daemon.json")
-    assert daemon.certs_dir == "/srv/a/conf/docker/certs.d"
+    instance = DockerdInstance()
+    assert (instance.pid, instance.config_path) == (5, "/srv/a/conf/docker/daemon.json")
+    assert instance.certs_dir == "/srv/a/conf/docker/certs.d"
 
 
 def test_flags_of_a_service_that_does_not_start_the_engine_do_not_count(host, monkeypatch):
     host("lib/docker.service", drop_in("ExecStart=/usr/bin/dockerd --insecure-registry=x"))
-    assert Daemon(1).arguments() == ["--insecure-registry=x"]
+    assert DockerdInstance().arguments() == ["--insecure-registry=x"]
     several(monkeypatch, Running(["dockerd", "--debug"]))
-    assert Daemon(1).arguments() == ["--debug"]
+    assert DockerdInstance().arguments() == ["--debug"]
 
 
 @pytest.mark.parametrize(
@@ -235,16 +243,16 @@ def test_flags_of_a_service_that_does_not_start_the_engine_do_not_count(host, mo
     ],
 )
 def test_where_it_listens(host, words, socket):
-    daemon = Daemon(1)
-    daemon._running_arguments = words
-    assert daemon.socket == (socket or daemon._default_socket)
+    instance = DockerdInstance()
+    instance.running_arguments = words
+    assert instance.socket == (socket or instance.default_socket)
 
 
 def test_flags():
     words = ["--a=1", "--a", "2", "--ab=3", "-H", "x", "--last"]
-    assert sorted(_values(words, "--a")) == ["1", "2"]
-    assert _without(words, ("--a", "-H")) == ["--ab=3", "--last"]
-    assert _values(words, "--last") == []
+    assert sorted(flag_values(words, "--a")) == ["1", "2"]
+    assert without_flags(words, ("--a", "-H")) == ["--ab=3", "--last"]
+    assert flag_values(words, "--last") == []
 
 
 @pytest.mark.parametrize(
@@ -255,10 +263,10 @@ def test_flags():
     ],
 )
 def test_words_of_the_engine(line, said):
-    assert _message(line) == said
+    assert message_of(line) == said
 
 
 @pytest.mark.parametrize("info", [{}, {"RegistryConfig": None}, {"RegistryConfig": {"IndexConfigs": None}}])
 def test_an_engine_that_says_little(info):
-    belief = Belief(info)
-    assert (belief.insecure, belief.mirrors, belief.version) == ([], [], "")
+    effective = EffectiveConfig(info)
+    assert (effective.insecure, effective.mirrors, effective.version) == ([], [], "")

@@ -7,11 +7,15 @@ import concurrent.futures
 import json
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._holdings import Holdings
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST, new_manifest
-from ansible_collections.wharf.registry.plugins.module_utils._registry import Head
-from ansible_collections.wharf.registry.plugins.module_utils._retention import parse_created
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client import Head
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    new_manifest,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._retention.manifest_index import Holdings
+from ansible_collections.wharf.registry.plugins.module_utils._retention.policy import parse_created
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "sha256:" + "a" * 64
@@ -115,7 +119,7 @@ def test_too_deep(shelf):
         Holdings().read(shelf, "a", one.digest)
 
 
-def test_freed_counts_each_once_and_nothing_that_stays(shelf):
+def test_reclaimable_bytes_counts_each_once_and_nothing_that_stays(shelf):
     first, second, third = (shelf.image("a", created="", number=number) for number in range(3))
     index = shelf.index([second], "a")
     holdings = Holdings()
@@ -126,8 +130,8 @@ def test_freed_counts_each_once_and_nothing_that_stays(shelf):
         return sum(len(one.content) + (one.config or {"size": 0})["size"] for one in manifests)
 
     digests = [one.digest for one in (first, second, third, index)]
-    assert holdings.freed([], digests) == size(first, second, third, index) + 1000
-    assert holdings.freed([first.digest], digests) == size(second, third, index)
+    assert holdings.reclaimable_bytes([], digests) == size(first, second, third, index) + 1000
+    assert holdings.reclaimable_bytes([first.digest], digests) == size(second, third, index)
     # The index needs its child.
-    assert holdings.freed([index.digest], digests) == size(first, third)
-    assert holdings.freed(digests, digests) == 0
+    assert holdings.reclaimable_bytes([index.digest], digests) == size(first, third)
+    assert holdings.reclaimable_bytes(digests, digests) == 0

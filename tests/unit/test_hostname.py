@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._hostname import check_hostname
-from ansible_collections.wharf.registry.plugins.module_utils._reference import parse_reference, parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.hostname import check_hostname
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference, parse_registry
 from conftest import ROOT
 
 LINES = (ROOT / "tests" / "verdicts" / "names.txt").read_text(encoding="utf-8").splitlines()

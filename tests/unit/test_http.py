@@ -9,8 +9,13 @@ import ssl
 import time
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, Client, Trust, UnreachableError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import (
+    AnswerError,
+    UnreachableError,
+)
 from misbehaving import Misbehaving, endless, make_certificate, raw, reply
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -18,7 +23,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 @pytest.fixture
 def client():
-    with Client(Trust("127.0.0.1"), timeout=1) as client:
+    with HttpClient(TLSConfig("127.0.0.1"), timeout=1) as client:
         yield client
 
 
@@ -206,7 +211,7 @@ def test_from_https_to_http_no_redirect_leads(certificate):
     with Misbehaving(certificate) as server, Misbehaving() as other:
         server.answer("/x", reply(307, Location=f"http://{other.netloc}/y"))
         other.answer("/y", reply(200))
-        with Client(Trust(server.netloc, ca_path=str(certificate)), timeout=1) as client:
+        with HttpClient(TLSConfig(server.netloc, ca_path=str(certificate)), timeout=1) as client:
             fails(client, server, "from HTTPS to HTTP", AnswerError, scheme="https")
         assert other.requests == []
 
@@ -229,10 +234,13 @@ def test_a_write_is_not_redirected(client, server):
 def test_certificates_that_do_not_do(tmp_path, options, says, cure):
     certificate = make_certificate(tmp_path / "server.pem", **options)
     ca_path = None if not options else str(certificate)
-    with Misbehaving(certificate) as server, Client(Trust(server.netloc, ca_path=ca_path), timeout=1) as client:
+    with Misbehaving(certificate) as server, HttpClient(TLSConfig(server.netloc, ca_path=ca_path), timeout=1) as client:
         fails(client, server, says, UnreachableError, scheme="https")
         fails(client, server, cure, UnreachableError, scheme="https")
-    with Misbehaving(certificate) as server, Client(Trust(server.netloc, validate_certs=False), timeout=1) as client:
+    with (
+        Misbehaving(certificate) as server,
+        HttpClient(TLSConfig(server.netloc, validate_certs=False), timeout=1) as client,
+    ):
         server.answer("/x", reply(200))
         assert get(client, server, scheme="https").status == 200
 
@@ -244,14 +252,14 @@ def test_the_ca_that_docker_trusts_is_trusted(certificate, tmp_path, monkeypatch
         folder = tmp_path / ".config" / "docker" / "certs.d" / server.netloc
         folder.mkdir(parents=True)
         (folder / "anything.crt").write_bytes(certificate.read_bytes())
-        with Client(Trust(server.netloc), timeout=1) as client:
+        with HttpClient(TLSConfig(server.netloc), timeout=1) as client:
             assert get(client, server, scheme="https").status == 200
-        with Client(Trust("127.0.0.1:1"), timeout=1) as client:
+        with HttpClient(TLSConfig("127.0.0.1:1"), timeout=1) as client:
             fails(client, server, "unknown CA", scheme="https")
 
 
 def test_threads_share_what_is_trusted(certificate, monkeypatch):
-    trust, made = Trust("127.0.0.1", ca_path=str(certificate)), []
+    trust, made = TLSConfig("127.0.0.1", ca_path=str(certificate)), []
     make = ssl.create_default_context
 
     def slowly(**options):
@@ -287,7 +295,7 @@ def test_http_on_the_port_of_https_and_the_reverse(certificate, client, server):
     ],
 )
 def test_files_of_tls_that_can_not_be_used(server, options, says):
-    with Client(Trust(server.netloc, **options), timeout=1) as client:
+    with HttpClient(TLSConfig(server.netloc, **options), timeout=1) as client:
         fails(client, server, says, InputError, scheme="https")
 
 

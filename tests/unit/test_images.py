@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._images import (
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import (
     MOST_LEVELS,
     Describer,
     kind_of,
     subject_of,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST, new_manifest
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    new_manifest,
+)
 
 
 class Shelf:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wharf.registry.plugins.module_utils import _credentials
+from ansible_collections.wharf.registry.plugins.module_utils._client_config import keychain
 from inprocess import run_module
 
 HOST = "r.example.com"
@@ -254,7 +254,7 @@ def test_a_cloud_helper_without_a_login_is_a_failure(place, setting):
 @pytest.mark.parametrize("name", ["config.json", "auth.json"])
 def test_an_empty_name_stays_only_where_docker_needs_it(place, monkeypatch, name):
     place.config = place.folder / name
-    monkeypatch.setattr(_credentials, "find", lambda program: program == "skopeo")
+    monkeypatch.setattr(keychain, "find", lambda program: program == "skopeo")
     auth = {"auth": base64.b64encode(b"ci:geheim-4711").decode()}
     # It was needed, and is not any more: Podman could not read it.
     for helper in ("", None):
@@ -272,7 +272,7 @@ def test_an_empty_name_stays_only_where_docker_needs_it(place, monkeypatch, name
             result = place.run(credential_helper="", **USER)
             assert result["changed"] is changed and "skopeo" in warned(result) and "auth.json" in warned(result)
         assert json.loads(place.config.read_text())["credHelpers"] == {HOST: ""}
-        monkeypatch.setattr(_credentials, "find", lambda _program: None)
+        monkeypatch.setattr(keychain, "find", lambda _program: None)
         assert place.run(credential_helper="", **USER)["warnings"] == []
 
 

@@ -7,9 +7,9 @@ import json
 
 import inputs
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._credentials import find_credential
-from ansible_collections.wharf.registry.plugins.module_utils._images import common_path
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_namespace
+from ansible_collections.wharf.registry.plugins.module_utils._client_config.keychain import find_credential
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import RegistryName, parse_namespace
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import common_path
 from inprocess import run_module
 
 HOST = "r.example.com"
@@ -90,14 +90,14 @@ def test_helpers_are_for_the_whole_of_a_registry(podmans):
 @pytest.mark.parametrize(("keys", "repository", "found"), inputs.NAMESPACES)
 def test_the_narrowest_login_is_found(podmans, keys, repository, found):
     podmans.write_bytes(inputs.namespaced(keys))
-    credential = find_credential(Registry(HOST), str(podmans), repository=repository)
+    credential = find_credential(RegistryName(HOST), str(podmans), repository=repository)
     assert (credential.username if credential else "") == found
 
 
 def test_docker_finds_no_namespace(tmp_path):
     path = tmp_path / "config.json"
     path.write_bytes(inputs.namespaced([HOST, f"{HOST}/team"]))
-    assert find_credential(Registry(HOST), str(path), repository="team/app").username == HOST
+    assert find_credential(RegistryName(HOST), str(path), repository="team/app").username == HOST
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,19 @@ import json
 import re
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils import _diagnosis, _engine_words, _mistakes
-from ansible_collections.wharf.registry.plugins.module_utils._engine_words import failure
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
-from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST, new_manifest
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
-from ansible_collections.wharf.registry.plugins.module_utils._registry import Api
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import RegistryName, parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._diagnosis import explain, failure_catalog
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client import RegistryClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    new_manifest,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
+from ansible_collections.wharf.registry.plugins.module_utils._engine import error_patterns
+from ansible_collections.wharf.registry.plugins.module_utils._engine.error_patterns import failure
 from misbehaving import reply
 
 V2 = 'Get "https://registry.fleet.test:5000/v2/"'
@@ -135,7 +141,7 @@ NO_ARCHIVE = [
 @pytest.mark.parametrize("words", NO_ARCHIVE)
 def test_a_layer_that_is_no_archive_is_no_fault_of_the_network(words):
     error = failure(words, "r", action="pull")
-    assert "no archive that the engine can unpack" in str(error) and error.mistake == ""
+    assert "not an archive that the engine can unpack" in str(error) and error.mistake == ""
     assert "network" not in str(error) and "firewall" not in str(error)
 
 
@@ -188,18 +194,18 @@ def test_a_plain_500_of_the_registry_is_no_proxy():
 
 
 def test_a_title_and_a_cure_fit_a_table():
-    for name, (title, cure) in _mistakes.MISTAKES.items():
+    for name, (title, cure) in failure_catalog.MISTAKES.items():
         assert re.fullmatch(r"[a-z_]+", name)
         assert 0 < len(title) < 70
-        assert _mistakes.title(name) == title
-        assert "{" not in _mistakes.cure_in_fleet(name, "web1", "r.example.com")
+        assert failure_catalog.title(name) == title
+        assert "{" not in failure_catalog.cure_in_fleet(name, "web1", "r.example.com")
         assert not cure.endswith(".")
-    assert (_mistakes.title(""), _mistakes.cure_in_fleet("", "h", "r")) == ("", "")
+    assert (failure_catalog.title(""), failure_catalog.cure_in_fleet("", "h", "r")) == ("", "")
 
 
 def test_what_engines_say_has_a_name_that_is_known():
-    names = {name for name, *_rest in _engine_words._FAILURES}
-    assert names - {""} <= set(_mistakes.MISTAKES)
+    names = {name for name, *_rest in error_patterns._FAILURES}
+    assert names - {""} <= set(failure_catalog.MISTAKES)
 
 
 # --- what a host finds out by itself ----------------------------------------------------------------------------------
@@ -210,26 +216,24 @@ def test_the_name_in_the_hosts_file(tmp_path):
     file.write_text(
         "127.0.0.1 localhost\n192.0.2.9 other Registry.Fleet.Test # once\n# 192.0.2.8 registry.fleet.test\n\n::1 x\n"
     )
-    assert _diagnosis.in_hosts_file("registry.fleet.test", str(file)) == ["192.0.2.9"]
-    assert _diagnosis.in_hosts_file("registry", str(file)) == []
-    assert _diagnosis.in_hosts_file("x", str(tmp_path / "none")) == []
+    assert explain.in_hosts_file("registry.fleet.test", str(file)) == ["192.0.2.9"]
+    assert explain.in_hosts_file("registry", str(file)) == []
+    assert explain.in_hosts_file("x", str(tmp_path / "none")) == []
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """A certificate of 90 days, and the times of this host and of the server, in days since it began."""
 
-    def explain(here, server):
+    def expired(here, server):
         begin = 1_700_000_000
         monkeypatch.setattr("time.time", lambda: begin + here * 86400)
-        monkeypatch.setattr(
-            _diagnosis, "_times", lambda *_arguments: (begin, begin + 90 * 86400, begin + server * 86400)
-        )
+        monkeypatch.setattr(explain, "_times", lambda *_arguments: (begin, begin + 90 * 86400, begin + server * 86400))
         error = RegistryError("The certificate of r has expired", "Renew it", "expired")
-        assert _diagnosis.explain_time(error, "https://r/v2/", 1) == (here - server) * 86400
+        assert explain.explain_time(error, "https://r/v2/", 1) == (here - server) * 86400
         return error
 
-    return explain
+    return expired
 
 
 @pytest.mark.parametrize(
@@ -255,15 +259,15 @@ def test_a_server_that_does_not_tell_its_time(monkeypatch):
     def fail(*_arguments):
         raise RegistryError("no answer")
 
-    monkeypatch.setattr(_diagnosis, "_times", fail)
+    monkeypatch.setattr(explain, "_times", fail)
     error = RegistryError("The certificate of r has expired", "Renew it", "expired")
-    assert _diagnosis.explain_time(error, "https://r/v2/", 1) is None
+    assert explain.explain_time(error, "https://r/v2/", 1) is None
     assert (str(error), error.mistake) == ("The certificate of r has expired. Renew it.", "expired")
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    monkeypatch.setattr(_diagnosis, "CERTIFICATE_DIRECTORIES", [str(tmp_path / "docker"), str(tmp_path / "containers")])
+    monkeypatch.setattr(explain, "CERTIFICATE_DIRECTORIES", [str(tmp_path / "docker"), str(tmp_path / "containers")])
 
     def put(engine, name):
         (tmp_path / engine / name).mkdir(parents=True)
@@ -285,7 +289,7 @@ def places(tmp_path, monkeypatch):
 def test_a_ca_that_lies_nearly_where_it_should(places, name, says):
     places("docker", name)
     error = RegistryError("unknown", "Put it there", "unknown_ca")
-    _diagnosis.explain_ca(error, Registry("r.test:5000"))
+    explain.explain_ca(error, RegistryName("r.test:5000"))
     assert says in error.message
     assert (error.message == "unknown") is not bool(says)
 
@@ -293,14 +297,14 @@ def test_a_ca_that_lies_nearly_where_it_should(places, name, says):
 def test_a_ca_that_another_engine_knows(places, tmp_path):
     places("containers", "r.test")
     error = RegistryError("unknown", "Put it there", "engine_unknown_ca")
-    _diagnosis.explain_engine_ca(error, Registry("r.test"), (str(tmp_path / "docker"),), 1)
+    explain.explain_engine_ca(error, RegistryName("r.test"), (str(tmp_path / "docker"),), 1)
     assert f"It lies in {tmp_path}/containers/r.test/ca.crt, where this engine does not look" in error.message
 
 
 def test_logins_for_nearly_the_same_name():
     error = RegistryError("asks for a login", "Log in", "not_logged_in")
-    _diagnosis.explain_login(
-        error, Registry("r.test:5000"), ["https://r.test", "r.test:443", "other.test", "xr.test", "r.test2"]
+    explain.explain_login(
+        error, RegistryName("r.test:5000"), ["https://r.test", "r.test:443", "other.test", "xr.test", "r.test2"]
     )
     assert error.message.endswith("There is a login for https://r.test, r.test:443, which is not for r.test:5000")
 
@@ -345,7 +349,7 @@ class Catalogue:
 )
 def test_an_image_that_is_not_there(tags, wanted, named, mistake, says):
     reference = parse_reference(f"r.test/apps/web:{wanted}")
-    error = _diagnosis.explain_absent(Catalogue(tags, ["apps/webs", "other"]), reference, named)
+    error = explain.explain_absent(Catalogue(tags, ["apps/webs", "other"]), reference, named)
     assert error.mistake == mistake
     assert f"has no {reference}" in error.message
     assert says in error.message
@@ -398,13 +402,13 @@ class Offer:
 )
 def test_what_a_processor_runs_besides_its_own(monkeypatch, machine, offered, taken, index):
     monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(_diagnosis, "_emulates", lambda _name: False)
+    monkeypatch.setattr(explain, "_emulates", lambda _name: False)
     api, reference = Offer(*offered, index=index), parse_reference("r.test/apps/web:1.0")
     if taken:
-        assert f"is there for {taken}," in _diagnosis.look_at(api, reference)
+        assert f"is there for {taken}," in explain.check_image(api, reference)
         return
     with pytest.raises(RegistryError) as error:
-        _diagnosis.look_at(api, reference)
+        explain.check_image(api, reference)
     assert error.value.mistake == "other_platform"
 
 
@@ -412,13 +416,13 @@ def test_what_a_processor_runs_besides_its_own(monkeypatch, machine, offered, ta
 def test_what_is_for_this_platform_comes_first(monkeypatch, offered):
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     api = Offer(*offered)
-    digest = _diagnosis._child(api.manifest("", "1.0"), "linux/amd64", None)
+    digest = explain._child(api.manifest("", "1.0"), "linux/amd64", None)
     assert digest[0] == "linux/amd64"
     assert api.manifest("", digest[1]).document["annotations"] == {"of": "amd64"}
 
 
 def test_a_disk(tmp_path):
-    found = _diagnosis.disk(tmp_path / "not" / "there")
+    found = explain.disk(tmp_path / "not" / "there")
     assert found["path"] == str(tmp_path)
     assert 0 < found["free"] < found["size"]
     assert not found["full"]
@@ -452,8 +456,8 @@ def test_a_push_that_the_registry_can_not_store(server, begin, patch, mistake, c
     server.answer("/v2/a/blobs/uploads/", begin)
     server.answer("/v2/a/blobs/uploads/1", patch, reply(204))
     error = failure("received unexpected HTTP status: 500 Internal Server Error", "r")
-    with Client(Trust("r"), 2) as client:
-        _diagnosis.explain_storage(error, Api(Registry(server.netloc), client, plain_http=True), "a")
+    with HttpClient(TLSConfig("r"), 2) as client:
+        explain.explain_storage(error, RegistryClient(RegistryName(server.netloc), client, plain_http=True), "a")
     assert error.mistake == mistake
     assert ("no space left on its storage" in error.message) is (mistake == "registry_full")
     assert "500 Internal Server Error" in error.message

@@ -15,10 +15,10 @@ import json
 import random
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._holdings import Holdings
-from ansible_collections.wharf.registry.plugins.module_utils._images import Describer
-from ansible_collections.wharf.registry.plugins.module_utils._manifest import Manifest
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import Describer
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import Manifest
+from ansible_collections.wharf.registry.plugins.module_utils._retention.manifest_index import Holdings
 from inprocess import run_module
 from misbehaving import reply
 from odd_registry import IMAGE_CONFIG, LAYER, OCI, OCI_INDEX, WHOLE, OddRegistry, digest_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from inprocess import run_module
 
-KEYS = {"changed", "step", "trust", "logins", "check", "complete", "returned", "left", "seconds"}
+KEYS = {"changed", "step", "trust", "logins", "check", "complete", "rolled_back", "unrestored_files", "seconds"}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def options(tmp_path):
 def test_what_is_wrong_is_said_and_nothing_stays(options, tmp_path, change, said):
     result = run_module("registry_onboard", options | {"daemon_config_path": None} | change)
     assert result["failed"] and said in result["msg"]
-    assert set(result) >= KEYS and not result["changed"] and result["left"] == []
+    assert set(result) >= KEYS and not result["changed"] and result["unrestored_files"] == []
     assert not list(tmp_path.iterdir())
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, check_credential
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._password import check_hashed_password, check_password
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.password import (
+    check_hashed_password,
+    check_password,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential, check_credential
 from conftest import ROOT
 
 LINES = (ROOT / "tests" / "verdicts" / "passwords.txt").read_text(encoding="utf-8").splitlines()

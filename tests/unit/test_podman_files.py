@@ -6,10 +6,11 @@ import tomllib
 
 import inputs
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils import _podman, _registries_conf
-from ansible_collections.wharf.registry.plugins.module_utils._engine import EngineError
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._podman import (
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._engine import podman as podman_module
+from ansible_collections.wharf.registry.plugins.module_utils._engine import registries_conf
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.podman import (
     Podman,
     insecure_text,
     mirrors_of,
@@ -100,8 +101,8 @@ def test_a_registry_that_others_make_insecure_or_block(podman, tmp_path):
     [
         ({}, "", ""),
         ({"a.conf": '[[registry]]\nlocation = "quay.io"\n# "docker.io"\n', "c.txt": "docker.io"}, "", ""),
-        ({"a.conf": '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n'}, "", "a.conf says something"),
-        ({"main": "[[registry]]\n  location='docker.io'\n"}, "", "registries.conf says something"),
+        ({"a.conf": '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\n'}, "", "a.conf has an entry for"),
+        ({"main": "[[registry]]\n  location='docker.io'\n"}, "", "registries.conf has an entry for"),
         ({"xa.conf": '[[registry]]\nlocation = "docker.io"\n'}, "xa.conf has an entry for docker.io", ""),
         ({"a.conf": '[[registry]]\nlocation = "docker.io"\nblocked = true\n'}, "a.conf blocks docker.io", ""),
         ({"main": '[registries.block]\nregistries = ["docker.io"]\n'}, "registries.conf blocks docker.io", ""),
@@ -133,7 +134,7 @@ def test_files_of_the_system_beside_those_of_an_account(podman, tmp_path):
 
 
 def test_files_that_an_old_python_can_not_read(podman, tmp_path, monkeypatch):
-    monkeypatch.setattr(_registries_conf, "tomllib", None)
+    monkeypatch.setattr(registries_conf, "tomllib", None)
     put(tmp_path, {"a.conf": b'[[registry]]\nlocation = "r.example.com"\n', "b.conf": b'# "r.example.com"\n'})
     refused, warned = judged(podman.check_insecure, "r.example.com")
     assert not refused and "a.conf names r.example.com" in warned and "b.conf" not in warned
@@ -150,7 +151,7 @@ def test_files_that_an_old_python_can_not_read(podman, tmp_path, monkeypatch):
     ],
 )
 def test_only_what_podman_says_of_registries_counts(monkeypatch, answer, refused):
-    monkeypatch.setattr(_podman, "run", lambda *_arguments: answer)
+    monkeypatch.setattr(podman_module, "run", lambda *_arguments: answer)
     podman = Podman(1)
     podman.program = "podman"
     if refused:

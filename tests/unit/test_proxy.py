@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._proxy import proxy_for
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_proxy import proxy_for
 from conftest import ROOT
 
 PROXY = "192.0.2.99:3128"

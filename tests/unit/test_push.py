@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils import _push
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential
-from ansible_collections.wharf.registry.plugins.module_utils._engine_words import auth_config, failure
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._push import Image
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry, parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import RegistryName, parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential
+from ansible_collections.wharf.registry.plugins.module_utils._engine import docker_push
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_push import Image
+from ansible_collections.wharf.registry.plugins.module_utils._engine.error_patterns import auth_config, failure
 from ansible_collections.wharf.registry.plugins.modules import registry_push
 from inprocess import run_module
 
@@ -37,16 +37,16 @@ OPTIONS = {"registry": "127.0.0.1:1", "repository": "apps/web", "tag": "1.0", "i
             "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value",
             ["may not push"],
         ),
-        ("unauthorized: authentication required", ["does not take the login"]),
-        ("no basic auth credentials", ["does not take the login"]),
+        ("unauthorized: authentication required", ["rejected the credentials"]),
+        ("no basic auth credentials", ["requires a login"]),
         ("toomanyrequests: You have reached your push rate limit", ["no more requests", "rate limit"]),
         ("received unexpected HTTP status: 507 Insufficient Storage: no space left on device", ["no space left"]),
         ("error parsing HTTP 413 response body: <html>413 Request Entity Too Large", ["client_max_body_size"]),
         ("missing content: content digest sha256:2589: not found Note: You're trying to push", ["several platforms"]),
-        ("dial tcp: lookup r.example.com on 127.0.0.53:53: no such host", ["can't resolve"]),
-        ("dial tcp 127.0.0.1:1: connect: connection refused", ["can't reach"]),
-        ('Head "https://r.example.com/v2/x": EOF', ["can't reach"]),
-        ("received unexpected HTTP status: 502 Bad Gateway", ["can't store it now", "http.secret"]),
+        ("dial tcp: lookup r.example.com on 127.0.0.53:53: no such host", ["cannot resolve"]),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", ["cannot reach"]),
+        ('Head "https://r.example.com/v2/x": EOF', ["cannot reach"]),
+        ("received unexpected HTTP status: 502 Bad Gateway", ["cannot store it now", "http.secret"]),
         ("something new", ["the engine said: something new", "log"]),
         ("", ["the engine said: nothing"]),
     ],
@@ -85,7 +85,7 @@ def test_what_the_engine_says_is_kept_short_and_holds_no_secret():
     ],
 )
 def test_the_login_as_the_engine_takes_it(credential, registry, config):
-    assert auth_config(credential, Registry(registry)) == config
+    assert auth_config(credential, RegistryName(registry)) == config
 
 
 def test_an_image_by_its_identifier_and_by_what_the_engine_noted():
@@ -139,7 +139,7 @@ def test_what_is_refused_before_the_engine_is_asked(monkeypatch, options, says):
 def test_no_engine(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     message = run_module("registry_push", OPTIONS)["msg"]
-    assert message.startswith("127.0.0.1:1/apps/web:1.0 could not be pushed: the Docker Engine can't be reached")
+    assert message.startswith("127.0.0.1:1/apps/web:1.0 could not be pushed: the Docker Engine cannot be reached")
     assert "DOCKER_HOST" in message
 
 
@@ -149,7 +149,7 @@ def test_no_sdk(monkeypatch):
     monkeypatch.setattr(registry_push, "HAS_DOCKER", False)
     result = run_module("registry_push", OPTIONS)
     assert result["failed"] and "docker" in result["msg"] and "exception" not in result
-    assert _push.HAS_DOCKER
+    assert docker_push.HAS_DOCKER
 
 
 # Docker's own push and that of containerd, of a manifest whose URLs the registry does not allow.

@@ -8,17 +8,19 @@ import resource
 import time
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._auth import Credential, RefusedError
-from ansible_collections.wharf.registry.plugins.module_utils._errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import AnswerError, Client, Trust
-from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_MANIFEST
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry
-from ansible_collections.wharf.registry.plugins.module_utils._registry import (
-    Api,
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import RegistryName
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential, RefusedError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client import RegistryClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import (
     DeniedError,
-    Pool,
     UnsupportedError,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import OCI_MANIFEST
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from inprocess import run_module
 from misbehaving import Misbehaving, endless, raw, reply
 
@@ -38,7 +40,9 @@ def api(server):
 
 
 def make_api(server, credential=None):
-    return Api(Registry(server.netloc), Client(Trust(server.netloc), timeout=2), credential, plain_http=True)
+    return RegistryClient(
+        RegistryName(server.netloc), HttpClient(TLSConfig(server.netloc), timeout=2), credential, plain_http=True
+    )
 
 
 def manifest(content=CONTENT, digest=DIGEST, **headers):

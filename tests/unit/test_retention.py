@@ -7,8 +7,8 @@ import random
 import re
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._retention import (
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._retention.policy import (
     SECOND,
     CapError,
     Tag,
@@ -20,7 +20,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._retention import (
     parse_duration,
     parse_rule,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._versions import Range, parse_version
+from ansible_collections.wharf.registry.plugins.module_utils._retention.semver import Range, parse_version
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

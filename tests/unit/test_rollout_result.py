@@ -33,8 +33,8 @@ def onboarded(**changes):
         "logins": [{"changed": False, "config_path": "/root/.docker/config.json"}],
         "check": {"engine": "docker", "digest": "sha256:1", "verified": True},
         "complete": True,
-        "returned": False,
-        "left": [],
+        "rolled_back": False,
+        "unrestored_files": [],
         "seconds": 0.44,
         **changes,
     }
@@ -72,8 +72,8 @@ def test_one_size(loaded):
 @pytest.mark.parametrize(
     ("of_host", "outcome", "says", "changes"),
     [
-        ({}, "untouched", "", []),
-        ({"__client_onboarded": {"skipped": True}}, "untouched", "", []),
+        ({}, "skipped", "", []),
+        ({"__client_onboarded": {"skipped": True}}, "skipped", "", []),
         ({"__client_onboarded": onboarded()}, "ok", "", []),
         (
             {
@@ -87,9 +87,14 @@ def test_one_size(loaded):
             "",
             ["/etc/docker/daemon.json", "/srv/ci/.docker/config.json", "engine-reloaded"],
         ),
-        (failing(failed(trust={})), "returned", "It is not to be. Do it.", []),
-        (failing(failed(trust=trust("/a"), returned=True)), "returned", "It is not to be. Do it.", []),
-        (failing(failed(trust=trust("/a"), returned=True, left=["/a"])), "failed", "It is not to be. Do it.", []),
+        (failing(failed(trust={})), "rolled_back", "It is not to be. Do it.", []),
+        (failing(failed(trust=trust("/a"), rolled_back=True)), "rolled_back", "It is not to be. Do it.", []),
+        (
+            failing(failed(trust=trust("/a"), rolled_back=True, unrestored_files=["/a"])),
+            "failed",
+            "It is not to be. Do it.",
+            [],
+        ),
         (
             {"__client_onboarded": {"unreachable": True}, "__rollout_failure": {"said": "h1 can't be reached."}},
             "unreachable",
@@ -152,10 +157,10 @@ def test_the_table(loaded):
     }
     result = loaded.rollout_result(list(variables), variables, [1, "100%"])
     assert result["lines"] == [
-        "HOST           BATCH  ENGINE         OUTCOME    SECONDS  CHANGED",
-        "a.example.com  1      docker 26.1.5  ok         0.4      -",
-        "b              2      docker 26.1.5  changed    12.0     /x,/y,engine-reloaded",
-        "c              2      -              untouched  -        -",
+        "HOST           BATCH  ENGINE         OUTCOME  SECONDS  CHANGED",
+        "a.example.com  1      docker 26.1.5  ok       0.4      -",
+        "b              2      docker 26.1.5  changed  12.0     /x,/y,engine-reloaded",
+        "c              2      -              skipped  -        -",
     ]
     assert loaded.rollout_result([], {}, [1]) == {
         "rows": [],

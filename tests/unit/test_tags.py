@@ -6,16 +6,22 @@ import hashlib
 import json
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._http import Client, Trust
-from ansible_collections.wharf.registry.plugins.module_utils._manifest import OCI_INDEX, OCI_MANIFEST
-from ansible_collections.wharf.registry.plugins.module_utils._reference import Registry
-from ansible_collections.wharf.registry.plugins.module_utils._registry import (
-    Api,
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import RegistryName
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client import RegistryClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import (
     ConflictError,
     UnsupportedError,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._tags import Promotion, Removal, Source, parse_source
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import OCI_INDEX, OCI_MANIFEST
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import (
+    Promotion,
+    Removal,
+    Source,
+    parse_source,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
 from misbehaving import reply
 
 
@@ -111,7 +117,9 @@ def fake(server):
 @pytest.fixture
 def api(server):
     # Without patience, so that a failure that stays one is told at once.
-    api = Api(Registry(server.netloc), Client(Trust(server.netloc), timeout=2, attempts=1), None, plain_http=True)
+    api = RegistryClient(
+        RegistryName(server.netloc), HttpClient(TLSConfig(server.netloc), timeout=2, attempts=1), None, plain_http=True
+    )
     yield api
     api.close()
 
@@ -262,7 +270,7 @@ DIGEST = "sha256:" + "a" * 64
     ],
 )
 def test_sources(text, repository, reference):
-    source = parse_source(text, Registry("r.example.com:5000"), "a/b")
+    source = parse_source(text, RegistryName("r.example.com:5000"), "a/b")
     assert (source.repository, source.reference) == (repository, reference)
 
 
@@ -284,7 +292,7 @@ def test_sources(text, repository, reference):
 )
 def test_what_is_no_source(text):
     with pytest.raises(InputError):
-        parse_source(text, Registry("r.example.com:5000"), "a/b")
+        parse_source(text, RegistryName("r.example.com:5000"), "a/b")
 
 
 def test_unsupported_is_told_apart(api, fake):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wharf.registry.plugins.module_utils import _engine
-from ansible_collections.wharf.registry.plugins.module_utils._processes import Process
-from ansible_collections.wharf.registry.plugins.module_utils._trust import Trust
+from ansible_collections.wharf.registry.plugins.module_utils._engine import dockerd, dockerd_instance, engine_log
+from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
+from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import Process
 from inprocess import run_module
 from test_certificates import CA, CLIENT, EC, EXPIRED, LEAF, OTHER, ROOT, pem
 from test_changes import snapshot
@@ -28,12 +28,13 @@ DEAF = []
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Where the files lie; nothing of this machine's own engines is seen."""
-    monkeypatch.setattr(_engine, "named", lambda _name: [Process(pid) for pid in DEAF])
-    monkeypatch.setattr(_engine, "_UNITS", ())
-    monkeypatch.setattr(_engine, "_USER_UNITS", ())
-    monkeypatch.setattr(_engine, "_DEFAULTS", str(tmp_path / "default"))
-    monkeypatch.setattr(_engine, "SOCKET", str(tmp_path / "no.sock"))
-    monkeypatch.setattr(_engine, "find", lambda _name: None)
+    monkeypatch.setattr(dockerd_instance, "named", lambda _name: [Process(pid) for pid in DEAF])
+    monkeypatch.setattr(dockerd_instance, "_UNITS", ())
+    monkeypatch.setattr(dockerd_instance, "_USER_UNITS", ())
+    monkeypatch.setattr(dockerd_instance, "_DEFAULTS", str(tmp_path / "default"))
+    monkeypatch.setattr(dockerd_instance, "SOCKET", str(tmp_path / "no.sock"))
+    for module in (dockerd, dockerd_instance, engine_log):
+        monkeypatch.setattr(module, "find", lambda _name: None)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     # Where a module's warnings go depends on what of Ansible was imported before.
     monkeypatch.setattr(AnsibleModule, "warn", lambda _module, warning, **_options: WARNINGS.append(warning))
@@ -116,17 +117,17 @@ def test_what_was_done_is_taken_back(place, text):
         (place / "daemon.json").write_bytes(text.encode())
         (place / "daemon.json").chmod(0o600)
     before = snapshot(place)
-    trust = Trust(params(place, FULL), check_mode=False)
+    trust = RegistryTrust(params(place, FULL), check_mode=False)
     assert trust.run()["changed"] and snapshot(place) != before
     trust.take_back()
-    assert (snapshot(place), trust.left) == (before, [])
+    assert (snapshot(place), trust.unrestored) == (before, [])
     # Nothing is left to take back.
     trust.take_back()
     assert snapshot(place) == before
 
 
 def test_what_others_changed_since_is_not_taken_back(place):
-    trust = Trust(params(place, FULL), check_mode=False)
+    trust = RegistryTrust(params(place, FULL), check_mode=False)
     trust.run()
     (place / "daemon.json").write_text('{"theirs": 1}')
     trust.take_back()
@@ -135,13 +136,13 @@ def test_what_others_changed_since_is_not_taken_back(place):
 
 
 def test_what_can_not_be_taken_back_is_told(place):
-    trust = Trust(params(place, FULL), check_mode=False)
+    trust = RegistryTrust(params(place, FULL), check_mode=False)
     trust.run()
     ca = place / "certs.d" / HOST / "ca.crt"
     ca.unlink()
     ca.mkdir()
     trust.take_back()
-    assert trust.left == [str(ca)]
+    assert trust.unrestored == [str(ca)]
     assert sorted(path.name for path in ca.parent.iterdir()) == ["ca.crt"]
     assert not (place / "daemon.json").exists()
 
@@ -280,7 +281,11 @@ def test_an_engine_that_reloads_and_does_not_believe(place, text):
         result = client(place, FULL, timeout=1)
         assert told() >= 2
     assert result["failed"]
-    for words in ("did not take what it was to reload", "Its files hold what they held before", "set apply to restart"):
+    for words in (
+        "did not apply its configuration after a reload",
+        "The previous files were restored",
+        "set apply to restart",
+    ):
         assert words in result["msg"]
     assert snapshot(place) == before
 
@@ -298,7 +303,7 @@ def test_an_engine_that_is_told_nothing(place):
         for options in ({"apply": "never"}, {"apply": "never", "check": True}):
             result = client(place, registry(insecure=True), **options)
             assert (result["reloaded"], result["restart_needed"]) == (False, True)
-            assert "has not taken what its file says" in result["warnings"]
+            assert "has not applied its configuration file" in result["warnings"]
         assert not result["changed"]
         # A CA needs no word to it.
         assert client(place, {"host": "other.example.com", "ca": CA})["restart_needed"] is False
@@ -318,7 +323,7 @@ def test_an_engine_that_something_unknown_has_started_is_not_restarted(place):
     with deaf(place):
         result = client(place, registry(insecure=True), apply="restart", timeout=1)
     assert f"by {Process(os.getpid()).name} (process {os.getpid()})" in result["msg"]
-    assert "Restart it by what has started it" in result["msg"]
+    assert "Restart it with the program that started it" in result["msg"]
     assert snapshot(place) == {}
 
 

@@ -15,7 +15,7 @@ NEEDED = {
     "maintain": "fleet-d has no registry in /srv/bare/registry. Run site.yml first",
     "rotate --extra-vars=rotate=ca": "fleet-d has no registry in /srv/bare/registry. Run site.yml first",
     "upgrade": "fleet-d has no registry in /srv/bare/registry. Run site.yml first",
-    "verify": "The hop that broke: name",
+    "verify": "at the hop name: ",
 }
 
 if TYPE_CHECKING:

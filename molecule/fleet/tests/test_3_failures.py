@@ -76,8 +76,8 @@ class TestPoisoned:
     def test_it_fails_and_names_the_host(self, poisoned: Rollout) -> None:
         run = poisoned.run
         assert run.code != 0
-        expected = {"fleet-a": "changed", "fleet-b": "returned", "fleet-c": "changed"}
-        assert outcomes(run) == {**expected, "fleet-d": "untouched", "fleet-e": "untouched"}, run.output
+        expected = {"fleet-a": "changed", "fleet-b": "rolled_back", "fleet-c": "changed"}
+        assert outcomes(run) == {**expected, "fleet-d": "skipped", "fleet-e": "skipped"}, run.output
         assert table(run)["fleet-b"]["BATCH"] == "2"
         # The file is named, and what is wrong with it.
         assert DAEMON in last_words(run, "fleet-b"), run.output
@@ -123,7 +123,13 @@ class TestLate:
     def test_it_fails_and_names_the_host(self, late: Rollout) -> None:
         run = late.run
         assert run.code != 0
-        expected = {"fleet-a": "ok", "fleet-b": "changed", "fleet-c": "ok", "fleet-d": "changed", "fleet-e": "returned"}
+        expected = {
+            "fleet-a": "ok",
+            "fleet-b": "changed",
+            "fleet-c": "ok",
+            "fleet-d": "changed",
+            "fleet-e": "rolled_back",
+        }
         assert outcomes(run) == expected, run.output
         assert "proxyconnect" in last_words(run, "fleet-e"), run.output
 

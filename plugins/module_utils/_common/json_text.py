@@ -1,0 +1,167 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""JSON as it stands in the files of other programs: read strictly, written as found. Private to this collection."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import json.decoder
+import re
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+
+UNCHANGED = "Nothing was changed: mend the file or move it away"
+PLAIN = "Save it as UTF-8 without a byte order mark. Nothing was changed"
+
+# White space, as JSON knows it.
+SPACE = b" \t\n\r"
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class Number(str):
+    """A number as it stands in the text. Reading it as a float would round it."""
+
+    __slots__ = ()
+
+
+def parse(raw, path):
+    """The object in the bytes of a file. Raises InputError, which shows nothing of the content."""
+    unusual = unusual_encoding(raw)
+    if unusual:
+        raise InputError(f"{path} {unusual}", PLAIN)
+    try:
+        document = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_pairs,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_no_constant,
+        )
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text", UNCHANGED) from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply", UNCHANGED) from None
+    except json.JSONDecodeError as error:
+        what = "is empty" if not raw.strip(SPACE) else f"is not valid JSON (line {error.lineno}, column {error.colno})"
+        raise InputError(f"{path} {what}", UNCHANGED) from None
+    except _NotJsonError as error:
+        raise InputError(f"{path} is not valid JSON ({error})", UNCHANGED) from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path} does not hold a JSON object", UNCHANGED)
+    return document
+
+
+def unusual_encoding(raw):
+    """What the bytes of a text are, where they are not plain UTF-8 but what Windows writes, or an empty string."""
+    if raw.startswith(codecs.BOM_UTF8):
+        return "begins with a byte order mark (BOM), which some editors of Windows write"
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "is UTF-32 text"
+    # Without a mark: of two bytes each of a plain text, one is NUL.
+    half = len(raw) // 2
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or (
+        half and raw.strip(b"\0") and half in (raw[::2].count(0), raw[1::2].count(0))
+    ):
+        return "is UTF-16 text, as some programs of Windows write it"
+    return ""
+
+
+class _NotJsonError(ValueError):
+    """What Python's parser takes and Docker's does not, or reads in another way."""
+
+
+def _pairs(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # Docker reads the second of two objects into the first; whoever writes only one of them loses what it held.
+        raise _NotJsonError("a key occurs twice in one object")
+    return found
+
+
+def _no_constant(_text):
+    raise _NotJsonError("NaN and Infinity are no numbers of JSON")
+
+
+def is_text(value):
+    return isinstance(value, str) and not isinstance(value, Number)
+
+
+def indentation(text, default="\t"):
+    """What one level of the text is indented by."""
+    found = re.search(r'\n([ \t]+)"', text)
+    return found.group(1) if found else default
+
+
+def serialise(document, like=""):
+    """The bytes of the document, indented as the text `like` is, or as Docker does it."""
+    text = dump(document, "\n", indentation(like))
+    return (text + ("\n" if like.endswith("\n") else "")).encode()
+
+
+def dump(value, line, indent):
+    """The text of a value that begins on a line which `line` begins, a line end and the indentation."""
+    inner = line + indent
+    if isinstance(value, dict) and value:
+        items = (f"{_quoted(key)}: {dump(item, inner, indent)}" for key, item in value.items())
+        return "{" + inner + ("," + inner).join(items) + line + "}"
+    if isinstance(value, list) and value:
+        return "[" + inner + ("," + inner).join(dump(item, inner, indent) for item in value) + line + "]"
+    if isinstance(value, Number):
+        return str(value)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text):
+    readable = json.dumps(text, ensure_ascii=False)
+    try:
+        readable.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON can hold and UTF-8 can't.
+        return json.dumps(text)
+    return readable
+
+
+def with_list(text, key, items):
+    """The text of an object with this list of strings under the key, and every other character as it was.
+
+    The text must have been parsed. A list that stood on one line stays on one, and a new key comes last.
+    """
+    spans = list(_spans(text))
+    indent = indentation(text, "  ")
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    for name, start, end in spans:
+        if name == key:
+            return text[:start] + _list(items, indent, "\n" not in text[start:end], line_end) + text[end:]
+    one_line = bool(spans) and "\n" not in text.strip()
+    added = f"{_quoted(key)}: {_list(items, indent, one_line or len(items) < 2, line_end)}"
+    if not spans:
+        return f"{text[: text.index('{')]}{{{line_end}{indent}{added}{line_end}}}{text[text.rindex('}') + 1 :]}"
+    last = spans[-1][2]
+    return text[:last] + (", " if one_line else "," + line_end + indent) + added + text[last:]
+
+
+def _list(items, indent, one_line, line_end):
+    if one_line or not items:
+        return "[" + ", ".join(_quoted(item) for item in items) + "]"
+    return dump(list(items), line_end + indent, indent)
+
+
+def _spans(text):
+    """(key, start, end) of each value of the object: text[start:end] is the value."""
+    # Numbers as text: Python refuses to read one of thousands of digits.
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
+    at = _skip(text, text.index("{") + 1)
+    while text[at] != "}":
+        key, at = json.decoder.scanstring(text, at + 1)
+        start = _skip(text, _skip(text, at) + 1)
+        end = decoder.raw_decode(text, start)[1]
+        yield key, start, end
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _skip(text, at):
+    return _SPACE.match(text, at).end()

@@ -1,0 +1,195 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An HTTP connection to a server, direct or by a proxy, with a time limit for answers. Private to this collection."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.password import encoded_pair
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_proxy import proxy_for
+
+_CHUNK = 64 << 10
+
+
+class _Deadline(io.RawIOBase):
+    """Reads from a socket, and gives up when the whole answer takes too long, however steadily it drips."""
+
+    def __init__(self, sock, file, deadline):
+        super().__init__()
+        self._socket = sock
+        self._file = file
+        self._deadline = deadline
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self._socket.settimeout(left)
+        return self._socket.recv_into(buffer)
+
+    def close(self):
+        # The socket itself is closed when the last file that was made of it is.
+        self._file.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An HTTPResponse that reads through _Deadline."""
+
+    def __init__(self, sock, *arguments, deadline, **options):
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_Deadline(sock, self.fp, deadline), _CHUNK)
+
+
+class _HTTPSConnection(http.client.HTTPConnection):
+    """HTTPS in two steps, TCP and TLS. Asks proxies for IPv6 addresses in brackets, as Python does only since 3.12."""
+
+    default_port = 443
+
+    def __init__(self, host, port, timeout, trust, server):
+        super().__init__(host, port, timeout=timeout)
+        self._trust = trust
+        self._server = server
+
+    def connect(self):
+        self.reach()
+        self.secure()
+
+    def reach(self):
+        super().connect()
+
+    def secure(self):
+        self.sock = self._trust.context.wrap_socket(self.sock, server_hostname=self._server)
+
+    def _tunnel(self):
+        host = self._tunnel_host
+        self._tunnel_host = f"[{host}]" if ":" in host else host
+        try:
+            super()._tunnel()
+        finally:
+            self._tunnel_host = host
+
+
+class ServerConnection:
+    """One connection to one server, direct or by the proxy of the environment."""
+
+    def __init__(self, scheme, netloc, trust, timeout):
+        host, port = split_netloc(netloc)
+        self.used = False
+        self._timeout = timeout
+        self._prefix = ""
+        self._proxy_headers = {}
+        proxy = proxy_for(scheme, netloc)
+        to_host, to_port = (host, port) if proxy is None else (proxy.hostname, proxy.port or 80)
+        if scheme == "https":
+            self._client = _HTTPSConnection(to_host, to_port or 443, timeout, trust, host)
+            if proxy is not None:
+                self._client.set_tunnel(host, port or 443, _proxy_authorization(proxy))
+        else:
+            # Always with a port: without one, the end of an IPv6 address is taken for it.
+            self._client = http.client.HTTPConnection(to_host, to_port or 80, timeout=timeout)
+            if proxy is not None:
+                self._prefix = f"{scheme}://{netloc}"
+                self._proxy_headers = _proxy_authorization(proxy)
+
+    def close(self):
+        self._client.close()
+
+    @property
+    def address(self):
+        """Host and port that are connected to: the server's, or the proxy's."""
+        return self._client.host, self._client.port
+
+    def reach(self):
+        """Connects, by the proxy where there is one, and does not speak TLS yet."""
+        (self._client.reach if isinstance(self._client, _HTTPSConnection) else self._client.connect)()
+
+    def secure(self):
+        """Begins TLS on a connection that is there, as a request would by itself, and returns its version."""
+        self._client.secure()
+        return self._client.sock.version()
+
+    def certificate(self):
+        sock = self._client.sock
+        return (isinstance(sock, ssl.SSLSocket) and sock.getpeercert(True)) or b""
+
+    def exchange(self, method, target, headers, body, limit):
+        """(status, headers, body) of the answer, within the time limit as a whole."""
+        deadline = time.monotonic() + self._timeout
+        self._client.response_class = functools.partial(_Answer, deadline=deadline)
+        if self._client.sock is not None:
+            self._client.sock.settimeout(self._timeout)
+        self._client.request(method, self._prefix + target, body=body, headers={**headers, **self._proxy_headers})
+        answer = self._client.getresponse()
+        self.used = True
+        content = _body(answer, limit)
+        if answer.will_close:
+            self.close()
+        return answer.status, answer.headers, content
+
+
+def _body(answer, limit):
+    # No more than the limit is read, whatever the server announces or sends.
+    announced = answer.length
+    if announced is not None and announced > limit:
+        raise TooLongError
+    parts, size = [], 0
+    while True:
+        part = answer.read(min(_CHUNK, limit + 1 - size))
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise TooLongError
+    if announced is not None and size < announced:
+        raise http.client.IncompleteRead(b"", announced - size)
+    return b"".join(parts)
+
+
+class TooLongError(Exception):
+    """More came than the limit allows."""
+
+
+def resolved(host, port, timeout):
+    """The addresses of a name. The resolver has no time limit of its own that could be set."""
+    results = []
+
+    def ask():
+        try:
+            results.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            results.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not results:
+        raise socket.gaierror(socket.EAI_AGAIN, f"no answer within {timeout} seconds")
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return list(dict.fromkeys(found[4][0] for found in results[0]))
+
+
+def split_netloc(netloc):
+    parts = urllib.parse.urlsplit("//" + netloc)
+    return parts.hostname, parts.port
+
+
+def _proxy_authorization(proxy):
+    if proxy.username is None:
+        return {}
+    pair = (urllib.parse.unquote(part) for part in (proxy.username, proxy.password or ""))
+    return {"Proxy-Authorization": "Basic " + encoded_pair(*pair)}

@@ -1,0 +1,92 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The desired trust in registries, and the certificate files that it takes. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
+from ansible_collections.wharf.registry.plugins.module_utils._common.x509 import check_ca, check_pair
+from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import check_mirror
+
+_CA, _CERTIFICATE, _KEY = "ca.crt", "client.cert", "client.key"
+
+
+class DesiredState:
+    """The settings of registries that engines are to have.
+
+    registries: dictionaries with the options of registry_client. present: whether the settings are to exist.
+    `warnings` lists what is unusual about them. Raises InputError where they are invalid.
+    """
+
+    def __init__(self, registries, mirrors, present):
+        self.present = present
+        self.mirrors = mirrors
+        self.registries = [
+            (parse_registry(options["host"], former=not present).name, options) for options in registries
+        ]
+        self.warnings = []
+        names = [name for name, _options in self.registries]
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise InputError(
+                f"registries names {' and '.join(duplicates)} more than once",
+                "Put all options of a registry into one entry",
+            )
+        for url in mirrors:
+            check_mirror(url)
+        if present:
+            for name, options in self.registries:
+                self._check(name, options)
+
+    def _check(self, name, options):
+        if options["ca"]:
+            self.warnings += check_ca(options["ca"], f"the CA of {name}")
+        certificate, key = options["client_cert"], options["client_key"]
+        if (certificate is None) != (key is None) or bool(certificate) != bool(key):
+            raise InputError(f"{name} has one of client_cert and client_key", "Give both, or an empty text for both")
+        if certificate:
+            check_pair(certificate, key, name)
+
+    def names(self, insecure):
+        """The registries to use without TLS or without a CA, or the others."""
+        return [name for name, options in self.registries if (self.present and bool(options["insecure"])) is insecure]
+
+    def certificate_files(self, folder):
+        """[(path, bytes or None, permissions)]. An option that is None leaves its file as it is."""
+        files = []
+        for name, options in self.registries:
+            for file, option, mode in (
+                (_CA, "ca", 0o644),
+                (_CERTIFICATE, "client_cert", 0o644),
+                (_KEY, "client_key", 0o600),
+            ):
+                text = options[option] if self.present else ""
+                if text is not None:
+                    content = f"{text.strip()}\n".encode() if text.strip() else None
+                    files.append((os.path.join(folder, name, file), content, mode))
+        return files
+
+
+def certificate_changes(desired, folder):
+    """The Changes of the certificates below a directory. Raises InputError where one would follow a symbolic link."""
+    changes = []
+    for file in desired.certificate_files(folder):
+        change = Change(*file)
+        if os.path.islink(change.path):
+            if change.before.content == change.after:
+                continue
+            raise InputError(
+                f"{change.path} is a symbolic link to {os.readlink(change.path)}, which others may read as well",
+                "Remove the link, or change its target by other means",
+            )
+        changes.append(change)
+    return changes
+
+
+def is_certificate(path):
+    return os.path.basename(path) in (_CA, _CERTIFICATE, _KEY)

@@ -1,0 +1,72 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applies the desired trust in registries to Podman. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
+from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import same_mirror
+from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_changes
+from ansible_collections.wharf.registry.plugins.module_utils._engine.podman import (
+    Podman,
+    insecure_text,
+    mirrors_of,
+    mirrors_text,
+)
+
+
+class PodmanTrust:
+    """The files of Podman that a DesiredState changes."""
+
+    name = "podman"
+
+    def __init__(self, timeout, certs_dir=None):
+        self.podman = Podman(timeout)
+        default = "/etc/containers/certs.d" if os.geteuid() == 0 else "~/.config/containers/certs.d"
+        self._certs_dir = certs_dir or os.path.expanduser(default)
+
+    @property
+    def installed(self):
+        return bool(self.podman.program)
+
+    def plan(self, desired):
+        """The Changes that are required. Raises InputError where they are impossible."""
+        changes = certificate_changes(desired, self._certs_dir)
+        for insecure in (True, False):
+            for name in desired.names(insecure):
+                content = insecure_text(name).encode() if insecure else None
+                changes.append(Change(self.podman.insecure_path(name), content, 0o644 if insecure else None))
+                if desired.present:
+                    check = self.podman.check_insecure if insecure else self.podman.check_secure
+                    desired.warnings += check(name)
+        if desired.mirrors:
+            changes.append(self._mirrors_change(desired))
+        return changes
+
+    def _mirrors_change(self, desired):
+        change = Change(self.podman.mirrors_path, None, 0o644)
+        found = mirrors_of((change.before.content or b"").decode("utf-8", "replace"))
+        kept = [
+            url for url in found if desired.present or not any(same_mirror(url, other) for other in desired.mirrors)
+        ]
+        if desired.present:
+            kept += [url for url in desired.mirrors if not any(same_mirror(url, other) for other in kept)]
+            desired.warnings += self.podman.check_mirrors()
+        change.after = mirrors_text(kept).encode() if kept else None
+        if change.after is None:
+            change.mode = None
+        return change
+
+    def refresh(self):
+        """Does nothing: Podman is no daemon, and each plan reads its files again."""
+
+    def check(self):
+        """Raises EngineError where Podman rejects its files."""
+        self.podman.check()
+
+    def report(self, _changed):
+        """The `engine` result of registry_client for Podman."""
+        return {"installed": self.installed, "version": self.podman.version}

@@ -1,0 +1,69 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that several modules take, as argument specs. Private to this collection."""
+
+from __future__ import annotations
+
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import SOCKET
+
+CONNECTION_OPTIONS = {
+    "registry": {"type": "str", "required": True},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "ca_path": {"type": "path"},
+    "client_cert": {"type": "path"},
+    # The path of the key. Its content never comes near the task.
+    "client_key": {"type": "path", "no_log": False},
+    "validate_certs": {"type": "bool", "default": True},
+    "plain_http": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 30},
+    "config_path": {"type": "path"},
+}
+# Those of registry_client, and of registry_onboard.
+TRUST_OPTIONS = {
+    "timeout": CONNECTION_OPTIONS["timeout"],
+    "registries": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "host": {"type": "str", "required": True},
+            "ca": {"type": "str"},
+            "client_cert": {"type": "str"},
+            "client_key": {"type": "str", "no_log": True},
+            "insecure": {"type": "bool", "default": False},
+        },
+    },
+    "mirrors": {"type": "list", "elements": "str", "default": []},
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "engines": {"type": "list", "elements": "str", "choices": ["docker", "podman"]},
+    "daemon_config_path": {"type": "path"},
+    "certs_dir": {"type": "path"},
+    "apply": {"type": "str", "choices": ["never", "reload", "restart"], "default": "reload"},
+}
+# Those of the proof of registry_onboard.
+CHECK_OPTIONS = {
+    "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
+    "image": {"type": "str"},
+    "engine": {"type": "str", "choices": ["docker", "podman"]},
+    "socket": {"type": "path", "default": SOCKET},
+}
+# Those of registry_check, which also looks for what is wrong where nothing has been proven.
+LOOK_OPTIONS = {
+    **CHECK_OPTIONS,
+    "access": {"type": "str", "choices": ["none", "reach", "image", "pull", "push"], "default": "none"},
+    "require_push": {"type": "bool", "default": False},
+    "accounts": {"type": "list", "elements": "str", "default": []},
+    "storage": {"type": "list", "elements": "path", "default": []},
+}
+# Those of registry_login.
+LOGIN_OPTIONS = {
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "credential_helper": {"type": "str"},
+    "verify": {"type": "bool", "default": True},
+    "user": {"type": "str"},
+    # No path: its ~ would be the home of the one who runs the module.
+    "config_path": {"type": "str"},
+}
+CONNECTION_RULES = [("username", "password"), ("client_cert", "client_key")]

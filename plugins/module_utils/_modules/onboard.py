@@ -1,0 +1,193 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host that is brought to use a registry: trust, logins and the proof, or none of it. Private to this collection."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._client_config.connection import Connection
+from ansible_collections.wharf.registry.plugins.module_utils._client_config.login import Login
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._common.run_as import Account
+from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.verification import Verification
+from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
+
+# Of the options of a connection, those that a step of a host does not have.
+_CONNECTION = {"client_cert": None, "client_key": None, "config_path": None}
+
+
+class Onboarding:
+    """All steps of a host, as the options of registry_onboard describe them.
+
+    params maps their names to their values. `result` and `warnings` tell what was done, however it ends.
+    """
+
+    def __init__(self, params, check_mode):
+        self._params = params
+        self._check_mode = check_mode
+        self._done = []
+        # Their options by their names, the first of them first.
+        self._registries = {}
+        self.warnings = []
+        self.result = {
+            "changed": False,
+            "step": "",
+            "trust": {},
+            "logins": [],
+            "check": {},
+            "complete": True,
+            "rolled_back": False,
+            "unrestored_files": [],
+        }
+
+    def run(self):
+        """Takes all steps. Raises RegistryError, and what was changed before is as it was then."""
+        self._registries = {self._name(one["host"]): one for one in self._params["registries"]}
+        self._examine()
+        steps = [self._trust, *(self._login_step(login) for login in self._params["logins"]), self._check]
+        if self._params["state"] == "absent":
+            # Trust last: a helper may want to talk to the registry once more.
+            steps = [*steps[1:-1], steps[0]]
+        try:
+            for step in steps:
+                step()
+                if not self.result["complete"]:
+                    break
+        except BaseException as error:
+            self._take_back()
+            if isinstance(error, RegistryError) and self.result["rolled_back"]:
+                left = " and ".join(self.result["unrestored_files"])
+                state = f"{left} could not be given back" if left else "What was done before it was taken back"
+                error.cure = f"{state}. {error.cure}"
+            raise
+        self.result["step"] = ""
+
+    def diffs(self):
+        """What each step changed, for the diff of the whole."""
+        found = [self.result["trust"].get("diff"), *(login["diff"] for login in self.result["logins"])]
+        return [diff for diff in found if diff and diff["before"] != diff["after"]]
+
+    def _examine(self):
+        """What is known to be wrong with later steps is said before the first one, and also where none follows it."""
+        present = self._params["state"] == "present"
+        self.result["step"] = "login"
+        for login in self._params["logins"]:
+            self._look_at(login)
+            # In check mode an account may be missing that the play makes before this.
+            if login["user"] is not None and present and not self._check_mode:
+                Account(login["user"])
+        self.result["step"] = "check"
+        if self._params["check"] and present:
+            self._look_at(self._params["check"])
+
+    def _look_at(self, options):
+        self._connection(options)
+        if self._params["state"] == "present":
+            Connection(options).given_credential()
+
+    def _trust(self):
+        self.result["step"] = "trust"
+        # What speaks no TLS is used without it.
+        registries = [{**one, "insecure": one["insecure"] or one["plain_http"]} for one in self._params["registries"]]
+        trust = RegistryTrust({**self._params, "registries": registries}, self._check_mode)
+        self._done.append(trust)
+        self.result["trust"] = trust.run()
+        self._took(trust, self.result["trust"])
+        engine = self.result["trust"]["engine"]
+        # Nothing can be pulled with before there is an engine. What was written is read when it comes.
+        self.result["complete"] = (
+            engine.get("docker", {}).get("running", False)
+            or engine.get("podman", {}).get("installed", False)
+            or self._params["state"] == "absent"
+        )
+
+    def _login_step(self, options):
+        def log_in():
+            self.result["step"] = "login"
+            login = Login(self._login_options(options), self._check_mode)
+            self._done.append(login)
+            done = login.run()
+            self.result["logins"].append(done)
+            self._took(login, done)
+
+        return log_in
+
+    def _login_options(self, options):
+        connection = self._connection(options)
+        chosen = {**_CONNECTION, **options, **connection, "state": self._params["state"]}
+        if chosen["user"] is None and os.geteuid() == 0:
+            # As any other account: what DOCKER_CONFIG says is about the one who became root.
+            chosen["user"] = "root"
+        # In check mode the CA is not there yet. And the key that a registry asks for can be shown by root alone: that
+        # the user is let in is seen by the check.
+        if self._check_mode or (self._asks_for_key(connection["registry"]) and chosen["user"] != "root"):
+            chosen["verify"] = False
+        if options["registry"]:
+            # A login may be for a part of the registry.
+            chosen["registry"] = options["registry"]
+        return chosen
+
+    def _check(self):
+        options = self._params["check"]
+        if not options or self._check_mode:
+            return
+        self.result["step"] = "check"
+        chosen = {**_CONNECTION, **options, **self._connection(options)}
+        verification = Verification({**chosen, **self._stored_login(chosen)}, False)
+        try:
+            verification.run()
+        finally:
+            self.result["check"] = verification.result
+            self.warnings += verification.warnings
+
+    def _stored_login(self, check):
+        """Where the login of the check lies, if it is one of `logins`: what was stored is to be proven, and not what
+        the variable of the password holds."""
+        for login, done in zip(self._params["logins"], self.result["logins"]):
+            if login["username"] and (login["username"], done["registry"]) == (check["username"], check["registry"]):
+                account = self._login_options(login)["user"]
+                return {
+                    "username": None,
+                    "password": None,
+                    "accounts": [account] if account else [],
+                    "config_path": done["config_path"],
+                }
+        return {}
+
+    def _connection(self, options):
+        """What the options of the registry say of a connection to it."""
+        if not options["registry"] and not self._registries:
+            raise InputError(f"The {self.result['step']} names no registry", "Name one there, or in registries")
+        name = self._name(options["registry"]) if options["registry"] else next(iter(self._registries))
+        trusted = self._registries.get(name, {})
+        plain = bool(trusted.get("plain_http"))
+        path = os.path.join(self._params["certs_dir"] or "", name, "ca.crt")
+        return {
+            "registry": name,
+            "plain_http": plain,
+            "validate_certs": not (plain or trusted.get("insecure")),
+            # Elsewhere the CA is found without being told where it lies.
+            "ca_path": path if self._params["certs_dir"] and os.path.exists(path) else None,
+            "timeout": self._params["timeout"],
+        }
+
+    def _name(self, text):
+        return parse_registry(text, former=self._params["state"] == "absent").name
+
+    def _asks_for_key(self, name):
+        return bool(self._registries.get(name, {}).get("client_key"))
+
+    def _took(self, step, done):
+        self.result["changed"] = self.result["changed"] or done["changed"]
+        self.warnings += step.warnings
+
+    def _take_back(self):
+        """Undoes the steps, the last one first. One that failed has done so itself, or does it now."""
+        for step in reversed(self._done):
+            step.take_back()
+        self.result["unrestored_files"] = [path for step in self._done for path in step.unrestored]
+        self.result["rolled_back"] = self.result["changed"] and not self._check_mode
+        self.result["changed"] = False
