@@ -14,15 +14,17 @@ export PYTHONUNBUFFERED := 1
 BIN := $(CURDIR)/.venv/bin
 # ansible-lint, molecule and ansible-test call the commands beside them by name.
 TOOLS := PATH="$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
+# A line a step, unless the environment says otherwise; V=1 shows every task. The tests read what the default callback says.
+SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf.registry.steps))
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
-PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" "$(BIN)/ansible-playbook" -i inventories/local
+PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-up: deps ## Bring up the local registry at https://localhost:5000, or bring it up to date
+up: deps ## Bring up the local registry at https://localhost:5000, or bring it up to date (V=1 shows every task)
 	@ask=$$(scripts/ask-become); $(PLAY) $$ask playbooks/site.yml
 
 down: deps ## Remove what `make up` made; asks before it deletes data (DATA=delete or DATA=keep answers)
@@ -49,6 +51,9 @@ unit: deps-dev ## Run the unit tests
 
 docs: deps-dev ## Check that every role and plugin has documentation that ansible-doc can show
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" tests/docs
+
+docs-site: deps ## Build the documentation site; the last line is the page to open
+	@scripts/docs-site
 
 artefact: deps-dev ## Build the collection, check what it ships, install it and read its playbooks
 	@$(TOOLS) tests/artefact
