@@ -1,0 +1,46 @@
+"""Settings of Sphinx. scripts/docs-site runs it on the pages that antsibull-docs has written."""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+
+project = "wharf.registry"
+project_copyright = "The wharf.registry contributors"
+html_title = "wharf.registry"
+html_theme = "furo"
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
+
+extensions = ["sphinx_antsibull_ext"]
+# A reference that leads nowhere is a warning, and scripts/docs-site makes that an error.
+nitpicky = True
+default_role = "any"
+highlight_language = "yaml+jinja"
+
+# Other sites are linked by their address, which is not fetched.
+ANSIBLE = "https://docs.ansible.com/ansible/latest/"
+PAGES = {
+    "ansible_configuration_settings": "reference_appendices/config.html",
+    "common_return_values": "reference_appendices/common_return_values.html",
+}
+PLUGIN = re.compile(r"ansible_collections\.(?!wharf\.)(\w+)\.(\w+)\.(\w+_[a-z]+)")
+
+
+def _address(label):
+    """Where Ansible documents what a label names, or nothing where this site should have it."""
+    plugin = PLUGIN.fullmatch(label)
+    if plugin:
+        return f"{ANSIBLE}collections/{'/'.join(plugin.groups())}.html"
+    return f"{ANSIBLE}{PAGES[label]}" if label in PAGES else ""
+
+
+def _link(_app, _env, node, content):
+    address = _address(node.get("reftarget", "")) if node.get("refdomain") == "std" else ""
+    return nodes.reference("", "", content, refuri=address, internal=False) if address else None
+
+
+def setup(app):
+    app.connect("missing-reference", _link)
