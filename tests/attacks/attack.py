@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -51,7 +52,8 @@ class Attacker:
             "options": options,
         }
         self.process = subprocess.Popen(
-            ["nice", "-n", "15", sys.executable, str(RUN)],
+            # It gets a processor only while neither clients nor server want one.
+            ["chrt", "--idle", "0", sys.executable, str(RUN)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -186,13 +188,24 @@ def withstands(
 
 
 def beside(
-    target: Target, mix: Mix, kind: str, sources: list[str], forwarded: list[str] | None, **options: object
+    target: Target,
+    mix: Mix,
+    kind: str,
+    sources: list[str],
+    forwarded: list[str] | None,
+    *,
+    pause: float = 0,
+    **options: object,
 ) -> Window:
-    """Run the mix beside an attack, and let one that has so much to send come to its end."""
+    """Run the mix beside an attack, and let one that has so much to send come to its end.
+
+    `pause`: seconds between the two, for an attack whose beginning computes what its rest only holds.
+    """
     with Watch(target) as watch:
         attacker = Attacker(target, kind, sources, forwarded, **options)
         try:
             attacker.engaged()
+            time.sleep(pause)
             measures = mix.run(SECONDS)
         finally:
             answers = attacker.finish(PATIENCE if "count" in options else 0)

@@ -149,6 +149,8 @@ class Target:
 
     def restart(self) -> None:
         command("docker", "restart", "--time=1", *(self.front.containers[name] for name in ("auth", "proxy")))
+        # It is in another network, and the role's holder of the network is not here to keep the former one.
+        self.front.limit()
         self.host = self._address()
         wait_for("the proxy answers", self.answers, RESTART_SECONDS)
 

@@ -95,22 +95,30 @@ def put_large(registry: Client, repository: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("repository", "user", "addresses"),
-    [("apps/large", "reader", 1), ("public/large", None, 1), ("public/large", None, 20)],
+    ("repository", "user", "addresses", "connections"),
+    # One connection is one worker's, whose places are half of all.
+    [
+        ("apps/large", "reader", 1, 20),
+        ("apps/large", "reader", 1, 1),
+        ("public/large", None, 1, 20),
+        ("public/large", None, 20, 20),
+    ],
 )
 def test_a_manifest_that_is_not_read_by_http_2(
-    large: Target, repository: str, user: str | None, addresses: int
+    large: Target, repository: str, user: str | None, addresses: int, connections: int
 ) -> None:
     withstands(
         large,
         "streams",
         addresses,
-        connections=20,
-        streams=4,
+        connections=connections,
+        streams=80 // connections,
         path=f"/v2/{repository}/manifests/one",
         headers={"accept": ACCEPT},
         credential=large.remembered(user) if user else None,
         window=0,
+        # The registries parse these manifests, which takes both processors for half a second. It is over then.
+        pause=1.5,
     )
 
 
