@@ -86,7 +86,7 @@ from ansible_collections.wharf.registry.plugins.plugin_utils._steps.page import 
 
 # How many tasks before a failure are shown.
 BEFORE = 10
-# What may wait for somebody to type, whose line is not to be overwritten.
+# What may wait for input, whose line is not to be overwritten.
 ASKS = add_internal_fqcns(("pause",))
 
 

@@ -42,7 +42,8 @@ options:
     type: path
   validate_certs:
     description:
-      - Whether to check the certificate of the registry. V(false) lets anybody on the network read the password.
+      - Whether to check the certificate of the registry. With V(false), an attacker on the network can read the
+        password.
     type: bool
     default: true
   plain_http:

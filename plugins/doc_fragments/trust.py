@@ -41,7 +41,7 @@ options:
         type: str
       insecure:
         description:
-          - Whether to use the registry without TLS, or with a certificate that nobody vouches for. Whoever stands in
+          - Whether to use the registry without TLS, or with a certificate that no CA vouches for. An attacker in
             between can then read passwords and swap images; prefer O(registries[].ca).
           - With V(false), an entry for exactly this registry is removed from the list.
         type: bool

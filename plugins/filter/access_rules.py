@@ -22,7 +22,7 @@ options:
     elements: dictionary
     required: true
   anonymous:
-    description: Names or globs of repositories that anybody may pull from.
+    description: Names or globs of repositories that can be pulled without a login.
     type: list
     elements: string
     default: []
@@ -83,7 +83,7 @@ from ansible.errors import AnsibleFilterError
 
 ACTIONS = ("pull", "push", "delete")
 _ACCESS = {"pull": ("pull",), "push": ("pull", "push"), "admin": ACTIONS}
-# What anybody may pull, users without access may, too.
+# What is pulled without a login, users without access may pull, too.
 _ANYBODY = "[a-z0-9]+"
 _TAG = re.compile(r"(?:[A-Za-z0-9._*?-]|\[!?[A-Za-z0-9._-]+\])+")
 _GLOB = re.compile(r"(?:[a-z0-9._/*?-]|\[!?[a-z0-9._/-]+\])+")

@@ -204,7 +204,7 @@ def _rights(values, groups, users):
     """Logins that may not do what the host is for, or more than that."""
     own = [login for login in values.get("client_logins") or [] if login.get("username") and not login.get("registry")]
     access = values.get("client_access") or ("push" if "builders" in groups else "pull")
-    # What a user may do in some repositories, nobody can judge who does not know which the host needs.
+    # What a user may do in some repositories is no reason: which ones the host needs is not known here.
     rights = {
         user.get("name"): user.get("access") for user in users if isinstance(user, dict) and not user.get("rules")
     }
@@ -221,7 +221,7 @@ def _rights(values, groups, users):
     if not any(rights[name] in _MAY[access] for name in known):
         names = ", ".join(f"{name} ({rights[name] or 'nothing'})" for name in known)
         yield (
-            f"client_logins has nobody who may {'push' if access == 'push' else 'only pull'}, but {names}: log in a "
+            f"client_logins has no user who may {'push' if access == 'push' else 'only pull'}, but {names}: log in a "
             f"user of reverse_proxy_users with access {access}, or set client_access to what this host is meant to do."
         )
 

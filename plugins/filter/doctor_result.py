@@ -142,7 +142,7 @@ def _proven(hosts, hostvars):
     found = {}
     for host in hosts:
         if _passed(hostvars[host], _PAST):
-            # The registry host may reach itself by an address that is nobody else's.
+            # The registry host may reach itself by an address that no other host has.
             addresses = [address for address in _seen(hostvars[host], "addresses") if not _is_loopback(address)]
             if addresses:
                 found[host] = addresses

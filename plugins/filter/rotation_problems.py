@@ -131,8 +131,8 @@ def _passwords(of_host, addresses, of_registry):
         name = login.get("username")
         if not name:
             yield (
-                f"client_logins takes a password from {login.get('credential_helper')}, and nobody can tell whether "
-                "that is a former one: put the new one there, and name the host in rotate_despite."
+                f"client_logins takes a password from {login.get('credential_helper')}, which may be a "
+                "former one: put the new one there, and name the host in rotate_despite."
             )
         elif name in users and str(login.get("password")) != users[name]:
             yield (

@@ -48,7 +48,8 @@ options:
     type: path
   validate_certs:
     description:
-      - Whether to check the certificate of the registry. V(false) lets anybody on the network read the password.
+      - Whether to check the certificate of the registry. With V(false), an attacker on the network can read the
+        password.
     type: boolean
     default: true
   plain_http:
@@ -78,7 +79,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ lookup('wharf.registry.digest', 'registry.example.com/apps/web:1.4.2') }}"
 
-- name: Run exactly one image on all hosts, even if somebody moves the tag meanwhile
+- name: Run exactly one image on all hosts, even if the tag is moved meanwhile
   community.docker.docker_container:
     name: web
     image: "registry.example.com/apps/web@{{ web_digest }}"

@@ -206,7 +206,7 @@ seen:
     clock_ahead:
       description:
         - The seconds that the clock of this host is ahead of that of the server, less than 0 where it is behind.
-        - None where nobody looked, as only a certificate that is out of its time is a reason to.
+        - None where the clock was not checked. Only a certificate outside of its validity period is a reason to.
       type: int
 digest:
   description: Digest of what was pulled or pushed. Empty where nothing was.

@@ -155,7 +155,7 @@ registry:
   sample: registry.example.com:5000
 username:
   description:
-    - The user who is logged in, V(<token>) where a helper keeps an identity token, and empty where nobody is.
+    - The user who is logged in, V(<token>) where a helper keeps an identity token, and empty without a login.
   returned: success
   type: str
   sample: ci

@@ -57,7 +57,7 @@ options:
           - When an image was made is what its configuration tells. An index is as new as its annotation
             C(org.opencontainers.image.created) or the newest of its children, whichever is later.
             Where there is no time, or one before 2013, as reproducible builds write it, or one that is more than a day
-            ahead, nobody knows; such a tag is kept, and not counted.
+            ahead, it is unknown; such a tag is kept, and not counted.
         type: int
       keep_younger:
         description:
@@ -118,7 +118,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Whether a registry deletes at all, and lets this user, is not foreseen, since nobody can ask without deleting.
+      - Whether a registry deletes at all, and lets this user, is not foreseen, since only a deletion tells.
   diff_mode:
     support: full
     details:

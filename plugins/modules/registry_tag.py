@@ -59,7 +59,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Whether a registry deletes at all, and lets this user, is not foreseen, since nobody can ask without deleting.
+      - Whether a registry deletes at all, and lets this user, is not foreseen, since only a deletion tells.
   diff_mode:
     support: full
   idempotent:
@@ -179,7 +179,7 @@ def point(module, api, repository, tag):
     if (moves or missing) and not module.check_mode:
         promotion.copy(manifest, missing)
         if moves:
-            # The copy may have taken long, and somebody may have made the tag meanwhile.
+            # The copy may have taken long, and the tag may have been made meanwhile.
             now = api.head(repository, tag)
             check_overwrite(module, api, f"{repository}:{tag}", now.digest if now else "", manifest.digest)
             api.put_manifest(repository, tag, manifest)

@@ -11,7 +11,7 @@ author: wharf.registry contributors (@wharf)
 description:
   - True for a name with a digest, and for one with a tag that is not V(latest). A name without both has the tag
     V(latest).
-  - Only a digest names one image for ever. A tag does so where nobody moves it, as M(wharf.registry.registry_push)
+  - Only a digest names one image for ever. A tag does so only until it is moved, as M(wharf.registry.registry_push)
     and M(wharf.registry.registry_tag) see to by default.
   - A text that no client would take for the name of an image is an error. So is the identifier of a local image.
 options:

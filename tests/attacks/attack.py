@@ -161,22 +161,24 @@ def withstands(
     shared: bool = False,
     forwarded: list[str] | None = None,
     legitimate: str | None = None,
+    bounds: dict[str, float] | None = None,
     **options: object,
 ) -> dict[str, int]:
     """Run the mix while the attack runs, and assert that it is served; what the attacker was answered.
 
     `shared`: the legitimate clients have the attacker's address, as behind a NAT. `forwarded` and `legitimate` are
-    addresses that a trusted proxy tells of.
+    addresses that a trusted proxy tells of. `bounds`: seconds that an operation may take, where that is not a multiple
+    of what it takes without an attack.
     """
     sources = attackers(addresses)
     mix = target.mix(sources[0] if shared else LEGITIMATE, legitimate)
     base, before = calm(target, mix), target.use()
     window = beside(target, mix, kind, sources, forwarded, **options)
-    if not window.broken() and slower(base, window.measures) and not target.well():
+    if not window.broken() and slower(base, window.measures, bounds) and not target.well():
         # The machine itself may have become slower: both are measured once more.
         base = calm(target, mix, anew=True)
         window = beside(target, mix, kind, sources, forwarded, **options)
-    complaints = window.broken() + slower(base, window.measures) + recovered(target, before)
+    complaints = window.broken() + slower(base, window.measures, bounds) + recovered(target, before)
     story = [
         f"without: {base}",
         f"attacked: {window.measures}",

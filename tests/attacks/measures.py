@@ -38,11 +38,11 @@ class Measures:
         return "; ".join([*shown, f"{len(self.failures)} failures"])
 
 
-def slower(calm: Measures, attacked: Measures) -> list[str]:
-    """The operations that take longer than they may, or never succeeded."""
+def slower(calm: Measures, attacked: Measures, bounds: dict[str, float] | None = None) -> list[str]:
+    """The operations that take longer than they may, or never succeeded. bounds: seconds, for some of them."""
     complaints = []
     for operation, times in sorted(calm.times.items()):
-        bound = max(FACTOR * percentile(times, 95), FLOOR)
+        bound = (bounds or {}).get(operation) or max(FACTOR * percentile(times, 95), FLOOR)
         if not attacked.times.get(operation):
             complaints.append(f"{operation}: never succeeded")
         elif (took := attacked.p95(operation)) > bound:

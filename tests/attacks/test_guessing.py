@@ -21,6 +21,8 @@ ALIKE_SECONDS = 0.02
 PROBES = 20
 # Much less than a check of a password takes.
 REMEMBERED_WITHIN_SECONDS = 0.1
+# As many guesses as may queue, each computed in a fifth of a second, or twice that on a busy machine.
+BEHIND_GUESSES_SECONDS = 3
 # nginx forgets how often an address has asked after so long; each test has addresses of its own instead.
 HOSTS = itertools.count(100)
 
@@ -42,10 +44,16 @@ def test_names_that_are_invented_behind_a_nat(target: Target, credential: dict) 
     withstands(target, "flood", 1, shared=True, connections=10, credential=credential, rate=1200)
 
 
-@pytest.mark.parametrize(("addresses", "shared"), [(1, False), (1, True), (20, False)])
-def test_nine_names_at_once(target: Target, addresses: int, shared: bool) -> None:
+@pytest.mark.parametrize("addresses", [1, 20])
+def test_nine_names_at_once(target: Target, addresses: int) -> None:
     options = {"connections": max(9, addresses), "credential": wrong(*VICTIMS[:9]), "rate": 200}
-    withstands(target, "flood", addresses, shared=shared, **options)
+    withstands(target, "flood", addresses, **options)
+
+
+def test_nine_names_at_once_behind_a_nat(target: Target) -> None:
+    """A login of the same address is computed after the guesses that came before it, and is not refused."""
+    options = {"connections": 9, "credential": wrong(*VICTIMS[:9]), "rate": 200}
+    withstands(target, "flood", shared=True, bounds={"login": BEHIND_GUESSES_SECONDS}, **options)
 
 
 @pytest.mark.parametrize("addresses", [1, 20])

@@ -228,7 +228,7 @@ def test_a_fleet_that_is_right(problems):
 def test_who_may_only_pull_builds_nothing(problems):
     (found,) = problems[1]
     assert found == (
-        "w1: client_logins has nobody who may push, but runtime (pull): log in a user of reverse_proxy_users with "
+        "w1: client_logins has no user who may push, but runtime (pull): log in a user of reverse_proxy_users with "
         "access push, or set client_access to what this host is meant to do."
     )
 

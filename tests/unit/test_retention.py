@@ -37,7 +37,7 @@ def rule(number=1, **options):
 
 
 def image(name, age, letter=None, **more):
-    """A tag of an image that is some days old, None for one of which nobody knows when it was made."""
+    """A tag of an image that is some days old, None for one of which that is unknown."""
     return Tag(name, digest(letter or name[0]), created=None if age is None else NOW - age * DAY, **more)
 
 
@@ -228,7 +228,7 @@ def test_reasons():
 def test_what_nobody_knows_the_age_of_is_kept_and_not_counted():
     tags = [image("a", None), image("b", 1), image("c", 2), image("d", 3)]
     assert set(kept([rule(keep_newest=2)], tags)) == {"a", "b", "c"}
-    assert "nobody knows" in kept([rule(keep_younger="1w")], tags)["a"]
+    assert "creation date is unknown" in kept([rule(keep_younger="1w")], tags)["a"]
     # A rule that does not ask for the age has no need to know it.
     assert kept([rule(keep_matching=["z"])], tags) == {} == kept([rule(keep_newest=0)], tags)
 
@@ -468,7 +468,7 @@ def test_what_was_made_in_the_future_takes_nobodys_place(ahead):
     """By a clock that is wrong."""
     reasons = kept([rule(keep_newest=1)], [image("bad", -ahead), image("current", 0), image("old", 1)])
     assert reasons == {
-        "bad": "rule 1: nobody knows when it was made",
+        "bad": "rule 1: its creation date is unknown",
         "current": "rule 1: is one of the 1 newest",
     }
     # That of a builder may be some hours ahead.

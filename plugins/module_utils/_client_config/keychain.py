@@ -357,7 +357,7 @@ def _find_narrowest(registry, path, timeout, repository):
 
 
 def other_logins():
-    """The keys of all logins in the files of this account, for whoever looks for one that is not there."""
+    """The keys of all logins in the files of this account, for messages about one that is not there."""
     found = []
     for path in _usual_paths():
         with contextlib.suppress(ValueError, AttributeError, TypeError):

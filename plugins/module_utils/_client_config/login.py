@@ -150,7 +150,7 @@ class Login(Connection):
             return self._ask_keeper(found, keeper)
         own = None
         if given is None and keeper is not None and found.credential is None:
-            # One that nobody has listed may have credentials by itself.
+            # One that no file names may have credentials by itself.
             with contextlib.suppress(HelperError):
                 own = keeper.get(found.document.key)
         return self._choose(found, given, own)
@@ -193,8 +193,8 @@ class Login(Connection):
             )
         if found.document.credential is not None:
             self.warnings.append(
-                f"{found.document.key} has a password in {self.params['config_path']} still, which nobody asks for "
-                f"with {keeper.program}: remove it with state absent."
+                f"{found.document.key} has a password in {self.params['config_path']} still, which clients do not "
+                f"read with {keeper.program}: remove it with state absent."
             )
         try:
             credential = keeper.get(found.document.key)

@@ -20,7 +20,7 @@ _MOST_BYTES = 16 << 20
 
 
 class OvertakenError(Exception):
-    """Somebody who takes no lock has written the file since it was read."""
+    """A program that takes no lock has written the file since it was read."""
 
 
 class File:
@@ -156,7 +156,7 @@ class File:
                 self.made_folders.append(path)
 
     def _make(self, path):
-        # By descriptors: whoever owns the directory above could put a symbolic link in the place of the new one.
+        # By descriptors: the owner of the directory above could put a symbolic link in the place of the new one.
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         above = os.open(os.path.dirname(path), flags)
         try:

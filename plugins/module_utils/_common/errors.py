@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class RegistryError(Exception):
-    """What can't be done, and the cure: two sentences for whoever ran the task. Never holds a secret.
+    """What can't be done, and the cure: two sentences for the user of the task. Never holds a secret.
 
     mistake is the name of what was recognised, of those in _diagnosis/failure_catalog.py, or empty.
     """

@@ -75,7 +75,7 @@ class _NotJsonError(ValueError):
 def _pairs(pairs):
     found = dict(pairs)
     if len(found) != len(pairs):
-        # Docker reads the second of two objects into the first; whoever writes only one of them loses what it held.
+        # Docker reads the second of two objects into the first; writing only one of them would lose what it held.
         raise _NotJsonError("a key occurs twice in one object")
     return found
 

@@ -31,7 +31,7 @@ _MOST_BYTES = 64 << 20
 
 
 class Account:
-    """An account of this host, by its name. Raises InputError where nobody can become it."""
+    """An account of this host, by its name. Raises InputError where it can't be used."""
 
     def __init__(self, name):
         try:

@@ -93,7 +93,7 @@ class Change:
             raise
 
     def roll_back(self):
-        """Gives the file what it held. Raises OvertakenError where somebody else has written it since."""
+        """Gives the file what it held. Raises OvertakenError where another program has written it since."""
         with self.file.locked():
             self._check_holds(self.after)
             self.put(self.before)
@@ -128,7 +128,7 @@ def apply_all(changes):
 
 
 def roll_back_all(changes):
-    """Rolls back, the last one first. What somebody else has written since is left as theirs.
+    """Rolls back, the last one first. What another program has written since is left as it is.
 
     Returns the paths of what could not be given back, which keeps none of the others from it.
     """

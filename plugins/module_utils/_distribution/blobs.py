@@ -52,7 +52,7 @@ class BlobClient(Session):
         if response.status == 201:
             return True
         if response.status == 202:
-            # It has begun an upload instead, which nobody will finish.
+            # It has begun an upload instead, which is not needed.
             self._cancel(repository, response)
             return False
         raise self._errors.no(response, f"take blobs of {source} over into {repository}")

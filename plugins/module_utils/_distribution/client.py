@@ -61,7 +61,7 @@ class RegistryClient(BlobClient):
         return self._base + "/v2/"
 
     def challenges(self):
-        """The schemes by which it refuses the anonymous, none where anybody may read. Raises RegistryError."""
+        """The schemes by which it refuses the anonymous, none where reading takes no login. Raises RegistryError."""
         response = self._client.request("GET", self.url)
         self._stays_here(response)
         if response.status == 401:

@@ -28,7 +28,7 @@ class DeniedError(RegistryError):
 
 
 class UnsupportedError(RegistryError):
-    """The registry does not do this for anybody."""
+    """The registry does not do this for any user."""
 
 
 class RequestError(RegistryError):
@@ -36,7 +36,7 @@ class RequestError(RegistryError):
 
 
 class ConflictError(RegistryError):
-    """Somebody else has changed the same thing in the meantime."""
+    """Another client has changed the same thing in the meantime."""
 
 
 # What is the same for every repository: there is no use in asking on.

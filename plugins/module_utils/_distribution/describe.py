@@ -99,7 +99,7 @@ class Describer:
         if mine:
             try:
                 future.set_result(function())
-            except Exception as error:  # noqa: BLE001 - whoever waits for the same manifest gets it, too
+            except Exception as error:  # noqa: BLE001 - all threads that wait for the same manifest get it, too
                 future.set_exception(error)
         return future.result()
 
@@ -245,7 +245,7 @@ def _type_of_index(manifest):
 def kind_of(tag, facts):
     """What a tag holds: image, artifact, or what belongs to another manifest, such as a signature."""
     found = _SUBJECT_TAG.fullmatch(tag)
-    # Not the suffix itself: anybody can call it image.
+    # Not the suffix itself: any tag can have it.
     return _SUBJECT_KINDS.get(found.group(2), "referrers") if found else facts["kind"]
 
 

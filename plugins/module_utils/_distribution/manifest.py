@@ -133,7 +133,7 @@ def new_manifest(document, media_type):
 
 
 def read_object(content):
-    """A JSON object that anybody may have pushed, or None for anything else."""
+    """A JSON object of any origin, or None for anything else."""
     try:
         document = json.loads(content, parse_int=_integer)
     except (ValueError, RecursionError):

@@ -30,7 +30,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.manif
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 
-# Nobody has this manifest, so that asking to delete it tells whether the registry deletes at all.
+# No repository has this manifest: a request to delete it tells whether the registry deletes at all.
 _NOBODYS = "sha256:" + "0" * 64
 # What a manifest is annotated with that a tag was moved to for its removal: the tag.
 REMOVES = "registry.wharf.removes"
@@ -100,7 +100,7 @@ def siblings(pool, repository, others, digest, warn):
 class Promotion:
     """Brings a manifest, and all that belongs to it, from one repository of a registry into another.
 
-    Whoever points a tag at it does so at the end: wherever it is interrupted, the tag is at the former manifest or
+    The caller must write the tag last: wherever it is interrupted, the tag is at the former manifest or
     at the new one, whole. overwrite says whether signatures that are in the other repository and not in this one may
     be lost. Afterwards, warnings holds messages on what belongs to it and can't be read, which is left where it is.
     """
@@ -280,7 +280,7 @@ def remove_alone(api, repository, tag, digest, needed_by):
     original = api.manifest(repository, digest) if needed_by else None
     Removal(api, repository, tag).remove(digest)
     if original is not None and api.head(repository, digest) is None:
-        # A registry that deletes a tag by deleting what it points to, or somebody who did it at the same time.
+        # A registry that deletes a tag by deleting what it points to, or another client that deleted it meanwhile.
         for reference in needed_by:
             api.put_manifest(repository, reference, original)
 

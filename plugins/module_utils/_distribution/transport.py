@@ -83,7 +83,7 @@ class HttpClient:
         self._connections.clear()
 
     def step(self, name, url):
-        """Takes one step towards a server, for whoever wants to know which one fails, and returns what is said of it.
+        """Takes one step towards a server, so that the caller learns which one fails, and returns what is said of it.
 
         The steps are name, connection and TLS, in this order. The requests that follow use the connection. Raises
         RegistryError.
@@ -160,7 +160,7 @@ class HttpClient:
 
     def _once(self, method, url, headers, body, limit):
         scheme, netloc, path, query, _fragment = urllib.parse.urlsplit(url)
-        # What a redirect or a token server's address may hold before the @ is nobody's to use, nor to see.
+        # What a redirect or a token server's address may hold before the @ is neither used nor shown.
         netloc = netloc.rpartition("@")[2]
         target = (path or "/") + ("?" + query if query else "")
         try:

@@ -1,7 +1,7 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which tags of a repository stay, by rules. It asks nobody, but is told all. Private to this collection."""
+"""Which tags of a repository stay, by rules. Pure: all facts are given to it. Private to this collection."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Tag:
     """A tag, and what the policy must know of what it points to.
 
     holds: the digests of its manifest, its children and their configurations.
-    created: nanoseconds since 1970, or None where nobody knows.
+    created: nanoseconds since 1970, or None where it is unknown.
     labels: (name, value) of the labels that rules ask for, of all children.
     subject: the digest of what it belongs to, for the tag of a signature and the like, else an empty string.
     abandoned: whether it was on its way to be removed when a run was killed, and leads to no image any more.
@@ -173,7 +173,7 @@ class Rule:
         if self._newest in (None, 0) and since is None:
             return ""
         if created is None:
-            return "nobody knows when it was made"
+            return "its creation date is unknown"
         if oldest is not None and created >= oldest:
             return f"is one of the {self._newest} newest"
         if since is not None and created >= since:

@@ -33,7 +33,7 @@ class Screen:
         self.written = time.monotonic()
 
     def _write(self, text: str, **how: object) -> None:
-        # Where nobody reads any more, as after `| head`, the play goes on.
+        # Without a reader, as after `| head`, the play goes on.
         with contextlib.suppress(OSError):
             self._display.display(text, **how)
             sys.stdout.flush()

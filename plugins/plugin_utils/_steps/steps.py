@@ -132,7 +132,7 @@ def is_rescued(task: object) -> bool:
     inside: set[str] = set()
     while task is not None:
         parts = [getattr(task, part, None) or [] for part in ("rescue", "always")]
-        # What fails in the rescue itself has nobody to come.
+        # A failure in the rescue itself is not rescued.
         if parts[0] and not inside & {one._uuid for part in parts for one in part}:
             return True
         inside.add(getattr(task, "_uuid", ""))

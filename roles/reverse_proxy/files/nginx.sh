@@ -58,12 +58,12 @@ own_socket() {
   sed -n "s,^ *listen unix:\(.*\)auth-@instance@\(.*\);\$,\1$1-$instance\2,p" "$here/../auth/auth.conf"
 }
 
-# Whether an auth that listens at a socket does its work: it says "no" to anybody.
+# Whether an auth that listens at a socket does its work: it says "no" to a request without credentials.
 refuses() {
   [ "$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 3 --unix-socket "$1" http://auth/)" = 401 ]
 }
 
-# It is asked from now on, in place of another one: once it answers, and at no moment nobody.
+# It is asked from now on, in place of another one: once it answers, without a moment in between.
 publish() {
   for kind in auth suspects; do
     own=$(own_socket $kind)
@@ -75,7 +75,7 @@ publish() {
       ln -f "$own" "$asked.next"
       mv -f "$asked.next" "$asked.sock"
     fi
-    # What killed ones have left, where nobody listens any more (7).
+    # What killed ones have left, without a listener (7).
     for other in "$asked"-*.sock; do
       answer=0
       curl --silent --output /dev/null --max-time 3 --unix-socket "$other" http://auth/ || answer=$?

@@ -25,7 +25,7 @@ ACCEPT = ", ".join(f"application/vnd.{kind}+json" for kind in KINDS)
 
 
 class _SocketConnection(http.client.HTTPConnection):
-    """HTTP over a connection that somebody else makes."""
+    """HTTP over a connection that the caller makes."""
 
     def __init__(self, host: str, connect: Callable[[], socket.socket]) -> None:
         super().__init__(host, timeout=60)
@@ -67,7 +67,7 @@ def different(config: Config, expected: list[storage.Repository]) -> Iterator[di
 
 
 def proxy_status(config: Config) -> int:
-    """What the proxy says to somebody without a password, over TLS with the CA that was restored."""
+    """What the proxy says to a client without a password, over TLS with the CA that was restored."""
     address = config.addresses[0] if config.addresses else "127.0.0.1"
     ca = config.ca if Path(config.ca).exists() else None
 
@@ -85,7 +85,7 @@ def proxy_status(config: Config) -> int:
             f"The proxy does not answer on {address}:{config.port} as {config.hostname}: {error}",
             f"Look at docker logs {config.instance.proxy}",
         ) from None
-    # To know nobody is right. 403 comes where this address may not ask.
+    # To know no user is right. 403 comes where this address may not ask.
     if status not in (200, 401, 403):
         raise BackupError(f"The proxy answered {status}", f"Look at docker logs {config.instance.proxy}")
     return status

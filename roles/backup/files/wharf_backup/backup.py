@@ -67,7 +67,7 @@ def status(config: Config) -> dict[str, Any]:
     """What came of the last backup, or that it runs."""
     result = read_json(config.result)
     if result.get("outcome") == "running":
-        # The kernel frees the lock of whoever is killed. It may also have ended since the first look.
+        # The kernel frees the lock of a process that is killed. It may also have ended since the first look.
         with contextlib.suppress(BackupError), only_one(config, exclusive=False):
             result = read_json(config.result)
             if result.get("outcome") == "running":
@@ -122,7 +122,7 @@ def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None
 
 
 def _refuse_damage(blobs: Path, found: verify.Survey, result: dict[str, Any], known: list[dict[str, str]]) -> None:
-    """Whole snapshots do not make room for damaged ones, before somebody was told of the damage."""
+    """Whole snapshots do not make room for damaged ones, before the damage was reported."""
     # Also where the file system is not mounted, and its mount point is empty.
     gone = bool(found.manifests) and not found.sizes
     new = [problem for problem in result["problems"] if problem not in known]

@@ -17,7 +17,7 @@ from typing import Any, Iterator
 
 
 class BackupError(Exception):
-    """What went wrong, and the cure: two sentences for whoever reads the journal or the play. Never holds a secret."""
+    """What went wrong, and the cure: two sentences for the reader of the journal or the play. Never holds a secret."""
 
     def __init__(self, message: str, cure: str = "", **details: Any) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Instance:
     backup: str = "wharf-registry-backup"
     # Held by the one backup or restore that runs.
     lock: str = "/run/wharf-registry-backup.lock"
-    # The collection of garbage takes this lock alone, and whoever reads the storage as a whole shares it.
+    # The collection of garbage takes this lock alone, and programs that read the storage as a whole share it.
     maintenance_lock: str = "/run/wharf-registry-maintenance/lock"
 
 
@@ -123,7 +123,7 @@ def lock(path: Path, *, exclusive: bool, seconds: float, otherwise: BackupError)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        # Whoever can read it can hold it, and flock(1) makes it for all to read.
+        # A program that can read it can hold it, and flock(1) makes it for all to read.
         os.fchmod(descriptor, 0o600)
         kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         end = time.monotonic() + seconds

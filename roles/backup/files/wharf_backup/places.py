@@ -42,7 +42,7 @@ class Swap:
         # Where the former one is kept, nothing else that has come in its place stays.
         if there(self.live) and (there(self.kept) or not there(self.new)):
             remove_tree(self.new)
-            # Somebody may have removed the directory that it came from.
+            # The directory that it came from may have been removed.
             self.new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.live.rename(self.new)
         if there(self.kept) and not there(self.live):
@@ -51,7 +51,7 @@ class Swap:
 
 @contextlib.contextmanager
 def private_directory(place: Path, name: str) -> Iterator[Directory]:
-    """A directory that nobody else can write to, in one that others can; made where there is none."""
+    """A directory that no other account can write to, in one that others can; made where there is none."""
     with Directory.at(place) as top:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=top.descriptor)

@@ -92,7 +92,7 @@ def stage_settings(directories: Iterable[Path], staged: Path) -> dict[str, list[
                 shutil.copytree(directory, target, symlinks=True, ignore=_unusual)
             if _look(present) == before:
                 return {path: owner for path, (owner, *_times) in before.items()}
-        # Somebody replaced a file just then.
+        # A file was replaced just then.
         except (FileNotFoundError, shutil.Error):
             continue
     raise BackupError(

@@ -183,7 +183,7 @@ def _wrong(store: storage.Storage, digest: str, place: str) -> str:
                 if not chunk:
                     break
                 hashed.update(chunk)
-            # Nobody is to be served more slowly because all of it was read.
+            # Clients are not to be served more slowly because all of it was read.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError as error:
         return f"unreadable ({error.strerror})"

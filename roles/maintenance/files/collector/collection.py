@@ -18,7 +18,7 @@ from hold import Hold
 
 # A request that the proxy lets through is counted there a moment later.
 _SETTLE_SECONDS = 0.2
-# Beside the digests that somebody has asked for, a file that grows with each write that has ended.
+# Beside the digests that a client has asked for, a file that grows with each write that has ended.
 _WRITTEN = "written"
 # Said by the quiet command, as curl says it: something writes.
 _BUSY = 22
@@ -126,7 +126,7 @@ def _remove_some(contents, settings, earlier, result):
     done = f"No more than {result.freed} bytes were freed" if result.freed else "Nothing was removed"
     raise CollectionError(
         f"the registry was being written to, {settings.attempts} times for {settings.drain_seconds} seconds. {done}: "
-        "run this again at a quieter time, or raise maintenance_drain_seconds. Where nobody writes, a worker of the "
+        "run this again at a quieter time, or raise maintenance_drain_seconds. If no client writes, a worker of the "
         f"proxy was killed, and still counts: docker restart {settings.proxy}"
     )
 
@@ -153,7 +153,7 @@ def _looks(settings):
 
 
 def _looked_at(settings):
-    """{digest: time} of what somebody has asked for."""
+    """{digest: time} of what a client has asked for."""
     return {entry.name: about.st_mtime for entry, about in _looks(settings)}
 
 
@@ -178,8 +178,8 @@ def _forget_looks(settings):
 def _wait_for_quiet(settings, seconds, strict=False):
     """Whether nothing that writes is on its way, within so many seconds.
 
-    Raises CollectionError where nobody can be asked; where that may be for a moment, as the proxy is replaced, it is
-    only so if it is to be strict.
+    Raises CollectionError where the proxy can't be asked. Where that may last for a moment, as the proxy is replaced,
+    it does so only if strict is true.
     """
     end = time.monotonic() + seconds
     while True:

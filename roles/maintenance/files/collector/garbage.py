@@ -33,10 +33,10 @@ class Usage(typing.NamedTuple):
 class Keep:
     """What is kept although no tag leads to it. Times are seconds of the clock.
 
-    digests are manifests that somebody needs. Kept is also what was written, or asked for by somebody who may rely on
+    digests are manifests that are needed. Kept is also what was written, or asked for by a client that may rely on
     it, after since; looked_at is {digest: time} of the latter. While a repository is being pushed to, which is so when
     a part of a push came after active_since, it is what came after pushing_since: a push may take long. Layers that no
-    manifest has ever named are such parts, and kept as long, whoever brought them.
+    manifest has ever named are such parts, and kept as long, whatever their origin.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Garbage:
 
     revisions and layers hold (repository, digest); blobs maps digests to bytes; empty names repositories with nothing
     in them. tags are (repository, tag) of those whose manifest is gone: version 2 leaves them when it is killed while
-    it deletes, and nobody can pull them. problems tells what could not be read: of that repository nothing is garbage.
+    it deletes, and they can't be pulled. problems tells what could not be read: of that repository nothing is garbage.
     """
 
     def __init__(self):
@@ -186,7 +186,7 @@ def find(contents, keep):
     sizes = {digest: size for digest, (size, _time) in blobs.items()}
     repositories = [_Repository(name, contents, keep) for name in _names(storage, stray, sizes)]
     garbage.problems = [one.problem for one in repositories if one.problem]
-    # Behind a place that can't be read may be repositories, whose links nobody sees.
+    # Behind a place that can't be read may be repositories, whose links can't be seen.
     if stray.hides:
         garbage.problems += [f"{what}; no blob is removed until it is gone" for what in stray.told]
     garbage.warnings = [*_told(lost), *([] if stray.hides else _told(stray))]
@@ -212,7 +212,7 @@ def _names(storage, oddities, blobs):
         raise FileNotFoundError(
             errno.ENOENT,
             "Nothing was removed: there are blobs, and no repositories. Mount what is missing, or remove the "
-            "directory blobs beside it where nobody needs them",
+            "directory blobs beside it if it is not needed",
             os.path.join(storage.directory, *ROOT, "repositories"),
         )
     return names

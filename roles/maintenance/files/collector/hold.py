@@ -5,7 +5,7 @@
 
 The proxy asks at a socket before it lets anything through that writes. It is not answered while the registry is held: a
 client sees a slow request and no error. Who has waited for long hears no, which the client is told as 503 with
-Retry-After. Where nobody listens, nothing is held: the kernel sees to that when this process ends, in whatever way. The
+Retry-After. Without a listener nothing is held: the kernel sees to that when this process ends, in whatever way. The
 file beside the socket only spares the proxy the question while there is no collection.
 """
 

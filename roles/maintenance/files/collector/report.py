@@ -17,7 +17,7 @@ def of(result, storage, settings, seconds):
     disk = os.statvfs(storage.directory)
     size, free = disk.f_frsize * disk.f_blocks, disk.f_frsize * disk.f_bavail
     used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-    # As df counts: what is kept for root is nobody's.
+    # As df counts: what is kept for root is not available.
     used_percent = round(100 * used / (used + free), 1) if used + free else 0.0
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -18,9 +18,9 @@ _KNOWN = {
     "quiet_command": None,
     # The container of the proxy, for messages.
     "proxy": "wharf-proxy",
-    # Where the proxy leaves a file for each digest that somebody has asked for, and one that grows with each write.
+    # Where the proxy leaves a file for each digest that a client has asked for, and one that grows with each write.
     "looked_at": "",
-    # Held by whoever reads or changes the storage as a whole.
+    # Held by programs that read or change the storage as a whole.
     "lock": "/run/wharf-registry-maintenance/lock",
     "report": "",
     # Digests of manifests that are kept without a tag.
