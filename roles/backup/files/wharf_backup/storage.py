@@ -5,7 +5,8 @@
 
 A push writes what is referred to before what refers to it: blobs, links of layers, the link of the revision, the index
 of the tag, the tag. So a program that reads in the opposite order, tags first and blobs last, finds behind each thing
-all that it needs, unless it is deleted meanwhile. The API deletes links alone; blobs go by a collection, which a lock keeps off.
+all that it needs, unless it is deleted meanwhile. The API deletes links alone; blobs go by a collection, which a lock
+keeps off.
 """
 
 from __future__ import annotations
