@@ -113,7 +113,7 @@ MISTAKES = [
     ({"client_logins": [{"username": "runtime", "passwd": "x"}]}, "client_logins.passwd. Supported parameters include"),
     (
         {"client_logins": [{"username": "ci", "password": "geheim"}]},
-        "nobody who may only pull, but ci (push): log in a user",
+        "no user who may only pull, but ci (push): log in a user",
     ),
     ({"client_logins": "runtime"}, "client_logins"),
     (
