@@ -149,7 +149,7 @@ def test_a_user_who_could_push_fails_the_check_of_one_who_may_only_pull(
     before = len(peers.requests("basic"))
     result = check(access="pull", image=image, failed=True)
     assert result["failed_hop"] == "upload refused"
-    says(result, peers["basic"], "upload refused", "'ci'", "pull only", "reverse_proxy_users")
+    says(result, peers["basic"], "upload refused", "'ci'", "access is pull", "reverse_proxy_users")
     assert walked(result) == OF_PULL[:6]
     # The upload that was let in is not left behind.
     asked = [(method, status) for method, _path, status, _user in peers.requests("basic")[before:]]
