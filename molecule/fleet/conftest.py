@@ -16,7 +16,7 @@ from labtest import LabHost, PlaybookRun, Registry, run_playbook
 HOSTNAME = "registry.fleet.test"
 FILES = pathlib.Path(__file__).parent / "files"
 
-# Where the collection writes on a client, and where an engine or somebody else keeps what must stay.
+# Where the collection writes on a client, and where an engine or another program keeps what must stay.
 PLACES = (
     "/etc/docker",
     "/etc/containers",
@@ -113,7 +113,7 @@ class Client(LabHost):
         return found
 
     def places(self) -> dict[str, dict]:
-        """All that the collection, an engine or somebody else keeps where the collection writes."""
+        """All that the collection, an engine or another program keeps where the collection writes."""
         return self.snapshot(*PLACES)
 
 

@@ -1,4 +1,4 @@
-"""A tag that stays keeps what it was acknowledged with, whoever goes away meanwhile (issue 16, B6)."""
+"""A tag that stays keeps what it was acknowledged with, when a client, worker or replica goes away (issue 16, B6)."""
 
 from __future__ import annotations
 

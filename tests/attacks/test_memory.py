@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from target import Target
 
 MEGABYTE = 1 << 20
-# Whoever is locked out of something by a worker that died must not be for longer.
+# Seconds for which a worker that died may lock a client out, at most.
 PATIENCE = 120
 
 

@@ -23,7 +23,7 @@ USER = "ci"
 # Repositories of many tags, the digests of which are read, and more that make the catalogue long.
 DEEP = {f"deep/service-{number:02}": [f"1.{patch}.0" for patch in range(40)] for number in range(50)}
 FLAT = {f"flat/service-{number:03}": ["1.0.0"] for number in range(250)}
-# How many ask at the same time, whoever asks: the module's default.
+# Requests at the same time, for each of the programs: the module's default.
 CONNECTIONS = 8
 
 ROUNDS = 3

@@ -76,7 +76,7 @@ class Fleet:
         self._each(hosts, RESET)
 
     def check(self, hosts: list[str], password: str) -> None:
-        """End unless each host is onboarded, whoever did it."""
+        """End unless each host is onboarded, by either side."""
         login = {"auths": {REGISTRY: {"auth": base64.b64encode(f"runtime:{password}".encode()).decode()}}}
         ca = hashlib.sha256((CACHE / "ca.crt").read_bytes()).hexdigest()
         for host, output in zip(hosts, self._each(hosts, STATE), strict=True):

@@ -75,7 +75,7 @@ class Content:
         created: str = "2026-11-01T10:00:00Z",
         **more: object,
     ) -> dict:
-        """Put an image, of a layer that nobody has seen before where none is given."""
+        """Put an image, with a new layer where none is given."""
         config = {
             "architecture": architecture,
             "os": "linux",

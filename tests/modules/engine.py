@@ -40,7 +40,7 @@ def wait_for(what: str, holds: Callable[[], object], seconds: float = 30) -> Non
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback on which nobody listens."""
+    """Ports of loopback without a listener."""
     found: list[int] = []
     for port in SystemRandom().sample(PORTS, len(PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):

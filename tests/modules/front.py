@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROLES = ROOT / "roles"
-# The containers' account: root's nginx would make its workers nobody, for which it has no capability here.
+# The containers' account: root's nginx would run its workers as the user nobody, for which it has no capability here.
 ACCOUNT = os.getuid() or 64321
 REPLICAS = (1, 2)
 # Where the containers see them; the role's own values.
@@ -429,7 +429,7 @@ class Front:
     def client(
         self, user: str | None = None, password: str | None = None, context: ssl.SSLContext | None = None
     ) -> Client:
-        """A connection to the proxy; nobody's without a user."""
+        """A connection to the proxy; without credentials if no user is given."""
         context = context or self.context
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=context)
         return Client(connection, None if user is None else self.basic(user, password))

@@ -228,7 +228,7 @@ def nginx_configuration(ports: dict[str, int], many: list[int], bridge: str) -> 
     ]
     return "\n".join(
         [
-            # The workers stay the account that the container runs as; nginx would make root's nobody.
+            # The workers stay the account that the container runs as; nginx would run root's as the user nobody.
             *(["user root;"] if os.getuid() == 0 else []),
             "daemon off; worker_processes 2; pid /tmp/nginx.pid; error_log stderr;",
             "events { worker_connections 512; }",
@@ -246,7 +246,7 @@ def nginx_configuration(ports: dict[str, int], many: list[int], bridge: str) -> 
 
 
 def push_image(address: str, repository: str, config: Path, scratch: Path) -> str:
-    """Make an image that nobody has seen before, push it with a Docker configuration, and forget it here.
+    """Make a new image, push it with a Docker configuration, and forget it here.
 
     Returns its reference.
     """

@@ -464,7 +464,7 @@ def test_what_is_remembered_lies_in_memory_that_nobody_else_reads(proxy: Front, 
 
 def test_the_log_has_no_secret(proxy: Front) -> None:
     log = proxy.log()
-    # A message about an error shows the request; whoever reads the state of an upload there is not its user.
+    # A message about an error shows the request; a reader of the log who finds the state of an upload is not its user.
     assert not [line for line in log.splitlines() if line.startswith("{") and "_state" in line]
     for name, password in proxy.passwords.items():
         assert password not in log, name
@@ -486,7 +486,7 @@ def inside(proxy: Front) -> Callable[[str], str]:
 
 @pytest.fixture(scope="module")
 def strict(fronts: Callable[..., Front]) -> Front:
-    """One that serves nobody from here but those whom a proxy before it speaks for."""
+    """One that serves no clients from here but those that a proxy before it forwards."""
     return fronts(
         [{"name": "ci", "access": "push"}, {"name": "far", "access": "push", "allowed_networks": ["198.51.100.0/24"]}],
         reverse_proxy_allowed_networks=["192.0.2.0/24", "198.51.100.0/24"],

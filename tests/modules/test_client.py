@@ -235,7 +235,7 @@ def test_a_restart_only_where_a_reload_does_not_do(trixie: Machine) -> None:
     client(trixie, INSECURE, apply="restart")
     assert trixie.engine_pid() == before
     client(trixie, {"host": HOST}, apply="restart")
-    # An engine under another name, which nobody may send a signal.
+    # An engine under another name, to which no signal may be sent.
     trixie.run(
         f"""
         mkdir -p $(dirname {DROP_IN})
@@ -292,7 +292,7 @@ def test_what_a_later_step_takes_back(docker: Machine, full: dict) -> None:
     put(docker, DAEMON_JSON, '{"debug":   true}')
     docker.run("systemctl daemon-reload; systemctl restart docker; touch /run/restart-needed")
     before = state(docker)
-    # 127.0.0.1:1 answers nobody.
+    # 127.0.0.1:1 has no listener.
     registries = [{**full, "host": "127.0.0.1:1"}]
     args = {"registries": registries, "check": {"access": "none"}, "timeout": 5}
     failed = docker.host.run_module("registry_onboard", args, failed=True)
@@ -494,7 +494,7 @@ def test_podman_in_its_own_words(podman: Machine, full: dict) -> None:
 
 
 def test_podman_keeps_what_an_administrator_has_set(podman: Machine) -> None:
-    """An entry of ours that would have no effect, or would undo one of somebody else's, names that one's file."""
+    """An entry of ours that would have no effect, or would undo an administrator's, names the file of the latter."""
     folder = "/etc/containers/registries.conf.d"
     entry, mirror = f'[[registry]]\nlocation = "{HOST}"\n', '[[registry.mirror]]\nlocation = "m.example.com"\n'
     for name, text, words in (

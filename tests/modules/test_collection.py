@@ -378,7 +378,7 @@ def test_a_push_that_was_given_up_goes(content: Content, collector: Collector) -
     moved = content.image("apps/other", "1.0.0")
     content.image("apps/other", "1.0.0")
     collector.run()
-    # Somebody is in the middle of a push.
+    # A client is in the middle of a push.
     assert content.digest("apps/other", moved["digest"]) == moved["digest"]
     time.sleep(1)
     collector.run(upload_idle_seconds=0.5, push_seconds=0.5)
@@ -495,7 +495,7 @@ def test_a_collector_that_was_killed_holds_nothing(content: Content, proxy: Fron
     hold.finish(process)
     pushing.join()
     assert pushed["digest"] == content.digest("apps/web", "1.0.0")
-    # What it has left behind is in nobody's way.
+    # What it has left behind blocks no client.
     assert (proxy.directory / "sockets" / "hold").exists()
     content.image("apps/web", "2.0.0")
     assert Collector(proxy).run()["freed"] > MIB

@@ -157,7 +157,7 @@ def test_an_engine_that_gets_through(check: Callable[..., dict], peers: Peers, i
     done = check("read_only", access="reach")
     assert walked(done)[-2:] == ["engine", "reach"]
     assert (done["verified"], done["digest"], done["registry"]) == (True, "", peers["read_only"])
-    # What it asks for need not be there, and is where somebody has verified this registry before.
+    # What it asks for need not be there, and is where this registry was verified before.
     assert re.search("told the engine that|pulled .*/wharf-verify:", done["hops"][-1]["said"])
     assert done["seen"]["addresses"] == ["127.0.0.1"]
     assert "pulled" in check("read_only", access="reach", image=image)["hops"][-1]["said"]

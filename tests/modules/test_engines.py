@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hosts import Machine
     from peers import Peers
 
-# A directory for all that an engine keeps, so that it is nobody else's.
+# A directory for all that an engine keeps, which no other engine shares.
 KEPT = "/srv/engine"
 OWN = f"--data-root={KEPT}/data --exec-root=/run/engine --pidfile=/run/engine.pid --bridge=none --iptables=false"
 SNAP = """#!/bin/sh

@@ -247,7 +247,7 @@ def test_a_blob_is_kept_for_ever_by_who_has_it_whole(proxy: Front) -> None:
     assert said.get("etag") == [f'"{digest}"']
 
 
-# --- nobody behind ----------------------------------------------------------------------------------------------------
+# --- no registry behind the proxy -------------------------------------------------------------------------------------
 
 
 @BOTH

@@ -65,7 +65,7 @@ def test_a_login_of_a_namespace(
     peers: Peers,
     tmp_path: Path,
 ) -> None:
-    """It is found where all that the task names lies in it, and nobody is logged in for anything else."""
+    """It is found where all that the task names lies in it, and it is no login for anything else."""
     room = f"team-{secrets.token_hex(4)}"
     for repository in ("a", "b/c"):
         content.image(f"{room}/{repository}", "1.0.0")

@@ -43,7 +43,7 @@ def test_many_at_once(host: Host, peers: Peers, config: Path) -> None:
 
 
 def test_killed_at_any_moment(host: Host, peers: Peers, tmp_path: Path) -> None:
-    """A login that is killed leaves the old or the new file, whole, and the next one needs nobody's help.
+    """A login that is killed leaves the old or the new file, whole, and the next one needs no help.
 
     The file is big, so that writing takes a while. Half of the runs are killed at a moment of the whole run, and the
     others just after the temporary file has come into being.

@@ -180,7 +180,7 @@ def test_docker_finds_what_the_module_stored(login: Callable[..., dict], account
 
 
 def test_a_locked_store(login: Callable[..., dict], user_box: Box, peers: Peers) -> None:
-    """The key has a passphrase, and nobody is there to type it."""
+    """The key has a passphrase, and no user is there to type it."""
     make_key(user_box, PASSPHRASE)
     user_box.run(f"pass init {KEY}")
     # To encrypt takes no passphrase; the secret is there and can't be read.
@@ -278,7 +278,7 @@ HOWS = [*itertools.product(["ecr-login", "aws-of-ours"], ["credsStore", "credHel
 def test_what_the_helper_of_ecr_does_not_store_is_no_login(
     login: Callable[..., dict], root_box: Box, user_box: Box, peers: Peers, how: tuple[str, str]
 ) -> None:
-    """Also under a name that nobody has listed: a helper is known by its answer."""
+    """Also under a name that is not listed anywhere: a helper is known by its answer."""
     name, setting = how
     root_box.run(f"ln -sf /usr/bin/docker-credential-ecr-login /usr/local/bin/docker-credential-{name}")
     content = {"credsStore": {"credsStore": name}, "credHelpers": {"credHelpers": {peers["basic"]: name}}}.get(

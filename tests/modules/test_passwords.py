@@ -41,7 +41,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 5001), Handler).serve_forever()
 """
 # Podman looks after its storage at a login, too.
 STORAGE = '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers"\n'
-# Column of the table, which of the containers, and what logs in. crane asks nobody before it is used.
+# Column of the table, which of the containers, and what logs in. crane asks no registry until it is used.
 CLIENTS = {
     "docker 26.1": (0, "docker login --username USER --password-stdin 127.0.0.1:5001"),
     "podman 5.4": (0, "podman login --tls-verify=false --username USER --password-stdin 127.0.0.1:5001"),

@@ -29,7 +29,7 @@ LISTED = "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}} {{.Size}}"
 
 @pytest.fixture
 def make_image(session: None, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Makes a local image that nobody has seen before, with a name or without any, and returns its identifier."""
+    """Makes a new local image, with a name or without any, and returns its identifier."""
     made = []
 
     def make(*name: str) -> str:

@@ -99,7 +99,7 @@ def test_children_and_signatures(retention: Callable[..., dict], content: Conten
     web = f"{room}/web"
     new, children = content.index(web, "new", kind=kind, created=days_ago(1))
     old, old_children = content.index(web, "old", kind=kind, created=days_ago(40))
-    # A child with a tag of its own, which goes, and an index whose children nobody knows the age of.
+    # A child with a tag of its own, which goes, and an index whose children have no known age.
     name_too(content, web, children[0]["digest"], "new-amd64")
     content.index(web, "ageless", kind=kind, created="1970-01-01T00:00:00Z")
     stay = [content.sign(web, one) for one in (new, *children)]

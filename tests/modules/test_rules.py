@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from front import Client, Front
 
-# Nobody's network: it is for documentation.
+# A network without hosts: it is for documentation.
 ELSEWHERE = "192.0.2.0/24"
 USERS = [
     {"name": "reader", "access": "pull"},
@@ -237,7 +237,7 @@ def test_who_may_push_has_an_upload_of_their_own_from_begin_to_end(proxy: Front,
             table.check(f"{name}: begin an upload to {repository}", expected, began, 202)
             if began.status == 202:
                 upload(table, client, f"{name} in {repository}", began.headers["Location"])
-            # By the one who may not push, too: an upload that the proxy knows nothing of is nobody's.
+            # By a user who may not push, too: an upload that the proxy knows nothing of has no owner.
             location = registry.begin(repository)
             content = secrets.token_bytes(16)
             answer = client.ask("PUT", with_digest(location, digest_of(content)), content)

@@ -64,7 +64,7 @@ def audit(proxy: Front, certificates: Path) -> list[str]:
     proxy.context = ssl.create_default_context(cafile=certificates / "ca.crt")
     proxy.give_away()
     proxy.reload()
-    # Without the CA there would be one more: that nobody knows it.
+    # Without the CA there would be one more: that no trust store has it.
     of_profile = ("--mozilla_config=intermediate", f"--certinfo_ca_file={certificates / 'ca.crt'}")
     done = command(str(SSLYZE), "-m", "sslyze", *of_profile, f"localhost:{proxy.port}", check=False)
     verdict = done.stdout.partition("COMPLIANCE AGAINST TLS CONFIGURATION")[2]

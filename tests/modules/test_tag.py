@@ -165,7 +165,7 @@ def test_a_registry_that_deletes_nothing(tag: Callable[..., dict], peers: Peers,
 
 
 def test_two_promotions_and_a_removal_at_once(host: Host, peers: Peers, content: Content, room: str) -> None:
-    """Whatever the order, the tag is at one of the two images, whole, or gone; and nobody else's tag has changed."""
+    """Whatever the order, the tag is at one of the two images, whole, or gone; and no other tag has changed."""
     first, second = content.image(f"{room}/a", "rc"), content.image(f"{room}/b", "rc")
     content.image(f"{room}/web", "keep", layer=b"kept")
     kept = content.pull(f"{room}/web", "keep")

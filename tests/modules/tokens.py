@@ -118,7 +118,7 @@ class TokenServer:
         user, password = "", ""
         if authorization.startswith("Basic "):
             user, _colon, password = base64.b64decode(authorization[6:]).decode().partition(":")
-        # Nobody may ask as well, and gets a token that allows nothing.
+        # A request without a user is answered as well, with a token that allows nothing.
         instead = self.refresh_as_password and user and self.refresh.get(password) == user
         if authorization and self.users.get(user) != password and not instead:
             return self._record("GET", user, fields, 401, error("authentication required"))
@@ -153,7 +153,7 @@ class TokenServer:
         return status, answer
 
     def _token(self, user: str, scope: str) -> dict:
-        """A token for the scopes; every user may do everything, save for readers, and nobody nothing."""
+        """A token for the scopes; every user may do everything, save for readers. Without a user, it allows nothing."""
         access = []
         for item in scope.split() if user else ():
             kind, _colon, rest = item.partition(":")

@@ -526,7 +526,7 @@ def test_what_was_never_put_in_place_is_only_removed(host, removed):
 
 
 def test_what_was_brought_from_is_gone(host):
-    """Somebody has removed it by hand, when the new was in place already."""
+    """An administrator has removed it by hand, when the new was in place already."""
     host.store.image("app", "a", "1")
     former = host.contents()
     host.fetch()

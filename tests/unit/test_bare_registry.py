@@ -1,4 +1,4 @@
-"""A registry of one label without a port is refused by all that takes a registry, before anybody is asked for anything.
+"""A registry of one label without a port is refused by all that takes a registry, before any server is asked.
 
 Engines read its images as those of Docker Hub, and send it the password: tests/verdicts/names.txt.
 """

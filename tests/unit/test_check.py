@@ -441,7 +441,7 @@ def test_who_is_turned_away_before_a_login(server, answer, mistake, says, cure):
     assert (result["failed_hop"], result["mistake"]) == ("registry", mistake)
     assert f"403 before any login: {says}" in result["msg"] or f"403 before any login, {says}" in result["msg"]
     assert cure in result["cure"]
-    # Nobody was logged in.
+    # No user was logged in.
     assert "user 'ci'" not in result["msg"]
 
 

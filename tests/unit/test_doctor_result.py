@@ -129,7 +129,7 @@ def test_a_name_that_leads_elsewhere(rows):
 @pytest.mark.parametrize(
     "others",
     [
-        # Nobody to compare with, one that is no better, and one that reaches itself.
+        # No host to compare with, one that is no better, and one that reaches itself.
         {},
         {"web1": bad("connection", "refused", addresses=RIGHT)},
         {"reg": good(["127.0.1.1", "::1"])},

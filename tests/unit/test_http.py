@@ -331,7 +331,7 @@ def test_the_proxy_of_the_environment_is_used(client, server, monkeypatch):
 
 @pytest.fixture
 def dialled(monkeypatch):
-    """The addresses that were dialled. Nobody answers."""
+    """The addresses that were dialled. None answers."""
     dialled = []
 
     def refuse(address, *_arguments, **_options):

@@ -57,7 +57,7 @@ HEX = "0123456789abcdef" * 4
         (".sbom", "sbom"),
         (".vex", "referrers"),
         (".of-a_tool.2", "referrers"),
-        # Nobody makes an image of it by its name.
+        # No tag becomes an image by its name.
         (".image", "referrers"),
     ],
 )
@@ -76,7 +76,7 @@ def test_what_belongs_to_another_manifest(suffix, kind):
         f"sha256-{HEX}-sig",
         f"sha256-{HEX}0.sig",
         f"x-sha256-{HEX}",
-        # As OCI cuts it: whose it is can't be told, and it must not seem to be nobody's.
+        # As OCI cuts it: what it belongs to can't be told, and it must not seem to belong to no manifest.
         f"sha512-{HEX}",
     ],
 )

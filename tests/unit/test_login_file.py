@@ -381,7 +381,7 @@ def test_a_file_that_is_too_long_is_not_read(path, state):
     assert path.stat().st_size == 8 << 30
 
 
-# --- as root, in a directory of somebody else -------------------------------------------------------------------------
+# --- as root, in a directory of another user --------------------------------------------------------------------------
 
 
 @pytest.fixture

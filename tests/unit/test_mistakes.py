@@ -68,7 +68,7 @@ RECORDED = [
     ),
     ("podman", f"{PODMAN}: net/http: TLS handshake timeout", "timed_out"),
     ("26.1", f"{V2}: dial tcp 198.51.100.1:5000: connect: no route to host", "no_route"),
-    # Nobody is at the address of the proxy; and proxies that answer CONNECT by 403, 503 and 407.
+    # No proxy listens at the address; and proxies that answer CONNECT by 403, 503 and 407.
     ("26.1", f"{V2}: proxyconnect tcp: dial tcp 127.0.0.1:9: connect: connection refused", "proxy"),
     ("26.1", 'Get "https://registry.fleet.test/v2/": Forbidden', "proxy"),
     ("20.10", 'Get "https://registry.fleet.test/v2/": Service Unavailable', "proxy"),

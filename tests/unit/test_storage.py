@@ -234,7 +234,7 @@ def test_a_race_for_directories(scene, name):
     finally:
         over.set()
         attacker.join()
-    # What the attacker links itself is nobody's harm: no file of the canary is gone or changed.
+    # What the attacker links itself does no harm: no file of the canary is gone or changed.
     changed = {path for path, about in look(scene.outside).items() if before.get(path, about)[:1] != about[:1]}
     assert not changed and before.keys() <= look(scene.outside).keys()
 

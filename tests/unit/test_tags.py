@@ -187,7 +187,7 @@ def test_a_tag_that_is_pushed_again_afterwards_is_left(api, fake):
     removal = Removal(api, "a/b", "rc")
 
     def push():
-        # The throw-away manifest is at the tag now, and somebody pushes before it is deleted.
+        # The throw-away manifest is at the tag now, and a client pushes before it is deleted.
         fake.before["DELETE", "digest"] = lambda: fake.tags.update({("a/b", "rc"): newer})
 
     fake.before["PUT", "tag"] = push
@@ -320,7 +320,7 @@ def lost(answer):
 
 
 def test_an_answer_that_is_lost_is_no_tag_that_is_lost(api, fake):
-    """The tag has moved to the throw-away manifest, and nobody says so."""
+    """The tag has moved to the throw-away manifest, and no answer says so."""
     digest = fake.add("a/b", IMAGE, "rc")
 
     def put(request, connection):

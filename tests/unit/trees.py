@@ -303,7 +303,7 @@ ODD: dict[str, Odd] = {
     "deep-repositories": Odd(lambda scene: nested(scene.store.root / "repositories/deep", 3000)),
     "deep-tag": Odd(lambda scene: nested(scene.app / "_manifests/tags/deep", 3000)),
     "deep-upload": Odd(
-        # One that nobody goes on with.
+        # One that no client goes on with.
         lambda scene: nested(scene.app / "_uploads/deep", 3000) or os.utime(scene.app / "_uploads/deep/d", (1, 1))
     ),
     "stray-in-blobs": Odd(lambda scene: stray(scene.store.root / "blobs/stray")),

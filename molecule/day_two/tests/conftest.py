@@ -42,7 +42,7 @@ class Images:
         return {"digest": digest_of(content), "size": len(content)}
 
     def push(self, repository: str, tag: str, size: int = 50_000) -> str:
-        """Push an image that nobody has seen before; return its digest, once the registry has acknowledged it."""
+        """Push a new image; return its digest, once the registry has acknowledged it."""
         config = {"mediaType": "application/vnd.docker.container.image.v1+json"}
         layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip"}
         manifest = {
@@ -72,7 +72,7 @@ class Load:
 
     def __init__(self, images: Images) -> None:
         self.images = images
-        # Tags that nobody touches any more, with the digest that was acknowledged.
+        # Tags that no client touches any more, with the digest that was acknowledged.
         self.settled: dict[str, str] = {}
         self.counts = {"pushes": 0, "moves": 0, "deletes": 0}
         self.failures: list[BaseException] = []

@@ -103,7 +103,7 @@ def test_what_fails_is_undone(onto_a_bare_host: PlaybookRun, spare: LabHost, res
 def test_one_that_was_interrupted_takes_nothing_away(
     onto_a_bare_host: PlaybookRun, spare: LabHost, restored: Images
 ) -> None:
-    """As Ctrl-C leaves it at "Serve it": the new registry serves, and is pushed to, and nobody has proven it."""
+    """As Ctrl-C leaves it at "Serve it": the new registry serves, and is pushed to, and is not yet proven."""
     command = "wharf-registry-backup"
     spare.run(
         f"{command} restore-fetch --replace && {command} restore-remember && docker stop $({OURS}) && "

@@ -57,7 +57,7 @@ def test_ca_trust_is_readable_and_not_writable(host: Host, registry: Registry) -
 def test_nothing_is_open_to_others(lab: LabHost, path: str) -> None:
     """No file but certificates may be read by others, and none written.
 
-    What nginx makes in looked-at has its mode from nginx, and a directory that nobody else can enter.
+    What nginx makes in looked-at has its mode from nginx, and a directory that no other user can enter.
     """
     readable = lab.output(f"find {path} -path '*/looked-at' -prune -o -type f -perm /o=r ! -name '*.crt' -print")
     writable = lab.output(f"find {path} ! -type l ! -type s -perm /o=w")

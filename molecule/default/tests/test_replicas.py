@@ -1,4 +1,4 @@
-"""One replica may go, and nobody notices."""
+"""One replica may go, and no client notices."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ note() {
 """
 # Seconds between two pushes, and between two pulls. What else runs needs processors, too.
 PAUSE = os.environ.get("WHARF_PAUSE", "1.5")
-# Pushes an image that nobody has seen before, or pulls one anew, again and again.
+# Pushes a new image, or pulls one anew, again and again.
 PUSH = f"""{NOTE}
 while :; do
   reference=$repository:$(cat /proc/sys/kernel/random/uuid)
@@ -266,7 +266,7 @@ def test_an_image_that_does_not_serve_goes_back(load: Load, lab: LabHost, replic
 
 
 def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> None:
-    """Its configuration can be read, by `nginx -t`, and nobody is behind it."""
+    """Its configuration can be read, by `nginx -t`, and no registry is behind it."""
     before = {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES}
     read = "cat /etc/wharf-registry/proxy/nginx/nginx.conf /etc/wharf-registry/proxy/auth/auth.conf"
     configuration = lab.output(read)
@@ -309,7 +309,7 @@ def test_a_backup(load: Load, lab: LabHost) -> None:
 
 @pytest.mark.skipif(not KILLS, reason="WHARF_KILLS is not set: one kill of an upgrade is among the tests before")
 def test_a_playbook_is_killed(load: Load, lab: LabHost, replicas: list[str]) -> None:
-    """At any moment of an upgrade, a collection or a backup. Another run finds its way, and nobody notices."""
+    """At any moment of an upgrade, a collection or a backup. Another run finds its way, and no client notices."""
     make_newer(lab, "lab.local/nginx:9.0.0", "lab.local/nginx:9.0.1")
     settings = ("--extra-vars=registry_image_source=pull", "--extra-vars=registry_image=lab.local/registry:9.0.0")
     chance = random.Random(SEED)  # noqa: S311 (not a secret)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_the_network_is_started_anew(lab: LabHost, registry: Registry) -> None:
-    """Whoever is in it would hear nobody any more. Nobody has to do anything."""
+    """Processes in the old one would get no connections any more. No administrator has to act."""
     holder = lab.inspect("wharf-proxy-network")["State"]
     lab.run(f"kill -9 {holder['Pid']}")
     wait_for("it runs again", lambda: lab.inspect("wharf-proxy-network")["State"]["StartedAt"] != holder["StartedAt"])

@@ -1,4 +1,4 @@
-"""A change that is rolled out to a fleet in which not all is well: it stops, and nobody is worse off."""
+"""A change that is rolled out to a fleet in which not all is well: it stops, and no host is worse off."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from conftest import Client
 
 DAEMON = "/etc/docker/daemon.json"
-# As somebody leaves it who is called away. Docker runs on as it is, and would not start again.
+# As an administrator leaves it who is called away. Docker runs on as it is, and would not start again.
 MALFORMED = b'{\n   "log-driver": "json-file",\n   "labels": ["site=north", "rack=7"\n   "debug": tru'
-# The engine's own way out leads nowhere; that of whoever asks on the host is another.
+# The engine's own way out leads nowhere; other processes of the host have another.
 PROXY = "[Service]\nEnvironment=HTTPS_PROXY=http://127.0.0.1:9\n"
 
 
@@ -71,7 +71,7 @@ def poisoned(clients: dict[str, Client], change: tuple[str, ...]) -> Iterator[Ro
 
 
 class TestPoisoned:
-    """Its second batch has a host whose settings nobody can read."""
+    """Its second batch has a host whose settings no program can read."""
 
     def test_it_fails_and_names_the_host(self, poisoned: Rollout) -> None:
         run = poisoned.run

@@ -109,7 +109,7 @@ def broken(clients: dict[str, Client], probe: str, ephemeral: pathlib.Path) -> I
 
 
 class TestBroken:
-    """Nobody's fault is another's."""
+    """No host is blamed for the fault of another."""
 
     def test_each_is_named_with_its_cure(
         self, broken: tuple[PlaybookRun, dict, dict], clients: dict[str, Client], registry: Registry

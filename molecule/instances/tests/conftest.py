@@ -52,7 +52,7 @@ class Instance:
         return self.registry.host.snapshot(*(place.format(name) for place in places for name in names), *units)
 
     def push(self, repository: str, tag: str) -> str:
-        """Push an image that nobody has seen before; return its digest."""
+        """Push a new image; return its digest."""
         layer, config = uuid.uuid4().bytes, json.dumps({"id": uuid.uuid4().hex}).encode()
         parts = []
         for content in (config, layer):
