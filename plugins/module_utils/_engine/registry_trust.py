@@ -62,7 +62,7 @@ class RegistryTrust:
         }
 
     def take_back(self):
-        """Restores the files and the engine as they were before `run`. `unrestored` has the paths that remain changed."""
+        """Restores the files and the engine as they were before `run`. `unrestored` has those that were not."""
         if self._applied:
             with in_turn():
                 self._roll_back()
