@@ -23,6 +23,7 @@ highlight_language = "yaml+jinja"
 # Other sites are linked by their address, which is not fetched.
 ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 PAGES = {
+    "callback_plugins": "plugins/callback.html",
     "ansible_configuration_settings": "reference_appendices/config.html",
     "common_return_values": "reference_appendices/common_return_values.html",
 }
@@ -34,6 +35,8 @@ def _address(label):
     plugin = PLUGIN.fullmatch(label)
     if plugin:
         return f"{ANSIBLE}collections/{'/'.join(plugin.groups())}.html"
+    if re.fullmatch(r"ANSIBLE_[A-Z_]+", label):
+        return f"{ANSIBLE}{PAGES['ansible_configuration_settings']}#envvar-{label}"
     return f"{ANSIBLE}{PAGES[label]}" if label in PAGES else ""
 
 
