@@ -126,7 +126,7 @@ class TestBroken:
                 f"{clients['fleet-a'].address} here by /etc/hosts, and {registry.host.address} on 3 other hosts",
                 "Correct the name in /etc/hosts",
             ),
-            "fleet-d": ("pull", "the disk of the engine is full", TEMPORARY, "Make room"),
+            "fleet-d": ("pull", "the disk of the engine is full", TEMPORARY, "Free space"),
             "fleet-e": ("pull", "an HTTP proxy stands in the way", "127.0.0.1:9", f"add {HOSTNAME} to NO_PROXY"),
             "fleet-gone": ("ansible", "Ansible does not reach this host", "ansible fleet-gone -m ping"),
         }
