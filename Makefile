@@ -52,7 +52,7 @@ unit: deps-dev ## Run the unit tests
 docs: deps-dev ## Check that every role and plugin has documentation that ansible-doc can show
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" tests/docs
 
-docs-site: deps ## Build the documentation site; the last line is the page to open
+docs-site: ## Build the documentation site; the last line is the page to open
 	@scripts/docs-site
 
 artefact: deps-dev ## Build the collection, check what it ships, install it and read its playbooks

@@ -363,13 +363,13 @@ class Front:
     def limit(self) -> None:
         """Count connections by address in the network of the proxy, as proxy-network does there."""
         # By the engine, so that an account that may use it is enough.
-        for tool in ("iptables", "ip6tables"):
-            command(
-                *("docker", "run", "--rm", "--pull=never", "--user=0", "--cap-drop=ALL", "--cap-add=NET_ADMIN"),
-                f"--network=container:{self.containers['proxy']}",
-                *self.mounts({f"network/{tool}.rules": "/rules:ro"}),
-                *(f"--entrypoint={tool}-restore", self.images["clients"], "/rules"),
-            )
+        load = "for tool in iptables ip6tables; do $tool-restore /rules/$tool.rules; done"
+        command(
+            *("docker", "run", "--rm", "--pull=never", "--user=0", "--cap-drop=ALL", "--cap-add=NET_ADMIN"),
+            f"--network=container:{self.containers['proxy']}",
+            *self.mounts({"network": "/rules:ro"}),
+            *("--entrypoint=/bin/sh", self.images["clients"], "-ec", load),
+        )
 
     def shut_in(self, mounts: dict[str, str]) -> tuple[str, ...]:
         return (
