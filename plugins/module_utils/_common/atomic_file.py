@@ -222,12 +222,15 @@ class File:
             os.fchmod(handle, self.new_mode if mode is None else mode)
             return
         mine = os.fstat(handle)
-        if mine.st_uid != self._found.st_uid:
-            os.chown(handle, self._found.st_uid, -1)
-        if mine.st_gid != self._found.st_gid:
-            # Where this account may not give it, the file is readable to another group, or to none.
-            with contextlib.suppress(PermissionError):
-                os.chown(handle, -1, self._found.st_gid)
+        if owner is not None:
+            os.chown(handle, *owner)
+        else:
+            if mine.st_uid != self._found.st_uid:
+                os.chown(handle, self._found.st_uid, -1)
+            if mine.st_gid != self._found.st_gid:
+                # Where this account may not give it, the file is readable to another group, or to none.
+                with contextlib.suppress(PermissionError):
+                    os.chown(handle, -1, self._found.st_gid)
         os.fchmod(handle, (self.mode if mode is None else mode) & self.widest_mode)
         with contextlib.suppress(OSError, AttributeError):
             os.setxattr(handle, "security.selinux", os.getxattr(self._target, "security.selinux"))

@@ -1,0 +1,266 @@
+#!/usr/bin/python
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: _host_look
+short_description: Look at what a role needs to know of a host in one run (private)
+version_added: 0.1.0
+author: wharf.registry contributors (@wharf)
+description:
+  - Private to the roles of this collection. It can change without notice; use M(ansible.builtin.stat),
+    M(ansible.builtin.slurp) and the modules of C(community.docker) in playbooks of your own.
+  - Reads paths, files, accounts, packages and the containers and images of a Docker Engine in one run on the host. To
+    start a module costs more than to look.
+  - What does not exist is no error.
+options:
+  paths:
+    description: Paths to look at. Symbolic links are followed.
+    type: list
+    elements: path
+    default: []
+  read:
+    description: Files to read, at most 16 MiB each. Use C(no_log) for a task that reads a secret.
+    type: list
+    elements: path
+    default: []
+  accounts:
+    description: Names of users.
+    type: list
+    elements: str
+    default: []
+  groups:
+    description: Names of groups.
+    type: list
+    elements: str
+    default: []
+  packages:
+    description: Names of packages of the distribution, looked for with C(dpkg-query).
+    type: list
+    elements: str
+    default: []
+  units:
+    description: Names of units of systemd.
+    type: list
+    elements: str
+    default: []
+  engine:
+    description: Whether to ask the Docker Engine.
+    type: bool
+    default: false
+  label:
+    description: Containers with this label, C(NAME) or C(NAME=VALUE), are returned. Needs O(engine).
+    type: str
+  containers:
+    description: Names of containers to return. Needs O(engine).
+    type: list
+    elements: str
+    default: []
+  images:
+    description: Names or IDs of images to look for. Needs O(engine).
+    type: list
+    elements: str
+    default: []
+  socket:
+    description: The socket of the Docker Engine.
+    type: path
+    default: /var/run/docker.sock
+extends_documentation_fragment:
+  - wharf.registry.attributes
+  - wharf.registry.attributes.info_module
+"""
+
+EXAMPLES = r"""
+- name: Look for the engine
+  wharf.registry._host_look:
+    paths: [/usr/bin/dockerd]
+    packages: [docker.io]
+    engine: true
+  register: host
+"""
+
+RETURN = r"""
+paths:
+  description: By path, V(null) where it does not exist, else C(kind) (V(file), V(directory) or V(other)), C(uid), C(gid)
+    and C(mode).
+  type: dict
+  returned: always
+texts:
+  description: By path, the text of the file, V(null) where it does not exist or can't be read.
+  type: dict
+  returned: always
+accounts:
+  description: By name, V(null) where it does not exist, else C(uid), C(gid), C(home) and C(shell).
+  type: dict
+  returned: always
+groups:
+  description: By name, its number, V(null) where it does not exist.
+  type: dict
+  returned: always
+packages:
+  description: By name, the version that is installed, or an empty string.
+  type: dict
+  returned: always
+units:
+  description: By name, whether it is C(enabled) and C(active).
+  type: dict
+  returned: always
+processors:
+  description: How many processors a process can use.
+  type: int
+  returned: always
+engine:
+  description: What the Docker Engine says.
+  type: dict
+  returned: always
+  contains:
+    answers:
+      description: Whether it answers.
+      type: bool
+    label:
+      description: The label that was given.
+      type: str
+    containers:
+      description: By name, what it says of a container in full, V(null) where there is none.
+      type: dict
+    images:
+      description: By name as given, what it says of an image in full, V(null) where there is none.
+      type: dict
+"""
+
+import grp
+import os
+import pwd
+import stat
+import urllib.parse
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import run as run_program
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import DockerApi
+from ansible_collections.wharf.registry.plugins.module_utils._modules.base import BaseModule
+
+NAMES = {"type": "list", "elements": "str", "default": []}
+PATHS = {"type": "list", "elements": "path", "default": []}
+KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory"}
+
+
+def path_facts(path):
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return {
+        "kind": KINDS.get(stat.S_IFMT(found.st_mode), "other"),
+        "uid": found.st_uid,
+        "gid": found.st_gid,
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+    }
+
+
+def text_of(path):
+    try:
+        content = File(path).load()
+    except InputError:
+        return None
+    return None if content is None else content.decode("utf-8", "replace")
+
+
+def account_facts(name):
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "home": entry.pw_dir, "shell": entry.pw_shell}
+
+
+def group_number(name):
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def installed(names):
+    """The versions of packages by name, empty for those that are not installed."""
+    versions = dict.fromkeys(names, "")
+    if names:
+        layout = "${db:Status-Status} ${Package} ${Version}\n"
+        # It fails where one of them is unknown, and tells the others all the same.
+        for line in run_program(["dpkg-query", "--show", "--showformat", layout, *names])[1].splitlines():
+            status, name, version = line.split(" ", 2)
+            if status == "installed":
+                versions[name] = version
+    return versions
+
+
+def unit_facts(name):
+    return {
+        state: run_program(["systemctl", f"is-{state}", "--quiet", name])[0] == 0 for state in ("enabled", "active")
+    }
+
+
+class Engine:
+    """What a Docker Engine says, or nothing where none answers."""
+
+    def __init__(self, socket, asked):
+        self._api = DockerApi(socket)
+        self.answers = asked and self._ask("/_ping") is not None
+
+    def _ask(self, path):
+        try:
+            status, answer = self._api.request("GET", path)
+        except RegistryError:
+            return None
+        return answer if status == 200 else None
+
+    def inspect(self, kind, name):
+        return self._ask(f"/{kind}/{urllib.parse.quote(name, safe='')}/json") if self.answers else None
+
+    def labelled(self, label):
+        """The names of the containers that have a label."""
+        filters = urllib.parse.quote(f'{{"label":["{label}"]}}', safe="")
+        found = self._ask(f"/containers/json?all=1&filters={filters}") if self.answers else None
+        return sorted(one["Names"][0].lstrip("/") for one in found or [] if one.get("Names"))
+
+
+def main():
+    module = BaseModule(
+        {
+            "paths": PATHS,
+            "read": PATHS,
+            "accounts": NAMES,
+            "groups": NAMES,
+            "packages": NAMES,
+            "units": NAMES,
+            "engine": {"type": "bool", "default": False},
+            "label": {"type": "str"},
+            "containers": NAMES,
+            "images": NAMES,
+            "socket": {"type": "path", "default": "/var/run/docker.sock"},
+        }
+    )
+    options = module.params
+    engine = Engine(options["socket"], options["engine"])
+    containers = options["containers"] + (engine.labelled(options["label"]) if options["label"] else [])
+    module.exit_json(
+        paths={path: path_facts(path) for path in options["paths"]},
+        texts={path: text_of(path) for path in options["read"]},
+        accounts={name: account_facts(name) for name in options["accounts"]},
+        groups={name: group_number(name) for name in options["groups"]},
+        packages=installed(options["packages"]),
+        units={name: unit_facts(name) for name in options["units"]},
+        processors=len(os.sched_getaffinity(0)),
+        engine={
+            "answers": engine.answers,
+            "label": options["label"] or "",
+            "containers": {name: engine.inspect("containers", name) for name in containers},
+            "images": {name: engine.inspect("images", name) for name in options["images"]},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
