@@ -21,6 +21,11 @@ options:
     type: list
     elements: path
     default: []
+  digests:
+    description: Files whose SHA-256 is wanted, at most 16 MiB each.
+    type: list
+    elements: path
+    default: []
   read:
     description: Files to read, at most 16 MiB each. Use C(no_log) for a task that reads a secret.
     type: list
@@ -87,6 +92,10 @@ paths:
     and C(mode).
   type: dict
   returned: always
+digests:
+  description: By path, the SHA-256 of the file in hexadecimal digits, V(null) where it does not exist or can't be read.
+  type: dict
+  returned: always
 texts:
   description: By path, the text of the file, V(null) where it does not exist or can't be read.
   type: dict
@@ -131,6 +140,7 @@ engine:
 """
 
 import grp
+import hashlib
 import os
 import pwd
 import stat
@@ -160,12 +170,21 @@ def path_facts(path):
     }
 
 
-def text_of(path):
+def content_of(path):
     try:
-        content = File(path).load()
+        return File(path).load()
     except InputError:
         return None
+
+
+def text_of(path):
+    content = content_of(path)
     return None if content is None else content.decode("utf-8", "replace")
+
+
+def digest_of(path):
+    content = content_of(path)
+    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def account_facts(name):
@@ -230,6 +249,7 @@ def main():
     module = BaseModule(
         {
             "paths": PATHS,
+            "digests": PATHS,
             "read": PATHS,
             "accounts": NAMES,
             "groups": NAMES,
@@ -247,6 +267,7 @@ def main():
     containers = options["containers"] + (engine.labelled(options["label"]) if options["label"] else [])
     module.exit_json(
         paths={path: path_facts(path) for path in options["paths"]},
+        digests={path: digest_of(path) for path in options["digests"]},
         texts={path: text_of(path) for path in options["read"]},
         accounts={name: account_facts(name) for name in options["accounts"]},
         groups={name: group_number(name) for name in options["groups"]},
