@@ -11,6 +11,7 @@ import dataclasses
 import http.client
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -43,34 +44,42 @@ MEMORY = tuple(
     if place.count("/") > 1
 )
 
-# Renders what tasks/configure.yml of the roles writes, without a host to write it to.
+# Renders what tasks/configure.yml of the role writes, without a host to write it to.
 PLAY = """
 - hosts: localhost
   connection: local
   gather_facts: false
   vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
   vars:
-    __reverse_proxy_there: {{results: [{{stat: {{exists: false}}}}, {{stat: {{exists: true}}}}]}}
-    __reverse_proxy_nginx: {{stderr: "{version}"}}
+    passwords: "{directory}/config/auth/htpasswd"
+    former: "{directory}/config/auth/htpasswd.former"
+    current: "{{{{ lookup('ansible.builtin.file', passwords, errors='ignore', rstrip=false) | default('', true) }}}}"
+    before: "{{{{ lookup('ansible.builtin.file', former, errors='ignore', rstrip=false) | default('', true) }}}}"
   tasks:
-    - ansible.builtin.slurp: {{src: "{{{{ item }}}}"}}
-      loop: "{{{{ __reverse_proxy_password_files }}}}"
-      register: __reverse_proxy_found
-      failed_when: false
+    # The former passwords first: they are those that are about to be replaced.
     - ansible.builtin.copy:
-        content: "{{{{ __reverse_proxy_passwords[item] }}}}"
-        dest: "{{{{ __reverse_proxy_password_files[item] }}}}"
+        content: "{{{{ reverse_proxy_users | wharf.registry.htpasswd_former(current, before)
+          if reverse_proxy_keep_former_passwords | bool else '' }}}}"
+        dest: "{{{{ former }}}}"
         mode: "0644"
-      # The former passwords first: they are those that are about to be replaced.
-      loop: [1, 0]
-    - ansible.builtin.slurp: {{src: "{{{{ item }}}}"}}
-      loop: "{{{{ __reverse_proxy_password_files }}}}"
-      register: __reverse_proxy_written
+    - ansible.builtin.copy:
+        content: "{{{{ reverse_proxy_users | wharf.registry.htpasswd(current, reverse_proxy_bcrypt_cost | int) }}}}"
+        dest: "{{{{ passwords }}}}"
+        mode: "0644"
     - ansible.builtin.template:
         src: "{roles}/reverse_proxy/templates/{{{{ item }}}}.j2"
         dest: "{directory}/config/{{{{ item | splitext | first }}}}/{{{{ item }}}}"
         mode: "0644"
       loop: [auth.conf, nginx.conf]
+      vars:
+        proxy: "{{{{ __reverse_proxy_options | wharf.registry._proxy_model(__reverse_proxy_constants, found) }}}}"
+        found:
+          version: "{version}"
+          processors: 2
+          storage: true
+          access: "{{{{ __reverse_proxy_access }}}}"
+          passwords: "{{{{ current }}}}"
+          former_passwords: "{{{{ before }}}}"
     - ansible.builtin.copy:
         src: "{roles}/reverse_proxy/files/nginx.sh"
         dest: "{directory}/config/{{{{ item }}}}/"
@@ -82,6 +91,8 @@ PLAY = """
         mode: "0644"
       loop: [iptables, ip6tables]
       loop_control: {{loop_var: tool}}
+      vars:
+        proxy: "{{{{ __reverse_proxy_options }}}}"
 """
 
 
@@ -269,7 +280,7 @@ class Front:
         kept = self.directory / "version"
         if not kept.exists():
             done = command("docker", "run", "--rm", "--network=none", "--entrypoint=nginx", self.images["nginx"], "-v")
-            kept.write_text(done.stderr.strip())
+            kept.write_text(re.search(r"[0-9.]+", done.stderr).group())
         return kept.read_text()
 
     def give_away(self) -> None:

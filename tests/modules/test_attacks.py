@@ -99,9 +99,9 @@ def test_no_path_leads_to_what_may_not_be_read(proxy: Front, secret: str) -> Non
             f"/v2/team/app/tags/list/../../../../{target}",
             f"/v2/te\xe4m/../{target}",
             f"/v2/team/app/blobs/uploads/../../../../{target}",
-            f"/.call/v2/{target}",
-            "/.blob",
-            "/.call",
+            f"/_internal/proxy/v2/{target}",
+            "/_internal/blob",
+            "/_internal/proxy",
             f"/v2/team/app/manifests/..%2f..%2f..%2f{target}",
         ]
         for path in paths:

@@ -339,10 +339,10 @@ def test_outside_of_the_api_there_is_nothing(proxy: Front) -> None:
             "/v2",
             "/metrics",
             "/debug/health",
-            "/.call",
-            "/.auth",
-            "/.error/denied",
-            "/.claim/a",
+            "/_internal/proxy",
+            "/_internal/password",
+            "/_internal/error/denied",
+            "/_internal/claim_upload/a",
         ):
             answer = client.ask("GET", path)
             assert (answer.status, answer.code) == (404, "NAME_UNKNOWN"), (name, path, answer)
