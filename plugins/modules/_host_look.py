@@ -266,6 +266,7 @@ def main():
     engine = Engine(options["socket"], options["engine"])
     containers = options["containers"] + (engine.labelled(options["label"]) if options["label"] else [])
     module.exit_json(
+        changed=False,
         paths={path: path_facts(path) for path in options["paths"]},
         digests={path: digest_of(path) for path in options["digests"]},
         texts={path: text_of(path) for path in options["read"]},
