@@ -1,0 +1,423 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Replaces the running containers of the proxy while clients are served. Private to this collection.
+
+The proxy has two parts, each in a container: `auth` checks passwords, and `nginx` serves, in the network of a third container that
+holds the ports and sleeps. A part is in one of these states, by what the engine says alone, so that a run that was killed is finished
+by the next one:
+
+  absent    neither NAME nor NAME-next            -> create NAME                                   -> alone
+  alone     NAME                                  -> fits: nothing, or change limits while it runs -> alone
+                                                  -> does not fit: create NAME-next                -> both
+            NAME, stopped                         -> start or create it anew                       -> alone
+  both      NAME serves, NAME-next was not yet    -> in a run that continues: wait for its health, drain NAME -> draining
+            found to be healthy                   -> found by the next run: remove NAME-next       -> alone
+  draining  NAME has the mark of a drain, or does -> remove NAME, rename NAME-next                 -> alone
+            not run, and NAME-next serves
+
+Only a healthy container takes over. What was loaded last is kept, files and image, and comes back where the new one does not serve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
+
+# The file of a container that was told to end.
+_DRAINED = "/tmp/drained"  # noqa: S108
+# An nginx that holds the ports itself is stopped within so many seconds.
+_PORTS_SECONDS = 15
+# Nanoseconds are not compared: engines write as many digits as they like.
+_SECOND = 19
+
+
+class ProxyError(RegistryError):
+    """The proxy is not as it should be. The message goes on after the name of the container."""
+
+
+class TrialError(ProxyError):
+    """The new image with the new configuration does not answer as it should. The cure is what nginx has said first."""
+
+
+class NetworkError(EngineError):
+    """The container that holds the ports can't be started."""
+
+
+class Part:
+    """One of the two. script: the path of nginx.sh in its container."""
+
+    def __init__(self, name, spec, next_spec, stop_timeout, script):
+        self.name = name
+        self.spec = spec
+        self.next_spec = next_spec
+        self.stop_timeout = stop_timeout
+        self.script = script
+
+
+class Loaded:
+    """What nginx has loaded: the files that count, a copy of all of them, and the stamp that says which.
+
+    directory: that of the configuration. counting: the paths of the files that count.
+    """
+
+    def __init__(self, directory, counting):
+        self._directory = directory
+        self._counting = counting
+        self._stamp = os.path.join(directory, "loaded")
+        self._former = os.path.join(directory, "former")
+        self.before = _text(self._stamp)
+
+    def now(self):
+        """What is to be loaded, in short."""
+        return " ".join(_checksum(path) for path in self._counting)
+
+    @property
+    def differs(self):
+        return self.before != self.now()
+
+    @property
+    def can_return(self):
+        return os.path.isdir(self._former)
+
+    def keep(self):
+        """Says that what lies there is loaded, and keeps a copy of it."""
+        new = f"{self._former}.new"
+        shutil.rmtree(new, ignore_errors=True)
+        os.mkdir(new, 0o700)
+        for name in ("auth", "nginx"):
+            _run(["cp", "--archive", os.path.join(self._directory, name), new])
+        shutil.rmtree(self._former, ignore_errors=True)
+        os.rename(new, self._former)
+        stamp = File(self._stamp)
+        stamp.load()
+        with stamp.locked():
+            stamp.load()
+            stamp.replace(self.now().encode(), mode=0o600)
+        self.before = self.now()
+
+    def restore(self):
+        """Puts the files back. Not their directories, which the containers have mounted."""
+        if self.can_return:
+            for name in ("auth", "nginx"):
+                _run(["cp", "--archive", "--remove-destination", os.path.join(self._former, name), self._directory])
+
+
+class ProxyReplacement:
+    """One run. actions: what was done, or would be, as (container, action) pairs."""
+
+    def __init__(self, containers, parts, network, image, loaded, trial, limits):
+        """containers: a Containers. parts: auth and nginx. network: a HeldNetwork. trial: a Trial.
+
+        limits: `start_timeout` and `drain_seconds`.
+        """
+        self._containers = containers
+        self._auth, self._front = parts
+        self._network = network
+        self._image = image
+        self._loaded = loaded
+        self._trial = trial
+        self._start_timeout = limits["start_timeout"]
+        self._drain_seconds = limits["drain_seconds"]
+        self._tried = False
+        self.actions = []
+        self.differences = {}
+        self.network_changed = False
+
+    # ---- check mode ----
+
+    def foretell(self, files_change):
+        """What a run would do, without doing it. files_change: whether files that count are about to change."""
+        image_id = self._containers.image_id(self._image)
+        holder = self._containers.inspect(self._network.spec.name)
+        self.network_changed = self._network.differs(self._containers, holder)
+        if self.network_changed:
+            self.actions.append((self._network.spec.name, "replaced" if holder else "created"))
+        for part in (self._auth, self._front):
+            found = self._containers.inspect(part.spec.name)
+            if part is self._front:
+                part.spec.parts["HostConfig"]["NetworkMode"] = f"container:{(holder or {}).get('Id', '')}"
+            self._foretell(part, found, image_id)
+        if files_change or self._loaded.differs:
+            self.actions.append((self._front.spec.name, "reloaded"))
+
+    def _foretell(self, part, found, image_id):
+        if self._containers.inspect(part.next_spec.name) is not None:
+            self.actions.append((part.spec.name, "settled"))
+        if found is None:
+            self.actions.append((part.spec.name, "created"))
+            return
+        differing = part.spec.differences(found, image_id or "none")
+        self._note(part.spec.name, differing)
+        if not found["State"]["Running"]:
+            self.actions.append((part.spec.name, "started"))
+        elif differing:
+            live = all(one.live for one in differing)
+            self.actions.append((part.spec.name, "updated" if live else "replaced"))
+
+    # ---- the run ----
+
+    def run(self):
+        """Raises ProxyError, NetworkError, EngineError and EngineDownError."""
+        before = self._containers.inspect(self._front.spec.name)
+        returns = before is not None and self._loaded.can_return
+        image_id = self._containers.image_id(self._image)
+        self._joined_since = ""
+        if not image_id:
+            raise EngineError(f"the image {self._image} is not on this host", "Correct reverse_proxy_image")
+        if self._loaded.differs or before is None or before["Image"] != image_id:
+            self._try(returns)
+        try:
+            self._ensure(self._auth, image_id)
+            self._ensure_network(image_id)
+            self._ensure(self._front, image_id)
+        except NetworkError:
+            raise
+        except RegistryError as error:
+            said = f"The engine said: {error} Its last words: {self._last_words()}"
+            if returns:
+                self._return(before["Image"])
+            raise ProxyError(f"did not become healthy. {_outcome(returns)} {said}") from None
+        if self._loaded.differs:
+            self._reload()
+
+    def _try(self, returns):
+        self._tried = True
+        try:
+            self._trial.run()
+        except TrialError as error:
+            self._loaded.restore()
+            serves = "What runs there serves on. " if returns else ""
+            raise TrialError(f"{error.message}. {serves}Its first words: {error.cure}") from None
+
+    def _last_words(self):
+        for name in (self._auth.next_spec.name, self._front.next_spec.name, self._front.spec.name):
+            said = self._containers.last_words(name)
+            if said:
+                return said
+        return "none"
+
+    def _return(self, image_id):
+        """What ran before comes back. If this fails too, its own message says why."""
+        self._loaded.restore()
+        for part in (self._auth, self._front):
+            self._settle(part)
+        # The former nginx was left alone until the one beside it was healthy; the check of passwords may be a new one.
+        for part in (self._auth, self._front):
+            now = self._containers.inspect(part.spec.name)
+            if now is None or not now["State"]["Running"] or now["Image"] != image_id:
+                self._ensure(part, image_id)
+
+    def _reload(self):
+        for part in (self._auth, self._front):
+            status, said = self._containers.run_in(part.spec.name, self._command(part, "test", part.name), seconds=60)
+            if status:
+                raise ProxyError(f"refuses to load its configuration. {said.strip()}")
+        for part in (self._auth, self._front):
+            status, said = self._containers.run_in(part.spec.name, self._command(part, "load", part.name), seconds=60)
+            if status:
+                raise ProxyError(f"could not load its configuration. {said.strip()}")
+            self.actions.append((part.spec.name, "reloaded"))
+        self._loaded.keep()
+
+    # ---- the network ----
+
+    def _ensure_network(self, image_id):
+        front = self._containers.inspect(self._front.spec.name)
+        try:
+            holder, changed = self._network.ensure(self._containers, front, image_id)
+        except EngineError as error:
+            raise NetworkError(error.message, error.cure) from None
+        self.network_changed = changed
+        if changed:
+            self.actions.append((self._network.spec.name, "started"))
+        for spec in (self._front.spec, self._front.next_spec):
+            spec.parts["HostConfig"]["NetworkMode"] = f"container:{holder['Id']}"
+        self._joined_since = holder["State"]["StartedAt"][:_SECOND]
+
+    # ---- one part ----
+
+    def _ensure(self, part, image_id):
+        self._settle(part)
+        found = self._containers.inspect(part.spec.name)
+        if found is None:
+            self._create(part.spec, image_id)
+            self._published(part)
+            self.actions.append((part.spec.name, "created"))
+            return
+        differing = part.spec.differences(found, image_id)
+        self._note(part.spec.name, differing)
+        if not found["State"]["Running"]:
+            self._start_again(part, differing, image_id)
+        elif not all(one.live for one in differing):
+            self._replace(part, image_id)
+        else:
+            self._keep(part, found, differing)
+
+    def _keep(self, part, found, differing):
+        """One that fits, but for its limits at most."""
+        if part is self._front and found["State"]["StartedAt"][:_SECOND] < self._joined_since:
+            # Its network was started anew, and it hears no client in the former one.
+            self._containers.restart(part.spec.name, part.stop_timeout)
+            self.actions.append((part.spec.name, "restarted"))
+        if differing:
+            self._containers.update(part.spec.name, part.spec)
+            self.actions.append((part.spec.name, "updated"))
+        self._containers.wait_until_healthy(part.spec, self._start_timeout)
+
+    def _start_again(self, part, differing, image_id):
+        if differing:
+            self._containers.remove(part.spec.name, part.stop_timeout)
+            self._create(part.spec, image_id)
+        else:
+            self._containers.start(part.spec.name)
+            self._containers.wait_until_healthy(part.spec, self._start_timeout)
+        self._published(part)
+        self.actions.append((part.spec.name, "started"))
+
+    def _create(self, spec, image_id):
+        self._containers.create(spec, image_id)
+        self._containers.wait_until_healthy(spec, self._start_timeout)
+
+    def _replace(self, part, image_id):
+        if part is self._front and not self._tried:
+            # It differs by the settings of the container alone.
+            self._try(returns=True)
+        self._create(part.next_spec, image_id)
+        self._take_over(part)
+        self.actions.append((part.spec.name, "replaced"))
+
+    def _settle(self, part):
+        """Keeps one, where a run that was killed has left two."""
+        if self._containers.inspect(part.next_spec.name) is None:
+            return
+        found = self._containers.inspect(part.spec.name)
+        if found is not None and found["State"]["Running"] and not self._was_drained(part):
+            # The newer one was not found to be healthy yet.
+            self._published(part)
+            self._end(part, part.next_spec.name)
+            self.actions.append((part.spec.name, "kept"))
+        else:
+            self._take_over(part)
+            self.actions.append((part.spec.name, "taken over"))
+
+    def _was_drained(self, part):
+        try:
+            return self._containers.run_in(part.spec.name, ["test", "-e", _DRAINED])[0] == 0
+        except EngineError:
+            return True
+
+    def _take_over(self, part):
+        self._end(part, part.spec.name)
+        self._containers.rename(part.next_spec.name, part.spec.name)
+        self._published(part)
+
+    def _end(self, part, name):
+        """Lets a container finish what it serves, and removes it. It may be dead, which is why it goes."""
+        try:
+            command = self._command(part, "drain", part.name, str(self._drain_seconds))
+            self._containers.run_in(name, command, seconds=self._drain_seconds + 30)
+        except EngineError:
+            pass
+        self._containers.remove(name, part.stop_timeout)
+
+    def _published(self, part):
+        """Has passwords checked by this auth and no other one."""
+        if part is self._auth:
+            try:
+                self._containers.run_in(part.spec.name, self._command(part, "publish"), seconds=60)
+            except EngineError:
+                # It does not run, which another message says.
+                pass
+
+    def _command(self, part, *arguments):
+        return ["sh", part.script, *arguments]
+
+    def _note(self, name, differing):
+        if differing:
+            self.differences[name] = {one.name: (one.before, one.after) for one in differing}
+
+
+class HeldNetwork:
+    """A network, and the container that holds its ports for another one: it sleeps, and so keeps its image."""
+
+    def __init__(self, name, labels, spec):
+        self._name = name
+        self._labels = labels
+        self.spec = spec
+
+    def differs(self, containers, holder):
+        return (
+            not containers.network_exists(self._name)
+            or holder is None
+            or not holder["State"]["Running"]
+            or bool(self.spec.differences(holder))
+        )
+
+    def ensure(self, containers, front, image_id):
+        """(the container, whether it was made, made anew or started)."""
+        containers.make_network(self._name, self._labels)
+        holder = containers.inspect(self.spec.name)
+        if front is not None and not front["HostConfig"]["NetworkMode"].startswith("container:"):
+            # It has the ports for itself. The only gap for clients, and as late as can be.
+            containers.remove(front["Name"].lstrip("/"), _PORTS_SECONDS)
+        if holder is not None and self.spec.differences(holder):
+            containers.remove(self.spec.name, 0)
+            image_id, holder = holder["Image"], None
+        changed = holder is None or not holder["State"]["Running"]
+        if holder is None:
+            containers.create(self.spec, image_id)
+        elif changed:
+            containers.start(self.spec.name)
+        return containers.inspect(self.spec.name), changed
+
+
+class Trial:
+    """Runs the new image with the new configuration for a moment, without clients, and asks what it answers.
+
+    `nginx -t` tells that a configuration can be read, and not that it answers as it should. command: what runs it, with the header of
+    a right password on standard input.
+    """
+
+    def __init__(self, command, header):
+        self._command = command
+        self._header = header
+
+    def run(self):
+        """Raises TrialError."""
+        try:
+            done = subprocess.run(self._command, input=self._header.encode(), capture_output=True, check=False)
+        except OSError as error:
+            raise TrialError("does not serve: it could not be tried", str(error)) from None
+        if done.returncode:
+            lines = done.stdout.decode("utf-8", "replace").splitlines()
+            first = " ".join(done.stderr.decode("utf-8", "replace").splitlines()[:3])
+            raise TrialError(f"does not serve: {lines[-1] if lines else 'it does not even start'}", first or "none")
+
+
+def _outcome(returns):
+    return "Its former image and configuration are back, and serve." if returns else "There is none to go back to."
+
+
+def _text(path):
+    content = File(path).load()
+    return "" if content is None else content.decode("utf-8", "replace").strip()
+
+
+def _checksum(path):
+    content = File(path).load()
+    return "-" if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _run(command):
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        raise InputError(f"{json.dumps(command[-1])} can't be written: {said}", "Make space, or look at its file system")
