@@ -120,7 +120,7 @@ network_changed:
 """
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._engine.container_spec import ContainerSpec
+from ansible_collections.wharf.registry.plugins.module_utils._engine.container_spec import ContainerSpec, shown_differences
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containers import Containers
 from ansible_collections.wharf.registry.plugins.module_utils._engine.proxy_replace import (
     HeldNetwork,
@@ -197,19 +197,6 @@ def explained(error, options):
     return str(error)
 
 
-def shown(run):
-    """The differences for a diff, one text for each container."""
-    return [
-        {
-            "before_header": name,
-            "after_header": name,
-            "before": {key: before for key, (before, _after) in differing.items()},
-            "after": {key: after for key, (_before, after) in differing.items()},
-        }
-        for name, differing in run.differences.items()
-    ]
-
-
 def main():
     module = BaseModule(OPTIONS)
     options = module.params
@@ -223,7 +210,7 @@ def main():
     except RegistryError as error:
         module.fail_json(msg=explained(error, options), actions=run.actions)
     module.exit_json(
-        changed=bool(run.actions), actions=run.actions, network_changed=run.network_changed, diff=shown(run)
+        changed=bool(run.actions), actions=run.actions, network_changed=run.network_changed, diff=shown_differences(run.differences)
     )
 
 

@@ -202,3 +202,16 @@ def _holds(found, wanted):
         # What the engine leaves out is off, or empty.
         return not wanted
     return found == wanted
+
+
+def shown_differences(differences):
+    """What a module returns as its diff, of {container: {property: (before, after)}}."""
+    return [
+        {
+            "before_header": name,
+            "after_header": name,
+            "before": {key: before for key, (before, _after) in differing.items()},
+            "after": {key: after for key, (_before, after) in differing.items()},
+        }
+        for name, differing in differences.items()
+    ]

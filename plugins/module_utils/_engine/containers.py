@@ -50,6 +50,11 @@ class Containers:
         """What the engine says of a container, or None."""
         return self._ask("GET", f"/containers/{name}/json", missing=(404,))
 
+    def with_label(self, label):
+        """The names of the containers that have a label, NAME or NAME=VALUE."""
+        found = self._ask("GET", "/containers/json", all=1, filters=json.dumps({"label": [label]}))
+        return sorted(one["Names"][0].lstrip("/") for one in found or [] if one.get("Names"))
+
     def create(self, spec, image):
         """Makes a container of a ContainerSpec, and starts it."""
         self._ask("POST", "/containers/create", spec.body(image), name=spec.name)

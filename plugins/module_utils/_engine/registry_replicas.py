@@ -1,0 +1,187 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the replicas of a registry, and exchanges them one after another. Private to this collection.
+
+The others serve meanwhile. One that does not serve goes back to what it was last seen to serve with, and those after it are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.placement import PlacedFile, PlacedNothing
+from ansible_collections.wharf.registry.plugins.module_utils._engine.container_spec import ContainerSpec
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import DockerApi, EngineError
+
+# A replica is asked so often, with a second between, for what is in the storage.
+_ATTEMPTS = 5
+_ROOT = ("root", "root")
+
+
+class ReplicaError(RegistryError):
+    """A replica does not serve. name: that of its container, after which the message goes on."""
+
+    def __init__(self, name, message):
+        super().__init__(message)
+        self.name = name
+
+
+class Replica:
+    """One of them, and its files."""
+
+    def __init__(self, options, label):
+        """options: those of the module. label: that of the container which tells its configuration."""
+        self._label = label
+        self._definition = options["container"]
+        self.name = self._definition["name"]
+        self.config = options["config"]
+        self._config_path = options["config_path"]
+        self._group = options["group"]
+        self._served_path = options["served_path"]
+        self._socket = options["socket"]
+
+    def config_file(self, config):
+        return PlacedFile(self._config_path, config.encode(), ("root", self._group), 0o640, secret=True)
+
+    def spec(self, config_file):
+        """The definition of the container with a configuration: with another one it is another container."""
+        labels = {**self._definition["labels"], self._label: config_file.checksum}
+        return ContainerSpec({**self._definition, "labels": labels})
+
+    def former(self, before):
+        """(image, configuration) that it was last seen to serve with, or has now; empty where there is none."""
+        served = _content(self._served_path)
+        if served:
+            known = json.loads(served)
+            return known["image"], known["config"]
+        return (before or {}).get("Image", ""), _content(self._config_path)
+
+    def remember(self, image, config):
+        """What it serves with now."""
+        content = json.dumps({"config": config, "image": image}, sort_keys=True).encode()
+        PlacedFile(self._served_path, content, _ROOT, 0o600, secret=True).apply()
+
+    def ask(self):
+        """Asks for what is in the storage, past the proxy. Healthy says no more than that the process runs. Raises EngineError."""
+        reason = ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(1)
+            try:
+                status, answer = DockerApi(self._socket).request("GET", "/v2/_catalog?n=1")
+            except RegistryError as error:
+                reason = error.message
+                continue
+            if status == 200 and isinstance(answer, dict) and "repositories" in answer:
+                return
+            reason = f"it answers {status}: {answer}"
+        raise EngineError(f"it does not tell what is in the storage: {reason}"[:500])
+
+
+class ReplicaRun:
+    """One run. changed_containers: the names of those that were changed, or would be."""
+
+    def __init__(self, containers, replicas, image, limits):
+        """containers: a Containers. limits: `start_timeout`, `stop_timeout`, `proxy_seconds`: for how long the proxy leaves one alone."""
+        self._containers = containers
+        self._replicas = replicas
+        self._image = image
+        self._start_timeout = limits["start_timeout"]
+        self._stop_timeout = limits["stop_timeout"]
+        self._proxy_seconds = limits["proxy_seconds"]
+        self.changed_containers = []
+        self.differences = {}
+
+    def foretell(self):
+        """What a run would do, without doing it."""
+        image_id = self._containers.image_id(self._image)
+        for replica in self._replicas:
+            config_file = replica.config_file(replica.config)
+            found = self._containers.inspect(replica.name)
+            differing = [] if found is None else self._compare(replica.spec(config_file), found, image_id or "none")
+            if config_file.changed or found is None or differing or not found["State"]["Running"]:
+                self.changed_containers.append(replica.name)
+
+    def run(self):
+        """Raises ReplicaError, EngineError and EngineDownError."""
+        image_id = self._containers.image_id(self._image)
+        if not image_id:
+            raise EngineError(f"the image {self._image} is not on this host", "Correct registry_image")
+        for replica in self._replicas:
+            before = self._containers.inspect(replica.name)
+            former = replica.former(before)
+            try:
+                changed = self._serve(replica, image_id, replica.config)
+            except RegistryError as error:
+                said = f"The engine said: {error} Its last words: {self._containers.last_words(replica.name) or 'none'}"
+                returns = before is not None and all(former)
+                if returns:
+                    self._serve(replica, *former)
+                raise ReplicaError(replica.name, f"did not become healthy. {_outcome(returns)} {said}") from None
+            if changed:
+                self.changed_containers.append(replica.name)
+                if before is not None and replica is not self._replicas[-1]:
+                    # The proxy has left alone what did not answer, and must not find the next one gone as well.
+                    time.sleep(self._proxy_seconds)
+
+    def _serve(self, replica, image_id, config):
+        """Whether anything was changed until it served."""
+        config_file = replica.config_file(config)
+        config_file.apply()
+        spec = replica.spec(config_file)
+        changed = self._ensure(spec, image_id) or config_file.changed
+        self._containers.wait_until_healthy(spec, self._start_timeout)
+        replica.ask()
+        if replica.former(None) != (image_id, config) or changed:
+            replica.remember(image_id, config)
+        return changed
+
+    def _ensure(self, spec, image_id):
+        found = self._containers.inspect(spec.name)
+        if found is None:
+            self._containers.create(spec, image_id)
+            return True
+        differing = self._compare(spec, found, image_id)
+        if not all(one.live for one in differing):
+            self._containers.remove(spec.name, self._stop_timeout)
+            self._containers.create(spec, image_id)
+            return True
+        if differing:
+            self._containers.update(spec.name, spec)
+        if not found["State"]["Running"]:
+            self._containers.start(spec.name)
+            return True
+        return bool(differing)
+
+    def _compare(self, spec, found, image_id):
+        differing = spec.differences(found, image_id)
+        if differing:
+            self.differences[spec.name] = {one.name: (one.before, one.after) for one in differing}
+        return differing
+
+    def end(self, names, files, check):
+        """Ends replicas that are one too many, and forgets what they served with, lest one goes back to it one day."""
+        for path in files:
+            forgotten = PlacedNothing(path)
+            if not check:
+                forgotten.apply()
+        for name in names:
+            if not check:
+                self._containers.remove(name, self._stop_timeout)
+            self.changed_containers.append(name)
+
+
+def _outcome(returns):
+    back = "Its former image and configuration are back, and serve" if returns else "There is none to go back to"
+    return f"{back}; replicas after it were left as they are."
+
+
+def _content(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
