@@ -194,7 +194,9 @@ def placed(module, wanted):
 
 def main():
     rules = {"mutually_exclusive": [SOURCES], "required_if": [("state", "file", SOURCES, True)]}
-    module = BaseModule({"paths": {"type": "list", "elements": "dict", "required": True, "options": PATH_OPTIONS, **rules}})
+    module = BaseModule(
+        {"paths": {"type": "list", "elements": "dict", "required": True, "options": PATH_OPTIONS, **rules}}
+    )
     changed = []
     checksums = {}
     diffs = []

@@ -88,8 +88,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 paths:
-  description: By path, V(null) where it does not exist, else C(kind) (V(file), V(directory) or V(other)), C(uid), C(gid)
-    and C(mode).
+  description:
+    - By path, V(null) where it does not exist, else C(kind), which is V(file), V(directory) or V(other), C(uid), C(gid)
+      and C(mode).
   type: dict
   returned: always
 digests:

@@ -120,7 +120,10 @@ network_changed:
 """
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._engine.container_spec import ContainerSpec, shown_differences
+from ansible_collections.wharf.registry.plugins.module_utils._engine.container_spec import (
+    ContainerSpec,
+    shown_differences,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containers import Containers
 from ansible_collections.wharf.registry.plugins.module_utils._engine.proxy_replace import (
     HeldNetwork,
@@ -174,10 +177,10 @@ def replacement(options):
         Containers(options["socket"]),
         [part(one) for one in options["parts"]],
         HeldNetwork(options["network_name"], options["network_labels"], holder),
-        options["image"],
-        Loaded(options["config_directory"], options["counting_files"]),
-        Trial(options["trial_command"], options["trial_header"]),
-        {name: options[name] for name in ("start_timeout", "drain_seconds")},
+        image=options["image"],
+        loaded=Loaded(options["config_directory"], options["counting_files"]),
+        trial=Trial(options["trial_command"], options["trial_header"]),
+        limits={name: options[name] for name in ("start_timeout", "drain_seconds")},
     )
 
 
@@ -185,13 +188,15 @@ def explained(error, options):
     """What a user is told of an error."""
     host = options["host"]
     if isinstance(error, TrialError):
-        return f"nginx as {host} was to run it, {options['image']} with the configuration of this run, {error.message}"
+        tried = f"{options['image']} with the configuration of this run"
+        return f"nginx as {host} was to run it, {tried}, {error.message}"
     if isinstance(error, ProxyError):
         return f"{options['parts'][-1]['container']['name']} on {host} {error.message}"
     if isinstance(error, NetworkError):
+        holder = options["network"]["name"]
         return (
-            f"{options['network']['name']} on {host}, which has the ports of the registry, can't be started, so that no "
-            "client can connect. Correct reverse_proxy_listen_addresses and the ports, and run this again. "
+            f"{holder} on {host}, which has the ports of the registry, can't be started, so that no client can connect. "
+            "Correct reverse_proxy_listen_addresses and the ports, and run this again. "
             f"The engine said: {error.message}"
         )
     return str(error)
@@ -210,7 +215,10 @@ def main():
     except RegistryError as error:
         module.fail_json(msg=explained(error, options), actions=run.actions)
     module.exit_json(
-        changed=bool(run.actions), actions=run.actions, network_changed=run.network_changed, diff=shown_differences(run.differences)
+        changed=bool(run.actions),
+        actions=run.actions,
+        network_changed=run.network_changed,
+        diff=shown_differences(run.differences),
     )
 
 

@@ -37,9 +37,10 @@ _HTTP2_DIRECTIVE = (1, 25, 1)
 def proxy_model(options, constants, host):
     """The model.
 
-    options: those of the role, without its prefix. constants: what the role knows of the protocol, which becomes part of the
-    model as it is. host: `version` of nginx, `processors`, `storage` (whether the registry's files are on this host),
-    `passwords` and `former_passwords` (text in the form of htpasswd), and `access`, from the filter access_rules.
+    options: those of the role, without its prefix. constants: what the role knows of the protocol, which becomes part
+    of the model as it is. host: `version` of nginx, `processors`, `storage` (whether the registry's files are on this
+    host), `passwords` and `former_passwords` (text in the form of htpasswd), and `access`, from the filter
+    access_rules.
     """
     model = dict(constants)
     model.update({name: int(options[name]) for name in _NUMBERS})
@@ -63,12 +64,13 @@ def proxy_model(options, constants, host):
 def generations(passwords, former):
     """By name, what is valid of a user now, in short: another password is another generation."""
     return {
-        line.partition(":")[0]: hashlib.sha256((line + former).encode()).hexdigest()[:16] for line in passwords.splitlines()
+        line.partition(":")[0]: hashlib.sha256((line + former).encode()).hexdigest()[:16]
+        for line in passwords.splitlines()
     }
 
 
 def shares(per_replica, replicas, workers):
-    """Connections that each worker may have to a replica, by kind, and how many of them an account or a network may have.
+    """Connections of each worker to a replica, by kind, and how many of them an account or a network may have.
 
     What one kind has taken up, the others still have.
     """

@@ -20,7 +20,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.errors impo
 
 
 class Placed:
-    """What all kinds share. `changed` tells whether the path is not as it should be; before and after are for a diff."""
+    """What all kinds share. changed: whether the path is not as it should be; before and after are for a diff."""
 
     def __init__(self, path):
         self.path = path
@@ -81,7 +81,7 @@ class PlacedFile(Placed):
     check: called with the content before it is written; raises InputError where it is not valid.
     """
 
-    def __init__(self, path, content, owner, mode, create_only=False, secret=False, check=None):
+    def __init__(self, path, content, owner, mode, *, create_only=False, secret=False, check=None):
         super().__init__(path)
         self._file = File(path)
         self._owner = owner
@@ -172,13 +172,14 @@ def _text(content):
 
 def _ids(owner, path):
     """(uid, gid) of (user, group). Raises InputError."""
-    numbers = []
-    for what, name, lookup in (("user", owner[0], pwd.getpwnam), ("group", owner[1], grp.getgrnam)):
-        try:
-            numbers.append(lookup(name)[2])
-        except KeyError:
-            raise InputError(f"{path} is to belong to the {what} {name}, which does not exist", "Create it") from None
-    return tuple(numbers)
+    return _id(pwd.getpwnam, "user", owner[0], path), _id(grp.getgrnam, "group", owner[1], path)
+
+
+def _id(lookup, what, name, path):
+    try:
+        return lookup(name)[2]
+    except KeyError:
+        raise InputError(f"{path} is to belong to the {what} {name}, which does not exist", "Create it") from None
 
 
 def _give(path, flags, owner, mode):

@@ -55,7 +55,7 @@ def _mounts(mounts):
 def _ulimits(lines):
     limits = []
     for line in lines:
-        name, soft, hard = (line.split(":") + [line.split(":")[-1]])[:3]
+        name, soft, hard = [*line.split(":"), line.split(":")[-1]][:3]
         limits.append({"Name": name, "Soft": int(soft), "Hard": int(hard)})
     return limits
 
@@ -140,8 +140,8 @@ class Difference:
 class ContainerSpec:
     """A definition. Raises InputError for one that can't be meant.
 
-    options: name, image, and those of _OPTIONS, which have the names and forms of community.docker.docker_container, but for
-    `log` (`driver`, `options`). Those that are None count as not given.
+    options: name, image, and those of _OPTIONS, which have the names and forms of community.docker.docker_container.
+    `log` alone is another one (`driver`, `options`). Those that are None count as not given.
     """
 
     def __init__(self, options):
@@ -188,7 +188,7 @@ class ContainerSpec:
 
 
 def _holds(found, wanted):
-    """Whether what the engine says is what was asked for: more entries of a mapping are the image's or the engine's own."""
+    """Whether what the engine says is what was asked for. More entries of a mapping are the image's or the engine's."""
     if isinstance(wanted, dict):
         found = found or {}
         return all(_holds(found.get(name), value) for name, value in wanted.items() if name not in _NOT_COMPARED)

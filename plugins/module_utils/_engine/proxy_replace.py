@@ -3,24 +3,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Replaces the running containers of the proxy while clients are served. Private to this collection.
 
-The proxy has two parts, each in a container: `auth` checks passwords, and `nginx` serves, in the network of a third container that
-holds the ports and sleeps. A part is in one of these states, by what the engine says alone, so that a run that was killed is finished
-by the next one:
+The proxy has two parts, each in a container: `auth` checks passwords, and `nginx` serves, in the network of a third
+container that holds the ports and sleeps. A part is in one of these states, by what the engine says alone, so that a
+run that was killed is finished by the next one:
 
-  absent    neither NAME nor NAME-next            -> create NAME                                   -> alone
-  alone     NAME                                  -> fits: nothing, or change limits while it runs -> alone
-                                                  -> does not fit: create NAME-next                -> both
-            NAME, stopped                         -> start or create it anew                       -> alone
-  both      NAME serves, NAME-next was not yet    -> in a run that continues: wait for its health, drain NAME -> draining
-            found to be healthy                   -> found by the next run: remove NAME-next       -> alone
-  draining  NAME has the mark of a drain, or does -> remove NAME, rename NAME-next                 -> alone
-            not run, and NAME-next serves
+  absent    neither NAME nor NAME-next
+              create NAME                                                           -> alone
+  alone     NAME
+              it fits: nothing, or change its limits while it runs                  -> alone
+              it does not run: start it, or create it anew                          -> alone
+              it does not fit: create NAME-next                                     -> both
+  both      NAME serves, and NAME-next was not found to be healthy yet
+              in the same run, once NAME-next is healthy: drain NAME                -> draining
+              found by a later run: remove NAME-next                                -> alone
+  draining  NAME has the mark of a drain, or does not run, and NAME-next serves
+              remove NAME, rename NAME-next to NAME                                 -> alone
 
-Only a healthy container takes over. What was loaded last is kept, files and image, and comes back where the new one does not serve.
+Only a healthy container takes over. What was loaded last is kept, files and image, and comes back where the new one
+does not serve.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -113,8 +118,8 @@ class Loaded:
 class ProxyReplacement:
     """One run. actions: what was done, or would be, as (container, action) pairs."""
 
-    def __init__(self, containers, parts, network, image, loaded, trial, limits):
-        """containers: a Containers. parts: auth and nginx. network: a HeldNetwork. trial: a Trial.
+    def __init__(self, containers, parts, network, *, image, loaded, trial, limits):
+        """containers: a Containers. parts: auth and nginx. network: a HeldNetwork. loaded: a Loaded. trial: a Trial.
 
         limits: `start_timeout` and `drain_seconds`.
         """
@@ -178,7 +183,7 @@ class ProxyReplacement:
             self._ensure(self._auth, image_id)
             self._ensure_network(image_id)
             self._ensure(self._front, image_id)
-        except NetworkError:
+        except (NetworkError, TrialError):
             raise
         except RegistryError as error:
             said = f"The engine said: {error} Its last words: {self._last_words()}"
@@ -321,21 +326,17 @@ class ProxyReplacement:
 
     def _end(self, part, name):
         """Lets a container finish what it serves, and removes it. It may be dead, which is why it goes."""
-        try:
+        with contextlib.suppress(EngineError):
             command = self._command(part, "drain", part.name, str(self._drain_seconds))
             self._containers.run_in(name, command, seconds=self._drain_seconds + 30)
-        except EngineError:
-            pass
         self._containers.remove(name, part.stop_timeout)
 
     def _published(self, part):
         """Has passwords checked by this auth and no other one."""
         if part is self._auth:
-            try:
+            # Where it does not run, another message says so.
+            with contextlib.suppress(EngineError):
                 self._containers.run_in(part.spec.name, self._command(part, "publish"), seconds=60)
-            except EngineError:
-                # It does not run, which another message says.
-                pass
 
     def _command(self, part, *arguments):
         return ["sh", part.script, *arguments]
@@ -382,8 +383,8 @@ class HeldNetwork:
 class Trial:
     """Runs the new image with the new configuration for a moment, without clients, and asks what it answers.
 
-    `nginx -t` tells that a configuration can be read, and not that it answers as it should. command: what runs it, with the header of
-    a right password on standard input.
+    `nginx -t` tells that a configuration can be read, and not that it answers as it should. command: what runs it, with
+    the header of a right password on standard input.
     """
 
     def __init__(self, command, header):
@@ -420,4 +421,6 @@ def _run(command):
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()
-        raise InputError(f"{json.dumps(command[-1])} can't be written: {said}", "Make space, or look at its file system")
+        raise InputError(
+            f"{json.dumps(command[-1])} can't be written: {said}", "Make space, or look at its file system"
+        )

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the replicas of a registry, and exchanges them one after another. Private to this collection.
 
-The others serve meanwhile. One that does not serve goes back to what it was last seen to serve with, and those after it are left alone.
+The others serve meanwhile. One that does not serve goes back to what it was last seen to serve with, and those after it
+are left alone.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ class Replica:
         PlacedFile(self._served_path, content, _ROOT, 0o600, secret=True).apply()
 
     def ask(self):
-        """Asks for what is in the storage, past the proxy. Healthy says no more than that the process runs. Raises EngineError."""
+        """Asks for what is in the storage, past the proxy: healthy says no more than that the process runs.
+
+        Raises EngineError.
+        """
         reason = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -85,7 +89,11 @@ class ReplicaRun:
     """One run. changed_containers: the names of those that were changed, or would be."""
 
     def __init__(self, containers, replicas, image, limits):
-        """containers: a Containers. limits: `start_timeout`, `stop_timeout`, `proxy_seconds`: for how long the proxy leaves one alone."""
+        """containers: a Containers.
+
+        limits: `start_timeout`, `stop_timeout`, and `proxy_seconds`, for which the proxy leaves one alone that did not
+        answer.
+        """
         self._containers = containers
         self._replicas = replicas
         self._image = image

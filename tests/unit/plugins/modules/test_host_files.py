@@ -72,7 +72,7 @@ def test_what_is_to_be_copied_may_be_missing_in_check_mode_alone(tmp_path: Path)
     assert place(wanted, check=True)["changed"]
     failed = place(wanted)
     assert "missing, to be copied to" in failed["msg"]
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_bad_input_is_one_error(tmp_path: Path, wanted: dict) -> None:
     failed = place({"path": str(tmp_path / "file"), **wanted})
     assert failed["failed"]
     assert "Traceback" not in failed["msg"]
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_data_in_the_place_of_text_is_json(tmp_path: Path) -> None:

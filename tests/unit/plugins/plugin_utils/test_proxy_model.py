@@ -83,7 +83,9 @@ def test_the_end_of_former_passwords_is_another_generation_of_all() -> None:
     assert before["b"] != after["b"]
 
 
-@pytest.mark.parametrize(("replicas", "workers", "connections"), [(1, 1, 1), (2, 2, 512), (8, 64, 100), (100, 1, 65535)])
+@pytest.mark.parametrize(
+    ("replicas", "workers", "connections"), [(1, 1, 1), (2, 2, 512), (8, 64, 100), (100, 1, 65535)]
+)
 def test_places_are_enough_for_one_and_leave_some_to_others(replicas: int, workers: int, connections: int) -> None:
     made = shares(connections, replicas, workers)
     assert min(made["upstreams"].values()) >= 1

@@ -98,7 +98,7 @@ def test_a_replaced_file_is_another_one_so_that_readers_have_one_of_both_whole(t
         assert put(PlacedFile(str(path), b"new", ME, 0o600))
         assert reader.read() == b"former"
     assert path.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["file"]
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_file_that_exists_keeps_its_content_where_it_is_only_to_be_created(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_an_account_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert placed.changed
     with pytest.raises(InputError, match="no-such-user"):
         placed.apply()
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_what_is_left_of_a_file_a_link_and_a_directory(tmp_path: Path) -> None:
@@ -173,5 +173,5 @@ def test_nothing_is_what_is_left_of_a_file_a_link_and_a_directory(tmp_path: Path
     for name in ("file", "link", "dangling", "directory"):
         assert put(PlacedNothing(str(tmp_path / name))), name
         assert not put(PlacedNothing(str(tmp_path / name))), name
-    assert os.listdir(tmp_path) == ["kept"]
+    assert [one.name for one in tmp_path.iterdir()] == ["kept"]
     assert (kept / "file").read_text() == "kept"
