@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
+.PHONY: help up down deps deps-dev test test-long lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -37,11 +37,13 @@ deps: ## Make .venv with what the plays need
 deps-dev:
 	@scripts/venv dev
 
+# Behind a colon stands what a part needs; of those that take long, the longest comes first.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
-	@scripts/parts lint+docs,artefact unit+sanity,engine,images modules+quickstart,day-two default+fleet
+	@"$(BIN)/python" scripts/parts lint docs artefact images unit sanity \
+	  default:images fleet:images modules:images day-two:images quickstart:images
 
 test-long: deps-dev ## Prove what needs a quiet machine or more time: attacks beside legitimate clients, and two registries on one host
-	@scripts/parts engine images attacks instances
+	@"$(BIN)/python" scripts/parts images attacks:images instances:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -60,9 +62,6 @@ artefact: deps-dev ## Build the collection, check what it ships, install it and 
 
 sanity: deps-dev ## Run all of ansible-test sanity, with no ignores
 	@$(TOOLS) tests/sanity
-
-engine: deps
-	@tests/engine start
 
 modules: deps-dev ## Run the modules against real registries, clients and credential helpers
 	@$(TOOLS) pytest tests/modules
