@@ -49,7 +49,8 @@ lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, change
 	@$(TOOLS) scripts/lint
 
 unit: deps-dev ## Run the unit tests
-	@$(TOOLS) pytest --numprocesses auto --dist worksteal tests/unit
+# They wait more than they compute: two for a processor.
+	@$(TOOLS) pytest --numprocesses $$((2 * $$(nproc))) --dist worksteal tests/unit
 
 docs: deps-dev ## Check that every role and plugin has documentation that ansible-doc can show
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" tests/docs
