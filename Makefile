@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ artefact: deps-dev ## Build the collection, check what it ships, install it and 
 
 sanity: deps-dev ## Run all of ansible-test sanity, with no ignores
 	@$(TOOLS) tests/sanity
+
+engine: deps
+	@tests/engine start
 
 modules: deps-dev ## Run the modules against real registries, clients and credential helpers
 	@$(TOOLS) pytest tests/modules
