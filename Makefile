@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all modules attacks quickstart molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -42,8 +42,9 @@ test: deps-dev ## Prove the project: all of the parts below, the quick ones firs
 	@"$(BIN)/python" scripts/parts lint docs artefact images unit sanity \
 	  default:images fleet:images modules:images day-two:images quickstart:images
 
-test-long: deps-dev ## Prove what needs a quiet machine or more time: attacks beside legitimate clients, and two registries on one host
-	@"$(BIN)/python" scripts/parts images attacks:images instances:attacks
+# The attacks have the machine to themselves.
+test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, instances, all Pythons
+	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks instances:attacks sanity-all:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -61,8 +62,11 @@ docs-site: ## Build the documentation site; the last line is the page to open
 artefact: deps-dev ## Build the collection, check what it ships, install it and read its playbooks
 	@$(TOOLS) tests/artefact
 
-sanity: deps-dev ## Run all of ansible-test sanity, with no ignores
+sanity: deps-dev ## Run ansible-test sanity on what ships, with no ignores, with three Pythons
 	@$(TOOLS) tests/sanity
+
+sanity-all: deps-dev ## Run it on all files, with all Pythons that are here
+	@$(TOOLS) tests/sanity all
 
 engine: deps
 	@tests/engine start
@@ -80,6 +84,9 @@ molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet`
 
 default fleet day-two: deps-dev
 	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
+
+kills: deps-dev ## Run the scenario `default` with forty kills of playbooks, half an hour of load
+	@$(TOOLS) WHARF_KILLS=40 molecule test --scenario-name default
 
 # What the parts after it share, so that none of them builds it while another one does.
 images: deps-dev
