@@ -43,7 +43,8 @@ MEMORY = tuple(
     if place.count("/") > 1
 )
 
-# Renders what tasks/configure.yml of the roles writes, without a host to write it to.
+# Renders what tasks/configure.yml of the roles writes, without a host to write it to. All in one file: a task that runs
+# a module takes as long as all of the rendering.
 PLAY = """
 - hosts: localhost
   connection: local
@@ -52,37 +53,28 @@ PLAY = """
   vars:
     __reverse_proxy_there: {{results: [{{stat: {{exists: false}}}}, {{stat: {{exists: true}}}}]}}
     __reverse_proxy_nginx: {{stderr: "{version}"}}
+    __reverse_proxy_written:
+      results: [{{content: "{{{{ passwords[0] | b64encode }}}}"}}, {{content: "{{{{ passwords[1] | b64encode }}}}"}}]
+    templates: {roles}/reverse_proxy/templates
+    rules: "{{{{ templates }}}}/connections.rules.j2"
+    rendered:
+      config/auth/htpasswd.former: "{{{{ passwords[1] }}}}"
+      config/auth/htpasswd: "{{{{ passwords[0] }}}}"
+      config/auth/auth.conf: "{{{{ lookup('template', templates ~ '/auth.conf.j2') }}}}"
+      config/nginx/nginx.conf: "{{{{ lookup('template', templates ~ '/nginx.conf.j2') }}}}"
+      network/iptables.rules: "{{{{ lookup('template', rules, template_vars={{'tool': 'iptables'}}) }}}}"
+      network/ip6tables.rules: "{{{{ lookup('template', rules, template_vars={{'tool': 'ip6tables'}}) }}}}"
   tasks:
-    - ansible.builtin.slurp: {{src: "{{{{ item }}}}"}}
-      loop: "{{{{ __reverse_proxy_password_files }}}}"
-      register: __reverse_proxy_found
-      failed_when: false
+    # Once, since each evaluation has salts of its own.
+    - ansible.builtin.set_fact:
+        passwords: "{{{{ __reverse_proxy_passwords }}}}"
     - ansible.builtin.copy:
-        content: "{{{{ __reverse_proxy_passwords[item] }}}}"
-        dest: "{{{{ __reverse_proxy_password_files[item] }}}}"
-        mode: "0644"
-      # The former passwords first: they are those that are about to be replaced.
-      loop: [1, 0]
-    - ansible.builtin.slurp: {{src: "{{{{ item }}}}"}}
-      loop: "{{{{ __reverse_proxy_password_files }}}}"
-      register: __reverse_proxy_written
-    - ansible.builtin.template:
-        src: "{roles}/reverse_proxy/templates/{{{{ item }}}}.j2"
-        dest: "{directory}/config/{{{{ item | splitext | first }}}}/{{{{ item }}}}"
-        mode: "0644"
-      loop: [auth.conf, nginx.conf]
-    - ansible.builtin.copy:
-        src: "{roles}/reverse_proxy/files/nginx.sh"
-        dest: "{directory}/config/{{{{ item }}}}/"
-        mode: "0644"
-      loop: [auth, nginx]
-    - ansible.builtin.template:
-        src: "{roles}/reverse_proxy/templates/connections.rules.j2"
-        dest: "{directory}/network/{{{{ tool }}}}.rules"
-        mode: "0644"
-      loop: [iptables, ip6tables]
-      loop_control: {{loop_var: tool}}
+        content: "{{{{ rendered | to_json }}}}"
+        dest: "{directory}/rendered.json"
+        mode: "0600"
 """
+# Those that were rendered before are what the role reads of a host.
+PASSWORDS = ("config/auth/htpasswd", "config/auth/htpasswd.former")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +239,7 @@ class Front:
             "reverse_proxy_socket_directory": str(self.directory / "sockets"),
             "reverse_proxy_storage_directory": str(self.directory / "storage"),
             "reverse_proxy_replicas": len(REPLICAS),
+            "__reverse_proxy_found": {"results": [self.content(name) for name in PASSWORDS]},
             **options,
         }
         if "reverse_proxy_client_ca" in options:
@@ -262,7 +255,19 @@ class Front:
             f"--extra-vars=ansible_python_interpreter={sys.executable}",
             str(self.directory / "play.yml"),
         )
+        # In their order, as the role does: the former passwords first, which are those that are about to be replaced.
+        for name, text in json.loads((self.directory / "rendered.json").read_text()).items():
+            new = self.directory / f"{name}.new"
+            new.write_text(text)
+            new.rename(self.directory / name)
+        for name in ("auth", "nginx"):
+            shutil.copy(ROLES / "reverse_proxy" / "files" / "nginx.sh", self.directory / "config" / name)
         self.give_away()
+
+    def content(self, name: str) -> dict[str, str]:
+        """What the module slurp says of a file."""
+        path = self.directory / name
+        return {"content": encoded(path.read_text())} if path.exists() else {}
 
     def version(self) -> str:
         """What nginx says of itself; asked of the image once."""
