@@ -85,7 +85,8 @@ molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet`
 default fleet day-two: deps-dev
 	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
 
-kills: deps-dev ## Run the scenario `default` with forty kills of playbooks, half an hour of load
+kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
+	@$(TOOLS) WHARF_KILLS=100 pytest tests/modules -k kill
 	@$(TOOLS) WHARF_KILLS=40 molecule test --scenario-name default
 
 # What the parts after it share, so that none of them builds it while another one does.
