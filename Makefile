@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all modules attacks quickstart molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -37,17 +37,21 @@ deps: ## Make .venv with what the plays need
 deps-dev:
 	@scripts/venv dev
 
+# Behind a colon stands what a part needs; of those that take long, the longest comes first.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
-	@scripts/parts lint+docs,artefact unit+sanity,engine,images modules+quickstart,day-two default+fleet
+	@"$(BIN)/python" scripts/parts lint docs artefact images unit sanity \
+	  default:images fleet:images modules:images day-two:images quickstart:images
 
-test-long: deps-dev ## Prove what needs a quiet machine or more time: attacks beside legitimate clients, and two registries on one host
-	@scripts/parts engine images attacks instances
+# The attacks have the machine to themselves.
+test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, instances, all Pythons
+	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks instances:attacks sanity-all:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
 
 unit: deps-dev ## Run the unit tests
-	@$(TOOLS) pytest --numprocesses auto --dist worksteal tests/unit
+# They wait more than they compute: two for a processor.
+	@$(TOOLS) pytest --numprocesses $$((2 * $$(nproc))) --dist worksteal tests/unit
 
 docs: deps-dev ## Check that every role and plugin has documentation that ansible-doc can show
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" tests/docs
@@ -58,8 +62,11 @@ docs-site: ## Build the documentation site; the last line is the page to open
 artefact: deps-dev ## Build the collection, check what it ships, install it and read its playbooks
 	@$(TOOLS) tests/artefact
 
-sanity: deps-dev ## Run all of ansible-test sanity, with no ignores
+sanity: deps-dev ## Run ansible-test sanity on what ships, with no ignores, with three Pythons
 	@$(TOOLS) tests/sanity
+
+sanity-all: deps-dev ## Run it on all files, with all Pythons that are here
+	@$(TOOLS) tests/sanity all
 
 engine: deps
 	@tests/engine start
@@ -77,6 +84,10 @@ molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet`
 
 default fleet day-two: deps-dev
 	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
+
+kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
+	@$(TOOLS) WHARF_KILLS=100 pytest tests/modules -k kill
+	@$(TOOLS) WHARF_KILLS=40 molecule test --scenario-name default
 
 # What the parts after it share, so that none of them builds it while another one does.
 images: deps-dev

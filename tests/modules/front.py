@@ -44,56 +44,45 @@ MEMORY = tuple(
     if place.count("/") > 1
 )
 
-# Renders what tasks/configure.yml of the role writes, without a host to write it to.
+# Renders what tasks/configure.yml of the role writes, without a host to write it to. All in one file: a task that runs
+# a module takes as long as all of the rendering.
 PLAY = """
 - hosts: localhost
   connection: local
   gather_facts: false
   vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
   vars:
-    passwords: "{directory}/config/auth/htpasswd"
-    former: "{directory}/config/auth/htpasswd.former"
-    current: "{{{{ lookup('ansible.builtin.file', passwords, errors='ignore', rstrip=false) | default('', true) }}}}"
-    before: "{{{{ lookup('ansible.builtin.file', former, errors='ignore', rstrip=false) | default('', true) }}}}"
+    found:
+      version: "{version}"
+      processors: 2
+      storage: true
+      access: "{{{{ __reverse_proxy_access }}}}"
+      passwords: "{{{{ passwords[0] }}}}"
+      former_passwords: "{{{{ passwords[1] }}}}"
+    proxy: "{{{{ __reverse_proxy_options | wharf.registry._proxy_model(__reverse_proxy_constants, found) }}}}"
+    templates: {roles}/reverse_proxy/templates
+    rules: "{{{{ templates }}}}/connections.rules.j2"
+    rendered:
+      config/auth/htpasswd.former: "{{{{ passwords[1] }}}}"
+      config/auth/htpasswd: "{{{{ passwords[0] }}}}"
+      config/auth/auth.conf: "{{{{ lookup('template', templates ~ '/auth.conf.j2') }}}}"
+      config/nginx/nginx.conf: "{{{{ lookup('template', templates ~ '/nginx.conf.j2') }}}}"
+      network/iptables.rules: "{{{{ lookup('template', rules, template_vars={{'tool': 'iptables'}}) }}}}"
+      network/ip6tables.rules: "{{{{ lookup('template', rules, template_vars={{'tool': 'ip6tables'}}) }}}}"
   tasks:
-    # The former passwords first: they are those that are about to be replaced.
+    # Once, since each evaluation has salts of its own.
+    - ansible.builtin.set_fact:
+        passwords:
+          - "{{{{ reverse_proxy_users | wharf.registry.htpasswd(before[0], reverse_proxy_bcrypt_cost | int) }}}}"
+          - "{{{{ reverse_proxy_users | wharf.registry.htpasswd_former(before[0], before[1])
+            if reverse_proxy_keep_former_passwords | bool else '' }}}}"
     - ansible.builtin.copy:
-        content: "{{{{ reverse_proxy_users | wharf.registry.htpasswd_former(current, before)
-          if reverse_proxy_keep_former_passwords | bool else '' }}}}"
-        dest: "{{{{ former }}}}"
-        mode: "0644"
-    - ansible.builtin.copy:
-        content: "{{{{ reverse_proxy_users | wharf.registry.htpasswd(current, reverse_proxy_bcrypt_cost | int) }}}}"
-        dest: "{{{{ passwords }}}}"
-        mode: "0644"
-    - ansible.builtin.template:
-        src: "{roles}/reverse_proxy/templates/{{{{ item }}}}.j2"
-        dest: "{directory}/config/{{{{ item | splitext | first }}}}/{{{{ item }}}}"
-        mode: "0644"
-      loop: [auth.conf, nginx.conf]
-      vars:
-        proxy: "{{{{ __reverse_proxy_options | wharf.registry._proxy_model(__reverse_proxy_constants, found) }}}}"
-        found:
-          version: "{version}"
-          processors: 2
-          storage: true
-          access: "{{{{ __reverse_proxy_access }}}}"
-          passwords: "{{{{ current }}}}"
-          former_passwords: "{{{{ before }}}}"
-    - ansible.builtin.copy:
-        src: "{roles}/reverse_proxy/files/nginx.sh"
-        dest: "{directory}/config/{{{{ item }}}}/"
-        mode: "0644"
-      loop: [auth, nginx]
-    - ansible.builtin.template:
-        src: "{roles}/reverse_proxy/templates/connections.rules.j2"
-        dest: "{directory}/network/{{{{ tool }}}}.rules"
-        mode: "0644"
-      loop: [iptables, ip6tables]
-      loop_control: {{loop_var: tool}}
-      vars:
-        proxy: "{{{{ __reverse_proxy_options }}}}"
+        content: "{{{{ rendered | to_json }}}}"
+        dest: "{directory}/rendered.json"
+        mode: "0600"
 """
+# Those that were rendered before are what the role reads of a host.
+PASSWORDS = ("config/auth/htpasswd", "config/auth/htpasswd.former")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,6 +247,7 @@ class Front:
             "reverse_proxy_socket_directory": str(self.directory / "sockets"),
             "reverse_proxy_storage_directory": str(self.directory / "storage"),
             "reverse_proxy_replicas": len(REPLICAS),
+            "before": [self.content(name) for name in PASSWORDS],
             **options,
         }
         if "reverse_proxy_client_ca" in options:
@@ -273,7 +263,19 @@ class Front:
             f"--extra-vars=ansible_python_interpreter={sys.executable}",
             str(self.directory / "play.yml"),
         )
+        # In their order, as the role does: the former passwords first, which are those that are about to be replaced.
+        for name, text in json.loads((self.directory / "rendered.json").read_text()).items():
+            new = self.directory / f"{name}.new"
+            new.write_text(text)
+            new.rename(self.directory / name)
+        for name in ("auth", "nginx"):
+            shutil.copy(ROLES / "reverse_proxy" / "files" / "nginx.sh", self.directory / "config" / name)
         self.give_away()
+
+    def content(self, name: str) -> str:
+        """The text of a file, empty where there is none."""
+        path = self.directory / name
+        return path.read_text() if path.exists() else ""
 
     def version(self) -> str:
         """What nginx says of itself; asked of the image once."""

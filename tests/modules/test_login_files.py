@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
 import random
 import signal
 import time
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from managed import Host
     from peers import Peers
 
-KILLS = 104
+KILLS = int(os.environ.get("WHARF_KILLS", "48"))
 WORKERS = 2
 
 
@@ -53,7 +54,7 @@ def test_killed_at_any_moment(host: Host, peers: Peers, tmp_path: Path) -> None:
         outcomes = [outcome for work in works for outcome in work.result()]
     counts = {what: outcomes.count(what) for what in ("before", "while writing", "after")}
     print(f"{len(outcomes)} kills: {counts}")
-    assert len(outcomes) >= 100
+    assert len(outcomes) >= KILLS // WORKERS * WORKERS
     assert all(counts.values()), counts
 
 
@@ -82,7 +83,8 @@ def kill_again_and_again(host: Host, peers: Peers, directory: Path, seed: int) -
             time.sleep(chance.uniform(0, whole * 1.1))
         else:
             wait_for_second_file(directory, process)
-            time.sleep(chance.uniform(0, whole * 0.1))
+            # Writing takes some milliseconds, and the file with its new name is soon there.
+            time.sleep(chance.uniform(0, 0.005))
         ended = process.poll() is not None
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -109,6 +111,8 @@ def wait_for_second_file(directory: Path, process: object) -> None:
     while process.poll() is None:
         if len(list(directory.iterdir())) > 1:
             return
+        # The module needs the processor, too.
+        time.sleep(0.0005)
 
 
 def test_a_full_file_system(root_box: Box, peers: Peers) -> None:

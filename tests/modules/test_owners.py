@@ -31,17 +31,19 @@ PREPARE = f"""
     chmod 0700 outside/deep
 """
 OUTSIDE = "find outside -printf '%p %y %U:%G %m %s\\n' | sort"
-# What the account that owns the storage may have left there.
+# What the account that owns the storage may have left there, all in one: what is passed over has its former owner.
 PLANTED = {
-    "a link to a file": f"ln -s $PWD/outside/secret data/{BLOBS}/abc/evil",
-    "a link to a directory": f"ln -s $PWD/outside data/{BLOBS}/evil",
-    "a link that climbs": f"ln -s ../../../../../../../../outside/deep data/{REPOSITORIES}/app/_manifests/evil",
-    "a link to a program that runs as root": f"ln -s $PWD/outside/tool data/{BLOBS}/abc/tool",
     "a link in place of the whole tree": "rm -r data/docker; ln -s ../outside data/docker",
-    "links by links": "ln -s ../outside data/one; ln -s one/deep data/two; ln -s ../two data/docker/three",
-    "links in a circle": "ln -s circle data/circle; ln -s .. data/docker/up",
-    "a link to nowhere": f"ln -s /nowhere data/{BLOBS}/nowhere",
-    "a FIFO": f"mkfifo data/{BLOBS}/abc/link",
+    "links, and a FIFO": f"""
+        ln -s $PWD/outside/secret data/{BLOBS}/abc/to-a-file
+        ln -s $PWD/outside data/{BLOBS}/to-a-directory
+        ln -s ../../../../../../../../outside/deep data/{REPOSITORIES}/app/_manifests/climbs
+        ln -s $PWD/outside/tool data/{BLOBS}/abc/to-a-program-that-runs-as-root
+        ln -s ../outside data/one; ln -s one/deep data/two; ln -s ../two data/docker/by-links
+        ln -s circle data/circle; ln -s .. data/docker/circle-by-a-directory
+        ln -s /nowhere data/{BLOBS}/nowhere
+        mkfifo data/{BLOBS}/abc/link
+    """,
 }
 # The same, on the way to what a verification leaves.
 LED = {

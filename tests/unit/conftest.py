@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import sys
 from pathlib import Path
@@ -40,3 +42,21 @@ def server():
     """A server that misbehaves as the test tells it to."""
     with Misbehaving() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, worker_id):
+    """What a function returned, as JSON holds it: of several workers, the first calls it for all."""
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+
+    def call(name, function):
+        file = shared / f"{name}.json"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not file.exists():
+                file.write_text(json.dumps(function()), encoding="utf-8")
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    return call

@@ -88,15 +88,15 @@ def stepped(label, state):
 
 
 @pytest.fixture(scope="module")
-def good(project):
+def good(project, once):
     """It changes a file, so that what is made there is removed first."""
     (project / "made" / "file").unlink(missing_ok=True)
-    return run(project, "good.yml", WHARF_STEPS_STILL_SECONDS="1")
+    return once("steps-good", lambda: run(project, "good.yml", WHARF_STEPS_STILL_SECONDS="1"))
 
 
 @pytest.fixture(scope="module")
-def fleet(project):
-    return run(project, "fleet.yml")
+def fleet(project, once):
+    return once("steps-fleet", lambda: run(project, "fleet.yml"))
 
 
 def test_a_good_run_is_a_line_a_step(good):
