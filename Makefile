@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity modules attacks quickstart molecule default fleet day-two instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity modules attacks quickstart matrix molecule default fleet day-two instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,8 +40,8 @@ deps-dev:
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
 	@scripts/parts lint+docs,artefact unit+sanity,engine,images modules+quickstart,day-two default+fleet
 
-test-long: deps-dev ## Prove what needs a quiet machine or more time: attacks beside legitimate clients, and two registries on one host
-	@scripts/parts engine images attacks instances
+test-long: deps-dev ## Prove what needs a quiet machine or more time: attacks beside legitimate clients, two registries, other Ansibles
+	@scripts/parts engine images attacks instances matrix
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -77,6 +77,9 @@ molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet`
 
 default fleet day-two: deps-dev
 	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
+
+matrix: images ## Run with ansible-core 2.17 to 2.21: unit tests, --check and a real site.yml on a host of the lab (MATRIX="2.17 2.21")
+	@tests/matrix
 
 # What the parts after it share, so that none of them builds it while another one does.
 images: deps-dev

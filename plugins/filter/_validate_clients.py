@@ -42,6 +42,7 @@ _value:
   elements: str
 """
 
+import ansible.template
 from ansible.errors import AnsibleError
 from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.client_problems import (
     client_problems,
@@ -49,18 +50,25 @@ from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.client_p
     say_once,
     shape_problems,
 )
-from jinja2 import Undefined
+from jinja2 import Environment, Undefined, meta
 from jinja2.exceptions import TemplateError
 
+# Before ansible-core 2.19, hostvars have a template as it is where what it refers to is not defined.
+_LEAVES_TEMPLATES = not hasattr(ansible.template, "is_trusted_as_template")
 _GROUPS = ("registry", "builders", "runtimes")
 
 
-def _plain(value):
+def _plain(value, of_host):
     """The value without Ansible's own kinds of containers, all of it templated."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, of_host) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, of_host) for item in value]
+    if _LEAVES_TEMPLATES and isinstance(value, str) and "{{" in value and not hasattr(value, "__UNSAFE__"):
+        names = meta.find_undeclared_variables(Environment(autoescape=True).parse(value))
+        raise AnsibleError(
+            f"{next((repr(name) for name in sorted(names) if name not in of_host), value)} is undefined."
+        )
     return value
 
 
@@ -74,7 +82,7 @@ def _read(of_host):
                 # Says what is not defined, by raising it.
                 str(value)
             if value is not None:
-                values[name] = _plain(value)
+                values[name] = _plain(value, of_host)
         except (AnsibleError, TemplateError) as error:
             words = " ".join(str(error).split())
             problems.append(f"{name} can't be read: {words} Set what it refers to, or correct it.")
