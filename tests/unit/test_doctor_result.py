@@ -1,4 +1,4 @@
-"""The filter doctor_result: the first hop that fails, what one host can't know by itself, and a table to be read."""
+"""The report of the doctor: the first hop that fails, what one host can't know by itself, and a table to be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FULL = {"path": "/var/lib/wharf-registry", "size": 1000, "free": 0, "full": True
 
 @pytest.fixture(scope="session")
 def loaded(plugin):
-    return plugin("filter", "doctor_result")
+    return plugin("plugin_utils/_playbooks", "doctor_report")
 
 
 def hop(name, said="as it should be", **failure):
@@ -21,7 +21,7 @@ def looked(*hops, addresses=(), **more):
     """What registry_check returns of these hops."""
     failed = next((one for one in hops if not one["ok"]), None)
     seen = {"addresses": list(addresses), "hosts_file": [], "disks": [], **more.pop("seen", {})}
-    found = {
+    return {
         "hops": list(hops),
         "failed_hop": failed["name"] if failed else "",
         "cure": failed["cure"] if failed else "",
@@ -32,7 +32,6 @@ def looked(*hops, addresses=(), **more):
         "seen": seen,
         **more,
     }
-    return {"__client_doctor": found}
 
 
 def good(addresses=RIGHT, **more):
@@ -47,7 +46,7 @@ def bad(name, mistake, cure="Do it.", said="It broke.", **more):
 @pytest.fixture
 def rows(loaded):
     def make(**hostvars):
-        return {row["host"]: row for row in loaded.doctor_result(list(hostvars), hostvars)["rows"]}
+        return {row["host"]: row for row in loaded.doctor_report(hostvars)["rows"]}
 
     return make
 
@@ -56,7 +55,7 @@ def test_all_is_well(loaded):
     pushed = looked(hop("push"), hop("pull"), hop("digest"), addresses=RIGHT)
     reached = looked(hop("engine"), hop("reach"))
     hostvars = {"reg": pushed, "web1": good(), "web2": reached, "web3": looked(hop("credentials"))}
-    result = loaded.doctor_result(list(hostvars), hostvars)
+    result = loaded.doctor_report(hostvars)
     assert result["failed"] == {}
     assert result["lines"] == [
         "HOST  FAILS AT  WHAT",
@@ -69,7 +68,7 @@ def test_all_is_well(loaded):
 
 def test_a_mistake_has_a_title_and_the_cure_of_a_fleet(loaded):
     hostvars = {"web1": bad("credentials", "not_logged_in")}
-    result = loaded.doctor_result(["web1"], hostvars)
+    result = loaded.doctor_report(hostvars)
     assert result["lines"][1:] == [
         "web1  credentials  not logged in",
         "                   It broke",
@@ -79,7 +78,7 @@ def test_a_mistake_has_a_title_and_the_cure_of_a_fleet(loaded):
 
 
 def test_what_is_not_recognised_is_told_as_it_was_said(loaded):
-    result = loaded.doctor_result(["web1"], {"web1": bad("digest", "", "Look there.", "It is\n another one.")})
+    result = loaded.doctor_report({"web1": bad("digest", "", "Look there.", "It is\n another one.")})
     assert result["lines"][1:] == ["web1  digest    It is another one", "                cure: Look there"]
 
 
@@ -94,11 +93,10 @@ def test_what_is_not_recognised_is_told_as_it_was_said(loaded):
             "A: b",
         ),
         ({}, "check", "there is no result"),
-        (None, "check", "there is no result"),
     ],
 )
 def test_hosts_without_a_way(rows, found, hop, says):
-    (row,) = rows(web1={"__client_doctor": found} if found is not None else {}).values()
+    (row,) = rows(web1=found).values()
     assert row["hop"] == hop
     assert says in row["said"]
     assert row["cure"]
@@ -107,7 +105,7 @@ def test_hosts_without_a_way(rows, found, hop, says):
 
 
 def test_a_host_whose_variables_are_at_fault(rows):
-    (row,) = rows(web1={"__client_doctor_failure": {"msg": "'nope' is undefined"}}).values()
+    (row,) = rows(web1={"failed": True, "msg": "'nope' is undefined"}).values()
     assert (row["hop"], row["mistake"], row["said"]) == ("check", "no_check", "'nope' is undefined")
 
 
@@ -164,7 +162,7 @@ OF_REGISTRY = {"addresses": ["127.0.1.1"], "seen": {"disks": [{**FULL, "full": F
 def test_a_host_that_reaches_itself_is_not_elsewhere(rows, there):
     """Debian gives a host its own name at 127.0.1.1."""
     row = rows(reg=there, web1=good(), web2=good())["reg"]
-    assert row["mistake"] == there["__client_doctor"]["mistake"]
+    assert row["mistake"] == there["mistake"]
     assert "127.0.1.1" not in row["said"]
     assert "/etc/hosts" not in row["cure"]
 
@@ -242,7 +240,7 @@ def test_a_wide_row_goes_on_below(loaded):
     said = " ".join(["word"] * 100)
     name = "a-host-with-a-rather-long-name.north.example.com"
     hostvars = {name: bad("upload refused", "wrong_account", f"Do {said}", said), "web1": good()}
-    lines = loaded.doctor_result(list(hostvars), hostvars)["lines"]
+    lines = loaded.doctor_report(hostvars)["lines"]
     assert max(map(len, lines)) <= 112
     indent = len(name) + len("upload refused") + 4
     assert {line[:indent].strip() for line in lines[2:-1]} == {""}

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from ansible_collections.wharf.registry.plugins.module_utils._client_config import config_schema
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from inprocess import run_module
@@ -471,8 +472,12 @@ entry = st.one_of(
 hosts = st.one_of(
     st.sampled_from([HOST, f"https://{HOST}/v1/", f"{HOST}/team", "other.example.com"]), st.text(max_size=8)
 )
+# Hypothesis takes words from the source, and Docker reads its own in any case, and wants their types.
+unknown = st.text(max_size=10).filter(
+    lambda key: key.casefold() not in {name.casefold() for name in config_schema._DOCKER}
+)
 document = st.tuples(
-    st.dictionaries(st.text(max_size=10), value, max_size=5),
+    st.dictionaries(unknown, value, max_size=5),
     st.fixed_dictionaries(
         {},
         optional={

@@ -1,11 +1,10 @@
-"""The filter rollout_result: batches as Ansible makes them, what came of a host, and when the rollout is over."""
+"""The report of a rollout: batches as Ansible makes them, what came of a host, and when the rollout is over."""
 
 from __future__ import annotations
 
 import types
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from ansible.executor.playbook_executor import PlaybookExecutor
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ SIZES = st.lists(st.one_of(st.integers(1, 12), st.integers(1, 100).map("{}%".for
 
 @pytest.fixture(scope="session")
 def loaded(plugin):
-    return plugin("filter", "rollout_result")
+    return plugin("plugin_utils/_playbooks", "rollout_report")
 
 
 def hosts(number):
@@ -49,7 +48,7 @@ def trust(*files, **changes):
 
 
 def failing(result):
-    return {"__client_onboarded": result, "__rollout_failure": {"said": result["msg"]}}
+    return result, result["msg"]
 
 
 @given(number=st.integers(0, 40), sizes=SIZES)
@@ -65,24 +64,25 @@ def test_one_size(loaded):
     assert loaded.split(hosts(3), 2) == [["h1", "h2"], ["h3"]]
     assert loaded.split(hosts(3), "50%") == [["h1"], ["h2"], ["h3"]]
     for wrong in ("half", "12.5%", [None]):
-        with pytest.raises(AnsibleFilterError, match="give numbers of hosts"):
+        with pytest.raises(ValueError, match="give numbers of hosts"):
             loaded.split(hosts(3), wrong)
 
 
 @pytest.mark.parametrize(
     ("of_host", "outcome", "says", "changes"),
     [
-        ({}, "skipped", "", []),
-        ({"__client_onboarded": {"skipped": True}}, "skipped", "", []),
-        ({"__client_onboarded": onboarded()}, "ok", "", []),
+        (({}, None), "skipped", "", []),
+        (({"skipped": True}, None), "skipped", "", []),
+        ((onboarded(), None), "ok", "", []),
         (
-            {
-                "__client_onboarded": onboarded(
+            (
+                onboarded(
                     changed=True,
                     trust=trust("/etc/docker/daemon.json", reloaded=True),
                     logins=[{"changed": True, "config_path": "/srv/ci/.docker/config.json"}],
-                )
-            },
+                ),
+                None,
+            ),
             "changed",
             "",
             ["/etc/docker/daemon.json", "/srv/ci/.docker/config.json", "engine-reloaded"],
@@ -96,42 +96,36 @@ def test_one_size(loaded):
             [],
         ),
         (
-            {"__client_onboarded": {"unreachable": True}, "__rollout_failure": {"said": "h1 can't be reached."}},
+            ({"unreachable": True}, "h1 can't be reached."),
             "unreachable",
             "h1 can't be reached.",
             [],
         ),
         # The arguments of the role were refused, so that no module ran.
-        ({"__rollout_failure": {"said": "No."}}, "failed", "No.", []),
+        (({}, "No."), "failed", "No.", []),
     ],
 )
 def test_what_came_of_a_host(loaded, of_host, outcome, says, changes):
-    row = loaded.describe("h1", 1, of_host)
+    row = loaded.describe("h1", 1, *of_host)
     assert (row["outcome"], row["said"], row["changes"]) == (outcome, says, changes)
 
 
 def test_an_engine_that_was_brought(loaded):
     """What was written before it came counts, and so does the time that it took."""
-    of_host = {
-        "__client_onboarded": onboarded(),
-        "__client_engine_files": ["/etc/docker/certs.d/r/ca.crt"],
-        "__client_engine_seconds": 30.26,
-    }
-    row = loaded.describe("h1", 1, of_host)
+    done = onboarded(trust=trust("/etc/docker/certs.d/r/ca.crt"), engine_installed=True, seconds=30.26)
+    row = loaded.describe("h1", 1, done)
     assert (row["outcome"], row["engine"], row["seconds"]) == ("changed", "docker 26.1.5", 30.26)
     assert row["changes"] == ["/etc/docker/certs.d/r/ca.crt", "engine-installed"]
 
 
 def test_the_engine(loaded):
     podman = trust(engine={"podman": {"installed": True, "version": "5.4.2"}})
-    assert (
-        loaded.describe("h1", 1, {"__client_onboarded": onboarded(trust=podman, check={})})["engine"] == "podman 5.4.2"
-    )
+    assert loaded.describe("h1", 1, onboarded(trust=podman, check={}))["engine"] == "podman 5.4.2"
     two = trust(
         engine={"docker": {"installed": True, "running": False, "version": ""}, "podman": podman["engine"]["podman"]}
     )
-    assert loaded.describe("h1", 1, {"__client_onboarded": onboarded(trust=two, check={})})["engine"] == "podman 5.4.2"
-    assert loaded.describe("h1", 1, {"__client_onboarded": onboarded(trust=two)})["engine"] == "docker"
+    assert loaded.describe("h1", 1, onboarded(trust=two, check={}))["engine"] == "podman 5.4.2"
+    assert loaded.describe("h1", 1, onboarded(trust=two))["engine"] == "docker"
 
 
 @pytest.mark.parametrize(
@@ -140,29 +134,29 @@ def test_the_engine(loaded):
 )
 def test_when_it_is_over(loaded, failures, limit, stopped):
     """Of a canary, a batch of four, and one that has not begun."""
-    variables = {host: {"__client_onboarded": onboarded()} for host in hosts(5)} | {"h6": {}}
+    fleet = {host: (onboarded(), None) for host in hosts(5)} | {"h6": ({}, None)}
     for host in hosts(5)[1 : 1 + int(failures)]:
-        variables[host] = failing(failed())
-    result = loaded.rollout_result(hosts(6), variables, [1, 4, "100%"], limit)
+        fleet[host] = failing(failed())
+    result = loaded.rollout_report(fleet, [1, 4, "100%"], limit)
     assert result["stopped"] is stopped
     assert [row["batch"] for row in result["rows"]] == [1, 2, 2, 2, 2, 3]
     assert list(result["failed"]) == hosts(5)[1 : 1 + int(failures)]
 
 
 def test_the_table(loaded):
-    variables = {
-        "a.example.com": {"__client_onboarded": onboarded()},
-        "b": {"__client_onboarded": onboarded(trust=trust("/x", "/y", reloaded=True), changed=True, seconds=12.0)},
-        "c": {},
+    fleet = {
+        "a.example.com": (onboarded(), None),
+        "b": (onboarded(trust=trust("/x", "/y", reloaded=True), changed=True, seconds=12.0), None),
+        "c": ({}, None),
     }
-    result = loaded.rollout_result(list(variables), variables, [1, "100%"])
+    result = loaded.rollout_report(fleet, [1, "100%"])
     assert result["lines"] == [
         "HOST           BATCH  ENGINE         OUTCOME  SECONDS  CHANGED",
         "a.example.com  1      docker 26.1.5  ok       0.4      -",
         "b              2      docker 26.1.5  changed  12.0     /x,/y,engine-reloaded",
         "c              2      -              skipped  -        -",
     ]
-    assert loaded.rollout_result([], {}, [1]) == {
+    assert loaded.rollout_report({}, [1]) == {
         "rows": [],
         "lines": ["HOST  BATCH  ENGINE  OUTCOME  SECONDS  CHANGED"],
         "failed": {},

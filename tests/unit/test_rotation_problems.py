@@ -1,4 +1,4 @@
-"""The filter rotation_problems: hosts that no rollout brings what is new, and that are cut off in the end."""
+"""What rotate.yml finds before it begins: hosts that no rollout brings what is new, and that are cut off in the end."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ REGISTRY = {
 
 @pytest.fixture(scope="session")
 def problems(plugin):
-    filter_ = plugin("filter", "rotation_problems").rotation_problems
+    loaded = plugin("filter", "_validate_rotation").validate_rotation
 
     def found(rotate, **of_host):
-        return filter_(["h1"], {"r": REGISTRY, "h1": of_host}, "r", rotate=rotate, bundle=OLD + NEW)
+        return loaded(["h1"], {"r": REGISTRY, "h1": of_host}, "r", rotate=rotate, bundle=OLD + NEW)
 
     return found
 

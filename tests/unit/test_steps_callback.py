@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ansible.template
 import pytest
 from steps_plays import FLEET, files
 
@@ -123,7 +124,8 @@ def test_what_takes_long_is_named_in_a_pipe(good):
 
 def test_what_is_no_end_is_one_line(good):
     said = good[1]
-    assert "  ignored: [localhost] Fail on purpose: non-zero return code\n" in said
+    # Since ansible-core 2.21 it is a sentence.
+    assert re.search("  ignored: \\[localhost\\] Fail on purpose: .*non-zero return code\\.?\n", said)
     assert "  rescued: [localhost] Fail and be helped: The first line.\n" in said
     assert "The second line." not in said
     assert "fatal:" not in said
@@ -209,7 +211,8 @@ def test_a_failure_is_whole_with_what_ran_before(fleet):
 def test_a_wrong_value_is_named_where_it_stands(fleet):
     lines = of(fleet[1], "h3")
     given = FLEET[: FLEET.index("wrong:")].count("\n") + 1
-    assert f"    by what stands at fleet.yml:{given}" in lines
+    # What ansible-core does not know before 2.19.
+    assert f"    by what stands at fleet.yml:{given}" in lines or not hasattr(ansible.template, "trust_as_template")
     assert any("'nowhere' is undefined" in line for line in lines)
 
 

@@ -45,7 +45,9 @@ def origin(exception: object) -> str:
 
 def failed_items(data: dict) -> list[dict]:
     """The items of a loop that failed."""
-    return [one for one in data.get("results", []) if isinstance(one, dict) and one.get("failed")]
+    items = [one for one in data.get("results", []) if isinstance(one, dict)]
+    # ansible-core 2.21 tells callbacks of an item no more than its exception.
+    return [one for one in items if one.get("failed", "exception" in one)]
 
 
 class Words:

@@ -1,61 +1,9 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What keeps the hosts of a fleet from a registry, and the table that the playbook `doctor.yml` shows of it."""
+
 from __future__ import annotations
-
-DOCUMENTATION = r"""
-name: doctor_result
-short_description: What keeps the hosts of a fleet from a registry, host by host
-version_added: 0.1.0
-author: wharf.registry contributors (@wharf)
-description:
-  - Reads what the playbook C(doctor.yml) has left in the variables of its hosts, and makes one table of it.
-  - Adds what one host can't know by itself. A name that leads elsewhere is told from the hosts where it leads to the
-    registry, whose clock is wrong from those of the other hosts, and a registry that stores nothing from the disk of
-    its host.
-positional: hostvars
-options:
-  _input:
-    description: Names of all hosts that are to be in the table, in its order.
-    type: list
-    elements: string
-    required: true
-  hostvars:
-    description: The variables of the hosts, C(hostvars).
-    type: dict
-    required: true
-  width:
-    description: The columns that the lines may have. Longer ones go on below.
-    type: int
-    default: 112
-"""
-
-EXAMPLES = r"""
-- name: Show the table
-  ansible.builtin.debug:
-    msg: "{{ (ansible_play_hosts_all | wharf.registry.doctor_result(hostvars)).lines }}"
-"""
-
-RETURN = r"""
-_value:
-  description: What was found.
-  type: dict
-  contains:
-    rows:
-      description:
-        - For each host C(host), C(hop) (the first that fails, empty where none does), C(mistake) (its name, empty
-          where it is none of the common ones), C(title), C(said) and C(cure).
-        - The hop of a host that Ansible does not reach is V(ansible).
-      type: list
-      elements: dict
-    lines:
-      description: The same as lines of a table. The cure is on the lines below its host.
-      type: list
-      elements: str
-    failed:
-      description: The hosts of which a hop fails, and what is said of them.
-      type: dict
-"""
 
 import ipaddress
 import textwrap
@@ -74,10 +22,9 @@ _OF_TIME = ("clock_off", "expired", "not_yet_valid")
 _PAST = ("credentials", "upload refused", "upload allowed", "image", "engine", "reach", "push", "pull", "digest")
 
 
-def describe(host, of_host):
-    """The row of one host, by its variables alone."""
-    found = of_host.get("__client_doctor_failure") or of_host.get("__client_doctor") or {}
-    row = {"host": str(host), "hop": "", "mistake": "", "said": "", "cure": ""}
+def describe(host, found):
+    """The row of one host, by its client_result alone."""
+    row = {"host": host, "hop": "", "mistake": "", "said": "", "cure": ""}
     if found.get("unreachable"):
         return {
             **row,
@@ -123,73 +70,73 @@ def _line(text):
     return " ".join(str(text or "").split()).rstrip(".")
 
 
-def _seen(of_host, name):
-    return ((of_host.get("__client_doctor") or {}).get("seen") or {}).get(name) or []
+def _seen(found, name):
+    return (found.get("seen") or {}).get(name) or []
 
 
-def _passed(of_host, names):
+def _passed(found, names):
     """Whether one of these hops works on a host."""
-    hops = (of_host.get("__client_doctor") or {}).get("hops") or []
-    return any(hop["ok"] and hop["name"] in names for hop in hops)
+    return any(hop["ok"] and hop["name"] in names for hop in found.get("hops") or [])
 
 
 def _is_loopback(address):
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def _proven(hosts, hostvars):
+def _proven(hosts):
     """{host: addresses of the name on it} of the hosts on which it leads to the registry."""
-    found = {}
-    for host in hosts:
-        if _passed(hostvars[host], _PAST):
+    proven = {}
+    for host, found in hosts.items():
+        if _passed(found, _PAST):
             # The registry host may reach itself by an address that no other host has.
-            addresses = [address for address in _seen(hostvars[host], "addresses") if not _is_loopback(address)]
+            addresses = [address for address in _seen(found, "addresses") if not _is_loopback(address)]
             if addresses:
-                found[host] = addresses
-    return found
+                proven[host] = addresses
+    return proven
 
 
-def _compare_addresses(row, of_host, proven, registry):
+def _compare_addresses(row, found, proven):
     """Whether it is the name that leads elsewhere, of a host that can't know it."""
     others = {host: addresses for host, addresses in proven.items() if host != row["host"]}
     right = sorted({address for addresses in others.values() for address in addresses})
-    here = _seen(of_host, "addresses")
+    here = _seen(found, "addresses")
     if not others:
         return
     where = f"{', '.join(right)} on {len(others)} other host{'s' if len(others) > 1 else ''}"
     if row["mistake"] == "no_such_name":
         row["cure"] += f". It is {where}"
-    elif row["hop"] in _ELSEWHERE and here and not set(here) & set(right) and not _is_itself(row, of_host):
-        by = " by /etc/hosts" if set(_seen(of_host, "hosts_file")) & set(here) else ""
+    elif row["hop"] in _ELSEWHERE and here and not set(here) & set(right) and not _is_itself(row, found):
+        by = " by /etc/hosts" if set(_seen(found, "hosts_file")) & set(here) else ""
         row["said"] = f"the name is {', '.join(here)} here{by}, and {where}. {row['said']}"
         if row["hop"] == "credentials" or row["mistake"] in _NOT_OF_THE_NAME:
             # A registry answered, by another of its addresses or as another one. What it said is worth more.
             return
         # Hosts of another site may have another address that is right. Then it is what the hop says.
-        own = f". If both are right: {cure_in_fleet(row['mistake'], row['host'], registry) or row['cure']}"
+        cure = cure_in_fleet(row["mistake"], row["host"], found.get("registry", "")) or row["cure"]
+        own = f". If both are right: {cure}"
         row["cure"] = f"Correct the name in {'/etc/hosts of this host' if by else 'the DNS that this host asks'}"
         row["cure"] += own if row["hop"] != "connection" else ""
         row["mistake"] = "name_elsewhere"
 
 
-def _is_itself(row, of_host):
+def _is_itself(row, found):
     """Whether a name that leads to this host itself leads to the registry, as on a registry host.
 
     Debian gives a host its own name at 127.0.1.1.
     """
-    if row["hop"] == "connection" or not all(map(_is_loopback, _seen(of_host, "addresses"))):
+    if row["hop"] == "connection" or not all(map(_is_loopback, _seen(found, "addresses"))):
         return False
     # Only registry hosts are asked for the disks of the registry.
-    answered = row["hop"] == "credentials" or row["mistake"] in _OF_TIME or _passed(of_host, ("TLS",))
-    return answered or bool(_seen(of_host, "disks"))
+    answered = row["hop"] == "credentials" or row["mistake"] in _OF_TIME or _passed(found, ("TLS",))
+    return answered or bool(_seen(found, "disks"))
 
 
-def _compare_clocks(row, hosts, hostvars):
+def _compare_clocks(row, hosts):
     """Whose clock it is, of a host that only knows that its own and that of the registry host differ."""
     if row["mistake"] != "clock_off":
         return
-    others = [hostvars[host] for host in hosts if str(host) != row["host"]]
-    alike = sum(_has_the_time_of(hostvars[row["host"]], other) for other in others)
+    others = [found for host, found in hosts.items() if host != row["host"]]
+    alike = sum(_has_the_time_of(hosts[row["host"]], other) for other in others)
     # The registry host has the clock that is in question.
     valid = sum(_passed(other, ("TLS",)) and not _seen(other, "disks") for other in others)
     if alike and alike + 1 > valid:
@@ -205,11 +152,10 @@ def _compare_clocks(row, hosts, hostvars):
         )
 
 
-def _has_the_time_of(of_host, other):
+def _has_the_time_of(found, other):
     """Whether both are as far from the clock of the server, by which the certificate is valid."""
-    aheads = [_seen(one, "clock_ahead") for one in (of_host, other)]
-    clock_off = (other.get("__client_doctor") or {}).get("mistake") == "clock_off"
-    return clock_off and all(aheads) and abs(aheads[0] - aheads[1]) <= SAME_TIME
+    aheads = [_seen(one, "clock_ahead") for one in (found, other)]
+    return other.get("mistake") == "clock_off" and all(aheads) and abs(aheads[0] - aheads[1]) <= SAME_TIME
 
 
 def _hosts(number):
@@ -256,17 +202,18 @@ def _wrapped(text, start, indent, width):
     )
 
 
-def doctor_result(hosts, hostvars, width=112):
-    rows = [describe(host, hostvars[host]) for host in hosts]
-    proven = _proven(hosts, hostvars)
-    full = [(str(host), disk) for host in hosts for disk in _seen(hostvars[host], "disks") if disk["full"]]
+def doctor_report(hosts, width=112):
+    """Of hosts, in the order of the table, as {host: client_result}."""
+    rows = [describe(host, found) for host, found in hosts.items()]
+    proven = _proven(hosts)
+    full = [(host, disk) for host, found in hosts.items() for disk in _seen(found, "disks") if disk["full"]]
     for row in rows:
         if row["hop"]:
-            registry = (hostvars[row["host"]].get("__client_doctor") or {}).get("registry", "")
-            _compare_addresses(row, hostvars[row["host"]], proven, registry)
-            _compare_clocks(row, hosts, hostvars)
+            found = hosts[row["host"]]
+            _compare_addresses(row, found, proven)
+            _compare_clocks(row, hosts)
             _compare_storage(row, full)
-            row["cure"] = cure_in_fleet(row["mistake"], row["host"], registry) or row["cure"]
+            row["cure"] = cure_in_fleet(row["mistake"], row["host"], found.get("registry", "")) or row["cure"]
         row["title"] = title(row["mistake"])
     return {
         "rows": rows,
@@ -277,8 +224,3 @@ def doctor_result(hosts, hostvars, width=112):
             if row["hop"]
         },
     }
-
-
-class FilterModule:
-    def filters(self):
-        return {"doctor_result": doctor_result}

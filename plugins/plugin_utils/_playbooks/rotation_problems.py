@@ -1,65 +1,10 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Which hosts a rotation would cut off, by their variables."""
+
 from __future__ import annotations
 
-DOCUMENTATION = r"""
-name: rotation_problems
-short_description: Which hosts a rotation would cut off
-version_added: 0.1.0
-author: wharf.registry contributors (@wharf)
-description:
-  - A rollout brings hosts the CA of the registry host and the passwords of the inventory. A host that has another
-    source for them would be proven to work with the former ones, and would be cut off when these end. This finds such
-    hosts by their variables, before any of them is touched.
-  - Shows no password.
-positional: hostvars, registry
-options:
-  _input:
-    description: Names of the hosts that use the registry.
-    type: list
-    elements: string
-    required: true
-  hostvars:
-    description: The variables of the hosts, C(hostvars).
-    type: dict
-    required: true
-  registry:
-    description: Name of the registry host in the inventory.
-    type: string
-    required: true
-  rotate:
-    description: What is rotated.
-    type: string
-    choices: [ca, passwords]
-    required: true
-  bundle:
-    description:
-      - PEM text of the CAs that clients are to trust meanwhile, the new one last. A host that gives the CA by itself is
-        in order if it gives the new one, too.
-    type: string
-    default: ""
-"""
-
-EXAMPLES = r"""
-- name: Check that the rollout brings all hosts the new passwords
-  ansible.builtin.assert:
-    that: problems | length == 0
-    fail_msg: "{{ problems }}"
-  vars:
-    problems: >-
-      {{ groups['all'] | wharf.registry.rotation_problems(hostvars, groups['registry'][0], rotate='passwords') }}
-"""
-
-RETURN = r"""
-_value:
-  description: A sentence for each problem, with its host.
-  type: list
-  elements: str
-"""
-
-from ansible.errors import AnsibleFilterError
-from ansible_collections.wharf.registry.plugins.filter.instance_names import instance_names
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 
@@ -99,7 +44,7 @@ def _bare(pem):
     return "".join(str(pem).split())
 
 
-def _ca(of_host, addresses, registry, of_registry, bundle):
+def _ca(of_host, addresses, registry, ca_path, bundle):
     mine, _first = _own(of_host, addresses)
     checked = [one for one in mine if not one.get("insecure") and not one.get("plain_http")]
     given = [one for one in checked if one.get("ca") is not None]
@@ -114,10 +59,8 @@ def _ca(of_host, addresses, registry, of_registry, bundle):
         return
     if of_host.get("client_ca_host") not in (None, registry):
         yield f"client_ca_host is not {registry}, so that no rollout brings the new CA: remove it."
-    names = instance_names(of_registry.get("registry_instance") or "wharf")
-    path = f"{of_registry.get('certificate_directory') or names['certificate_directory']}/ca.crt"
-    if of_host.get("client_ca_path") not in (None, path):
-        yield f"client_ca_path is not {path}, so that no rollout brings the new CA: remove it."
+    if of_host.get("client_ca_path") not in (None, ca_path):
+        yield f"client_ca_path is not {ca_path}, so that no rollout brings the new CA: remove it."
 
 
 def _passwords(of_host, addresses, of_registry):
@@ -141,22 +84,17 @@ def _passwords(of_host, addresses, of_registry):
             )
 
 
-def rotation_problems(hosts, hostvars, registry, rotate, bundle=""):
+def rotation_problems(hosts, registry, of_registry, rotate, *, ca_path="", bundle=""):
+    """Of hosts as {host: its variables}. The registry host is called `registry`, and has its CA in `ca_path`."""
     if rotate not in ("ca", "passwords"):
-        raise AnsibleFilterError(f"rotation_problems knows ca and passwords, and not {rotate!r}")
-    of_registry = hostvars[registry]
+        raise ValueError(f"What can be rotated is ca and passwords, and not {rotate!r}")
     addresses = _addresses(of_registry)
     found = []
-    for host in hosts:
+    for host, of_host in hosts.items():
         problems = (
-            _ca(hostvars[host], addresses, registry, of_registry, bundle)
+            _ca(of_host, addresses, registry, ca_path, bundle)
             if rotate == "ca"
-            else _passwords(hostvars[host], addresses, of_registry)
+            else _passwords(of_host, addresses, of_registry)
         )
         found += [f"{host}: {problem}" for problem in dict.fromkeys(problems)]
     return found
-
-
-class FilterModule:
-    def filters(self):
-        return {"rotation_problems": rotation_problems}

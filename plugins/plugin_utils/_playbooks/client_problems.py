@@ -1,63 +1,23 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with the variables of hosts that the role `client` is to be run on."""
+
 from __future__ import annotations
-
-DOCUMENTATION = r"""
-name: client_problems
-short_description: What is wrong with the variables of hosts that the role client is to be run on
-version_added: 0.1.0
-author: wharf.registry contributors (@wharf)
-description:
-  - Looks at the variables of all hosts on the control node, before any of them is touched, by the argument
-    specification of the role and by what it can't say. A sentence names the host, the variable and what to do.
-positional: hostvars
-options:
-  _input:
-    description:
-      - Names of hosts. Those in none of the groups C(registry), C(builders) and C(runtimes) are passed over.
-    type: list
-    elements: string
-    required: true
-  hostvars:
-    description: The variables of the hosts, C(hostvars).
-    type: dict
-    required: true
-"""
-
-EXAMPLES = r"""
-- name: Check the variables of all hosts
-  ansible.builtin.assert:
-    that: problems | length == 0
-    fail_msg: "{{ problems }}"
-  run_once: true
-  vars:
-    problems: "{{ ansible_play_hosts_all | wharf.registry.client_problems(hostvars) }}"
-"""
-
-RETURN = r"""
-_value:
-  description: A sentence for each problem. What several hosts have in common is said once.
-  type: list
-  elements: str
-"""
 
 import functools
 import os
 import re
 
 import yaml
-from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.hostname import HTTPS, check_hostname
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential, check_credential
-from jinja2 import Undefined
-from jinja2.exceptions import TemplateError
 
-_GROUPS = ("registry", "builders", "runtimes")
-_ROLE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "roles", "client")
+_COLLECTION = os.path.abspath(os.path.join(os.path.dirname(__file__), *3 * [os.pardir]))
+_SPECIFICATION = os.path.join(_COLLECTION, "roles", "client", "meta", "argument_specs.yml")
 _MIRROR = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
 _ROLLOUT = {
     "rollout_batches": {"type": "list"},
@@ -71,8 +31,9 @@ _MAY = {"push": ("push", "admin"), "pull": ("pull",)}
 
 
 @functools.lru_cache(maxsize=1)
-def _options():
-    with open(os.path.join(_ROLE, "meta", "argument_specs.yml"), encoding="utf-8") as file:
+def options():
+    """The variables that are checked, as an argument specification."""
+    with open(_SPECIFICATION, encoding="utf-8") as file:
         spec = yaml.safe_load(file)["argument_specs"]["main"]["options"]
     # Defaults are the role's to set. Here it counts what the inventory says.
     return {
@@ -81,37 +42,11 @@ def _options():
     }
 
 
-def _plain(value):
-    """The value without Ansible's own kinds of containers, all of it templated."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _read(of_host):
-    """(the variables that are set, what is wrong with those that can't be read)"""
-    values, problems = {}, []
-    for name in _options():
-        try:
-            value = of_host.get(name)
-            if isinstance(value, Undefined):
-                # Says what is not defined, by raising it.
-                str(value)
-            if value is not None:
-                values[name] = _plain(value)
-        except (AnsibleError, TemplateError) as error:
-            words = " ".join(str(error).split())
-            problems.append(f"{name} can't be read: {words} Set what it refers to, or correct it.")
-    return values, problems
-
-
 def _shapes(values):
     """(the values as the role will take them, what is wrong with their shapes)"""
     taken, problems = {}, []
     for name, value in values.items():
-        result = ArgumentSpecValidator({name: _options()[name]}).validate({name: value})
+        result = ArgumentSpecValidator({name: options()[name]}).validate({name: value})
         taken.update(result.validated_parameters)
         if result.error_messages:
             # Of several about the same, one that names the variable.
@@ -226,36 +161,31 @@ def _rights(values, groups, users):
         )
 
 
-def _problems(host, hostvars):
-    values, problems = _read(hostvars[host])
-    values, shapes = _shapes(values)
-    if problems or shapes:
-        return problems + shapes
-    groups = hostvars[host]["group_names"]
-    registries = hostvars[host]["groups"].get("registry") or []
-    users = []
-    if registries:
-        # What is wrong with these, the role reverse_proxy says.
-        users = _read(hostvars[registries[0]])[0].get("reverse_proxy_users")
+def shape_problems(values):
+    """What is wrong with the shapes of the variables of a host, by the argument specification of the role."""
+    return _shapes(values)[1]
+
+
+def client_problems(values, groups, users):
+    """What is wrong with the variables of a host, which is in these groups of the inventory.
+
+    The users are those of the registry host, as far as they are known. What is wrong with these, the role reverse_proxy
+    says.
+    """
+    values, problems = _shapes(values)
+    if problems:
+        return problems
     checks = [_registries(values), _mirrors(values), _logins(values), _batches(values)]
-    return [
-        *(problem for check in checks for problem in check),
-        *_rights(values, groups, users if isinstance(users, list) else []),
-    ]
+    return [*(problem for check in checks for problem in check), *_rights(values, groups, users)]
 
 
-def client_problems(hosts, hostvars):
-    found = {}
-    for host in hosts:
-        if set(_GROUPS) & set(hostvars[host]["group_names"]):
-            for problem in _problems(host, hostvars):
-                found.setdefault(problem, []).append(str(host))
+def say_once(found):
+    """A sentence for each problem of {host: problems}. What several hosts have in common is said once."""
+    hosts = {}
+    for host, problems in found.items():
+        for problem in problems:
+            hosts.setdefault(problem, []).append(host)
     return [
         f"{named[0]}{f' and {len(named) - 1} more' if len(named) > 1 else ''}: {problem}"
-        for problem, named in found.items()
+        for problem, named in hosts.items()
     ]
-
-
-class FilterModule:
-    def filters(self):
-        return {"client_problems": client_problems}
