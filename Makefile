@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all modules attacks quickstart matrix molecule default fleet day-two kills instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration attacks quickstart matrix molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -40,7 +40,7 @@ deps-dev:
 # Behind a colon stands what a part needs; of those that take long, the longest comes first.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
 	@"$(BIN)/python" scripts/parts lint docs artefact images unit sanity \
-	  default:images fleet:images modules:images day-two:images quickstart:images
+	  default:images fleet:images integration:images day-two:images quickstart:images
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles
@@ -71,8 +71,8 @@ sanity-all: deps-dev ## Run it on all files, with all Pythons that are here
 engine: deps
 	@tests/engine start
 
-modules: deps-dev ## Run the modules against real registries, clients and credential helpers
-	@$(TOOLS) pytest tests/modules
+integration: deps-dev ## Run the modules, the proxy and the programs against real registries, clients and engines
+	@$(TOOLS) pytest tests/integration
 
 attacks: deps-dev ## Attack the proxy beside legitimate clients, who must not notice
 	@$(TOOLS) pytest tests/attacks
@@ -86,7 +86,7 @@ default fleet day-two: deps-dev
 	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
 
 kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
-	@$(TOOLS) WHARF_KILLS=100 pytest tests/modules -k kill
+	@$(TOOLS) WHARF_KILLS=100 pytest tests/integration -k kill
 	@$(TOOLS) WHARF_KILLS=40 molecule test --scenario-name default
 
 matrix: images ## Run with ansible-core 2.17 to 2.21: unit tests, --check and a real site.yml on a host of the lab (MATRIX="2.17 2.21")

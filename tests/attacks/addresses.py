@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from engine import command
-from managed import ROOT
+from paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,22 +1,17 @@
-"""The bench's machinery: fronts as tests/modules runs them, and addresses to attack from. One run at a time."""
+"""The bench's machinery: fronts as tests/integration runs them, and addresses to attack from. One run at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "modules"))
 
 import engine
 import front
+import pytest
 from addresses import borrowed
-from managed import ROOT
+from paths import ROOT
 from target import NARROW, OPTIONS, RATE, Target, started, users
 
 if TYPE_CHECKING:
@@ -28,7 +23,7 @@ def images() -> Iterator[dict[str, str]]:
     """What a killed run left is gone before anything starts, and what this run starts is gone after it."""
     answers = engine.command("docker", "version", "--format={{.Server.Version}}", check=False)
     assert answers.returncode == 0, f"No Docker Engine answers (make engine starts one): {answers.stderr}"
-    # Beside a run of tests/modules in the same checkout.
+    # Beside a run of tests/integration in the same checkout.
     engine.LABEL = f"wharf.attacks={ROOT}"
     with (ROOT / ".cache" / "attacks.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

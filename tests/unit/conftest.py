@@ -6,12 +6,11 @@ import fcntl
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 from misbehaving import Misbehaving
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
 # Where ansible_collections.wharf.registry is found, for what imports its own kind by that name.
 sys.path.insert(0, str(ROOT / ".venv" / "collections"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 
-ROLES = sorted(path.name for path in (Path(__file__).resolve().parents[2] / "roles").iterdir())
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 IMPORT = "ansible.builtin.import_tasks"
 IMPORTS = {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks"}
 SHARED = {"registry_hostname", "registry_port", "registry_instance"}

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RST = sorted((ROOT / "docs" / "docsite" / "rst").glob("*.rst"))
 MARKDOWN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 PAGES = [*RST, *MARKDOWN]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which names of hosts can name a registry in an image's name. Pure functions. Private to this collection.
 
-Every part of the collection asks here. tests/modules/test_names.py asks the engines about the same names.
+Every part of the collection asks here. tests/integration/client/test_names.py asks the engines about the same names.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which passwords clients send as they are. Pure functions. Private to this collection.
 
-tests/modules/test_passwords.py asks the clients: they send any byte, and leave out a line feed at the end alone. JSON
+tests/integration/client/test_passwords.py asks the clients: they send any byte, and leave out a line feed at the end alone. JSON
 keys have line feeds inside.
 """
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles" / "client"
 DONE = {
     "trust": {"changed_files": ["/x"], "reloaded": False, "engine": {}},

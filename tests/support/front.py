@@ -1,0 +1,501 @@
+"""The proxy of the role reverse_proxy before two registries, as the role runs them, by the templates of the role.
+
+What the tests ask goes through the proxy; what really happened is asked of a registry, by its socket.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from certificates import NAMES, Authority
+from content import ACCEPT, OCI, digest_of
+from engine import bridge_address, command, free_ports, last_words, run_container, wait_for
+from managed import encoded
+from paths import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROLES = ROOT / "roles"
+# The containers' account: root's nginx would run its workers as the user nobody, for which it has no capability here.
+ACCOUNT = os.getuid() or 64321
+REPLICAS = (1, 2)
+# Where the containers see them; the role's own values.
+VARIABLES = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())
+INSIDE = VARIABLES["__reverse_proxy_inside"]
+# What the proxy writes is memory, in places of their own.
+MEMORY = tuple(
+    f"--tmpfs={place}:rw,noexec,nosuid,nodev,size={size},mode=0700,uid={ACCOUNT},gid={ACCOUNT}"
+    for place, size in VARIABLES["__reverse_proxy_memory"].items()
+    if place.count("/") > 1
+)
+
+# Renders what tasks/configure.yml of the role writes, without a host to write it to. All in one file: a task that runs
+# a module takes as long as all of the rendering.
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
+  vars:
+    found:
+      version: "{version}"
+      processors: 2
+      storage: true
+      access: "{{{{ __reverse_proxy_access }}}}"
+      passwords: "{{{{ passwords[0] }}}}"
+      former_passwords: "{{{{ passwords[1] }}}}"
+    proxy: "{{{{ __reverse_proxy_options | wharf.registry._proxy_model(__reverse_proxy_constants, found) }}}}"
+    templates: {roles}/reverse_proxy/templates
+    rules: "{{{{ templates }}}}/connections.rules.j2"
+    rendered:
+      config/auth/htpasswd.former: "{{{{ passwords[1] }}}}"
+      config/auth/htpasswd: "{{{{ passwords[0] }}}}"
+      config/auth/auth.conf: "{{{{ lookup('template', templates ~ '/auth.conf.j2') }}}}"
+      config/nginx/nginx.conf: "{{{{ lookup('template', templates ~ '/nginx.conf.j2') }}}}"
+      network/iptables.rules: "{{{{ lookup('template', rules, template_vars={{'tool': 'iptables'}}) }}}}"
+      network/ip6tables.rules: "{{{{ lookup('template', rules, template_vars={{'tool': 'ip6tables'}}) }}}}"
+  tasks:
+    # Once, since each evaluation has salts of its own.
+    - ansible.builtin.set_fact:
+        passwords:
+          - "{{{{ reverse_proxy_users | wharf.registry.htpasswd(before[0], reverse_proxy_bcrypt_cost | int) }}}}"
+          - "{{{{ reverse_proxy_users | wharf.registry.htpasswd_former(before[0], before[1])
+            if reverse_proxy_keep_former_passwords | bool else '' }}}}"
+    - ansible.builtin.copy:
+        content: "{{{{ rendered | to_json }}}}"
+        dest: "{directory}/rendered.json"
+        mode: "0600"
+"""
+# Those that were rendered before are what the role reads of a host.
+PASSWORDS = ("config/auth/htpasswd", "config/auth/htpasswd.former")
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def code(self) -> str | None:
+        """The code of the error, in the words of the protocol."""
+        try:
+            return json.loads(self.body)["errors"][0]["code"]
+        except (ValueError, LookupError, TypeError):
+            return None
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("registry", timeout=30)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+class Client:
+    """One kept connection, and the user that speaks on it; `authorization` is the header as it is sent, if any."""
+
+    def __init__(self, connection: http.client.HTTPConnection, authorization: str | None = None) -> None:
+        self.connection = connection
+        self.authorization = authorization
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.authorization is not None:
+            named.setdefault("Authorization", self.authorization)
+        kept = self.connection.sock is not None
+        try:
+            return self._ask(method, path, body, named)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            # The next request gets a connection of its own.
+            self.connection.close()
+            # nginx ends one, unannounced, when it has answered before all of the body had come.
+            if not kept or not isinstance(body, (bytes, type(None))):
+                raise
+        return self._ask(method, path, body, named)
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        try:
+            self.connection.request(method, path, body=body, headers=headers)
+            answer = self.connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        except (http.client.HTTPException, OSError):
+            self.connection.close()
+            raise
+
+    def begin(self, repository: str) -> str:
+        """Begin an upload; its address, with the registry's state."""
+        answer = self.ask("POST", f"/v2/{repository}/blobs/uploads/", b"")
+        assert answer.status == 202, (repository, answer)
+        return answer.headers["Location"]
+
+    def put_blob(self, repository: str, content: bytes) -> str:
+        """Upload a blob; its digest."""
+        digest = digest_of(content)
+        location = self.begin(repository)
+        answer = self.ask("PUT", with_digest(location, digest), content, Content_Type="application/octet-stream")
+        assert answer.status == 201, (repository, answer)
+        return digest
+
+    def put_image(self, repository: str, tag: str, layer: bytes) -> tuple[str, str]:
+        """Push an image of one layer; the digests of its manifest and of the layer."""
+        blob = self.put_blob(repository, layer)
+        self.put_blob(repository, b"{}")
+        content = manifest(layer)
+        answer = self.ask("PUT", f"/v2/{repository}/manifests/{tag}", content, Content_Type=OCI)
+        assert answer.status == 201, (repository, answer)
+        return digest_of(content), blob
+
+    def digest(self, repository: str, reference: str) -> str | None:
+        """What a tag points to, or None."""
+        answer = self.ask("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPT)
+        return answer.headers["Docker-Content-Digest"] if answer.status == 200 else None
+
+    def holds(self, repository: str, digest: str) -> bool:
+        """Whether the blob can be read from the repository."""
+        return self.ask("HEAD", f"/v2/{repository}/blobs/{digest}").status == 200
+
+
+def with_digest(location: str, digest: str) -> str:
+    return f"{location}{'&' if '?' in location else '?'}digest={digest}"
+
+
+def manifest(layer: bytes, **more: object) -> bytes:
+    """The manifest of an image of an empty configuration and one layer."""
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(b"{}"), "size": 2},
+            "layers": [
+                {
+                    "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                    "digest": digest_of(layer),
+                    "size": len(layer),
+                }
+            ],
+            **more,
+        }
+    ).encode()
+
+
+class Front:
+    """The proxy, its check of passwords and the registries behind it, in a directory of their own."""
+
+    def __init__(self, directory: Path, images: dict[str, str]) -> None:
+        self.directory = directory
+        self.images = images
+        self.port = free_ports(1)[0]
+        self.containers: dict[str, str] = {}
+        self.passwords: dict[str, str] = {}
+        self.options: dict[str, object] = {}
+        for name in (
+            "config/nginx/tls",
+            "config/auth",
+            "network",
+            "sockets",
+            "auth",
+            "storage",
+            "looked-at",
+            "registry",
+        ):
+            (directory / name).mkdir(parents=True)
+        authority = Authority(directory / "ca", "ca")
+        self.ca = authority.certificate
+        self.authority = authority
+        # Where hosts of the lab reach it.
+        self.outside = f"{bridge_address()}:{self.port}"
+        pair = authority.issue("server", (*NAMES, bridge_address()))
+        shutil.copy(pair.certificate, directory / "config" / "nginx" / "tls" / "server.crt")
+        shutil.copy(pair.key, directory / "config" / "nginx" / "tls" / "server.key")
+        self.context = ssl.create_default_context(cafile=self.ca)
+
+    # ---- start and stop ----------------------------------------------------------------------------------------------
+
+    def configure(self, users: list[dict], **options: object) -> None:
+        """Render the configuration; users get a password each, which they keep, where they bring none."""
+        for user in users:
+            user.setdefault("password", self.passwords.get(user["name"]) or secrets.token_urlsafe(12))
+        self.passwords = {user["name"]: user["password"] for user in users}
+        self.options = {name: value for name, value in options.items() if name != "registry"}
+        variables = {
+            "registry_hostname": "localhost",
+            "registry_port": self.port,
+            "reverse_proxy_users": users,
+            "reverse_proxy_config_directory": str(self.directory / "config"),
+            "reverse_proxy_socket_directory": str(self.directory / "sockets"),
+            "reverse_proxy_storage_directory": str(self.directory / "storage"),
+            "reverse_proxy_replicas": len(REPLICAS),
+            "before": [self.content(name) for name in PASSWORDS],
+            **options,
+        }
+        if "reverse_proxy_client_ca" in options:
+            (self.directory / "config" / "nginx" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
+        (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
+        (self.directory / "play.yml").write_text(
+            PLAY.format(roles=ROLES, directory=self.directory, version=self.version())
+        )
+        command(
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "--inventory=localhost,",
+            f"--extra-vars=@{self.directory / 'vars.yml'}",
+            f"--extra-vars=ansible_python_interpreter={sys.executable}",
+            str(self.directory / "play.yml"),
+        )
+        # In their order, as the role does: the former passwords first, which are those that are about to be replaced.
+        for name, text in json.loads((self.directory / "rendered.json").read_text()).items():
+            new = self.directory / f"{name}.new"
+            new.write_text(text)
+            new.rename(self.directory / name)
+        for name in ("auth", "nginx"):
+            shutil.copy(ROLES / "reverse_proxy" / "files" / "nginx.sh", self.directory / "config" / name)
+        self.give_away()
+
+    def content(self, name: str) -> str:
+        """The text of a file, empty where there is none."""
+        path = self.directory / name
+        return path.read_text() if path.exists() else ""
+
+    def version(self) -> str:
+        """What nginx says of itself; asked of the image once."""
+        kept = self.directory / "version"
+        if not kept.exists():
+            done = command("docker", "run", "--rm", "--network=none", "--entrypoint=nginx", self.images["nginx"], "-v")
+            kept.write_text(re.search(r"[0-9.]+", done.stderr).group())
+        return kept.read_text()
+
+    def give_away(self) -> None:
+        """Let the containers' account have all that it writes or reads."""
+        if os.getuid() != ACCOUNT:
+            for path in (self.directory, *self.directory.rglob("*")):
+                with contextlib.suppress(FileNotFoundError):
+                    os.chown(path, ACCOUNT, ACCOUNT, follow_symlinks=False)
+
+    def start(self) -> None:
+        """Start all of it and wait until it answers."""
+        secret = secrets.token_hex(16)
+        for replica in REPLICAS:
+            settings = {
+                "version": 0.1,
+                # What reaches it is read there.
+                "log": {"level": "warn"},
+                "storage": {
+                    "filesystem": {"rootdirectory": INSIDE["storage"]},
+                    "delete": {"enabled": True},
+                    "maintenance": {"uploadpurging": {"enabled": False}},
+                },
+                "http": {
+                    "net": "unix",
+                    "addr": f"{INSIDE['sockets']}/registry-{replica}.sock",
+                    "secret": secret,
+                    "relativeurls": True,
+                },
+            }
+            (self.directory / "registry" / f"config-{replica}.yml").write_text(yaml.safe_dump(settings))
+        self.give_away()
+        for replica in REPLICAS:
+            self.containers[f"registry-{replica}"] = run_container(
+                self.images["registry"],
+                "-c",
+                f"umask 0007 && exec registry serve /etc/wharf-registry/config-{replica}.yml",
+                options=(
+                    "--entrypoint=/bin/sh",
+                    *self.shut_in({"registry": "/etc/wharf-registry:ro"}),
+                    *self.mounts({"storage": INSIDE["storage"], "sockets": INSIDE["sockets"]}),
+                ),
+                network="none",
+            )
+        self.containers["auth"] = run_container(
+            self.images["nginx"],
+            f"{INSIDE['config']}/auth/nginx.sh",
+            "start",
+            "auth",
+            options=(
+                "--entrypoint=/bin/sh",
+                "--cpu-shares=512",
+                *self.shut_in({"config/auth": f"{INSIDE['config']}/auth:ro"}),
+                *self.mounts({"auth": INSIDE["auth"]}),
+            ),
+            network="none",
+        )
+        self.containers["proxy"] = run_container(
+            self.images["nginx"],
+            f"{INSIDE['config']}/nginx/nginx.sh",
+            "start",
+            "nginx",
+            options=(
+                "--entrypoint=/bin/sh",
+                f"--publish=127.0.0.1:{self.port}:{INSIDE['https']}",
+                f"--publish={self.outside}:{INSIDE['https']}",
+                "--ulimit=nofile=16384:16384",
+                "--memory=1g",
+                *MEMORY,
+                *self.shut_in({"config/nginx": f"{INSIDE['config']}/nginx:ro"}),
+                *self.mounts(
+                    {
+                        "sockets": INSIDE["sockets"],
+                        "auth": INSIDE["auth"],
+                        "storage": f"{INSIDE['storage']}:ro",
+                        "looked-at": INSIDE["looked_at"],
+                    }
+                ),
+            ),
+            network="bridge",
+        )
+        self.limit()
+        try:
+            wait_for("the proxy answers", self.healthy)
+            wait_for("passwords are asked for", self.asking)
+            for replica in REPLICAS:
+                wait_for("a replica listens", lambda replica=replica: self.socket(replica).exists())
+        except AssertionError as error:
+            said = "\n".join(f"{name}:\n{last_words(container)}" for name, container in self.containers.items())
+            raise AssertionError(f"{error}\n{said}") from None
+
+    def limit(self) -> None:
+        """Count connections by address in the network of the proxy, as proxy-network does there."""
+        # By the engine, so that an account that may use it is enough.
+        load = "for tool in iptables ip6tables; do $tool-restore /rules/$tool.rules; done"
+        command(
+            *("docker", "run", "--rm", "--pull=never", "--user=0", "--cap-drop=ALL", "--cap-add=NET_ADMIN"),
+            f"--network=container:{self.containers['proxy']}",
+            *self.mounts({"network": "/rules:ro"}),
+            *("--entrypoint=/bin/sh", self.images["clients"], "-ec", load),
+        )
+
+    def shut_in(self, mounts: dict[str, str]) -> tuple[str, ...]:
+        return (
+            f"--user={ACCOUNT}:{ACCOUNT}",
+            "--read-only",
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges:true",
+            "--tmpfs=/tmp:rw,noexec,nosuid,nodev,size=64m,mode=1777",
+            *self.mounts(mounts),
+        )
+
+    def mounts(self, mounts: dict[str, str]) -> tuple[str, ...]:
+        return tuple(f"--volume={self.directory / name}:{target}" for name, target in mounts.items())
+
+    def stop(self) -> None:
+        """Remove what was started."""
+        if self.containers:
+            command("docker", "rm", "--force", "--volumes", *self.containers.values())
+            self.containers = {}
+
+    def reload(self) -> None:
+        """Load the configuration as the handlers of the role do, and wait until it is served."""
+        for name, config in (("auth", "auth"), ("proxy", "nginx")):
+            nginx = ("docker", "exec", self.containers[name], "sh", f"{INSIDE['config']}/{config}/nginx.sh")
+            command(*nginx, "test", config)
+            before = self.workers(name)
+            command(*nginx, "load", config)
+            # Those that serve what was before are told to go once those for what is now are there.
+            wait_for("workers of another generation", lambda name=name, before=before: self.workers(name) - before)
+        wait_for("the proxy answers", self.healthy)
+
+    def workers(self, name: str) -> set[str]:
+        """The processes that take new connections."""
+        listed = command("docker", "top", self.containers[name], "-o", "pid,args").stdout.splitlines()[1:]
+        return {line.split()[0] for line in listed if "worker process" in line and "shutting down" not in line}
+
+    def change(self, users: list[dict], **options: object) -> None:
+        """Another configuration, loaded."""
+        self.configure(users, **options)
+        self.reload()
+
+    def healthy(self) -> bool:
+        """What the engine asks, within the container: networks that are not served hear nothing else of it."""
+        health = "curl --fail --silent --insecure --unix-socket /tmp/front.sock https://localhost/healthz"
+        return command("docker", "exec", self.containers["proxy"], *health.split(), check=False).returncode == 0
+
+    def asking(self) -> bool:
+        """Whether those who check passwords are there."""
+        return all((self.directory / "auth" / f"{kind}.sock").exists() for kind in ("auth", "suspects"))
+
+    # ---- ask ---------------------------------------------------------------------------------------------------------
+
+    def basic(self, user: str, password: str | None = None) -> str:
+        """The header of a user, with the right password where none is given."""
+        return f"Basic {encoded(f'{user}:{self.passwords[user] if password is None else password}')}"
+
+    def client(
+        self, user: str | None = None, password: str | None = None, context: ssl.SSLContext | None = None
+    ) -> Client:
+        """A connection to the proxy; without credentials if no user is given."""
+        context = context or self.context
+        connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=context)
+        return Client(connection, None if user is None else self.basic(user, password))
+
+    def socket(self, replica: int = 1) -> Path:
+        return self.directory / "sockets" / f"registry-{replica}.sock"
+
+    def registry(self, replica: int = 1) -> Client:
+        """A connection to a replica, past the proxy."""
+        return Client(SocketConnection(self.socket(replica)))
+
+    def raw(self, text: bytes, seconds: float = 3) -> bytes:
+        """Send bytes as they are by TLS, and read until the server ends or says nothing more."""
+        said = b""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as plain,
+            self.context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(text)
+            end = time.monotonic() + seconds
+            with contextlib.suppress(TimeoutError, ConnectionError, ssl.SSLError):
+                while time.monotonic() < end and (piece := connection.recv(65536)):
+                    said += piece
+        return said
+
+    def log(self) -> str:
+        """What the proxy has logged."""
+        done = command("docker", "logs", self.containers["proxy"])
+        return done.stdout + done.stderr
+
+    def seen_as(self) -> str:
+        """The address by which the proxy knows these tests."""
+        path = f"/{secrets.token_hex(8)}"
+        self.client().ask("GET", path)
+        wait_for("a line of the log", lambda: path in self.log())
+        line = next(line for line in self.log().splitlines() if path in line)
+        return json.loads(line)["address"]
+
+
+@contextlib.contextmanager
+def running(directory: Path, images: dict[str, str], users: list[dict], **options: object) -> Iterator[Front]:
+    """A front with these users and these options of the role, stopped in the end."""
+    front = Front(directory, images)
+    try:
+        front.configure(users, **options)
+        front.start()
+        yield front
+    finally:
+        front.stop()
+
+
+def at_once(tasks: list) -> list:
+    """What each of the tasks returns, all of which begin together."""
+    with concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool:
+        return [future.result() for future in [pool.submit(task) for task in tasks]]
