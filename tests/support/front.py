@@ -295,6 +295,11 @@ class Front:
 
     def start(self) -> None:
         """Start all of it and wait until it answers."""
+        self.start_replicas()
+        self.start_proxy()
+
+    def start_replicas(self) -> None:
+        """Start the registries."""
         secret = secrets.token_hex(16)
         for replica in REPLICAS:
             settings = {
@@ -327,6 +332,9 @@ class Front:
                 ),
                 network="none",
             )
+
+    def start_proxy(self) -> None:
+        """Start the proxy and its check of passwords, and wait until all of it answers."""
         self.containers["auth"] = run_container(
             self.images["nginx"],
             f"{INSIDE['config']}/auth/nginx.sh",

@@ -89,7 +89,7 @@ LOOK = """
   gather_facts: false
   tasks:
     - ansible.builtin.copy:
-        content: "{{ cases | map('wharf.registry.client_problems', hostvars) | to_json }}"
+        content: "{{ cases | map('wharf.registry._validate_clients', hostvars) | to_json }}"
         dest: "{{ out }}"
         mode: "0600"
 """

@@ -1,0 +1,406 @@
+"""The module that replaces the proxy of a registry, by the definitions of the role, while clients use it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from engine import LABEL, command, wait_for
+from front import ACCOUNT, ROLES, Front
+from managed import collect, encoded
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from managed import Host
+
+MODULE = "_proxy_replace"
+SOCKET = Path("/var/run/docker.sock")
+# An unchanged run: the image, the network, the holder, and each part with the one that may be beside it.
+MOST_REQUESTS = 12
+USERS = [{"name": "ci", "access": "push"}]
+# What the role gives to the module.
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
+  vars:
+    found:
+      parts: "{{{{ __reverse_proxy_parts }}}}"
+      network: "{{{{ __reverse_proxy_holder }}}}"
+      network_name: "{{{{ __reverse_proxy_network }}}}"
+      counting_files: "{{{{ __reverse_proxy_counting_files }}}}"
+      trial_command: "{{{{ __reverse_proxy_trial }}}}"
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{{{ found | to_json }}}}"
+        dest: "{directory}/found.json"
+        mode: "0644"
+"""
+# What it has learnt of a host by then.
+LEARNT = {
+    "__reverse_proxy_uid": ACCOUNT,
+    "__reverse_proxy_gid": ACCOUNT,
+    "__reverse_proxy_socket_gid": ACCOUNT,
+    "__reverse_proxy_cgroup_v2": True,
+    "__reverse_proxy_migrates": True,
+    "__reverse_proxy_blobs": True,
+}
+
+
+class Proxy(Front):
+    """A front whose proxy the module runs."""
+
+    def prepare(self) -> None:
+        """The registries, and the definitions of the role."""
+        self.instance = f"t{secrets.token_hex(4)}"
+        self.options_of_role = {
+            "registry_instance": self.instance,
+            "reverse_proxy_listen_addresses": ["127.0.0.1"],
+        }
+        self.configure(USERS, **self.options_of_role)
+        self.start_replicas()
+        play = PLAY.format(roles=ROLES, directory=self.directory, image=self.images["nginx"], account=ACCOUNT)
+        (self.directory / "found.yml").write_text(play)
+        command(
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "--inventory=localhost,",
+            f"--extra-vars=@{self.directory / 'vars.yml'}",
+            f"--extra-vars=ansible_python_interpreter={sys.executable}",
+            f"--extra-vars={json.dumps({**LEARNT, 'reverse_proxy_image_result': {'name': self.images['nginx']}})}",
+            str(self.directory / "found.yml"),
+        )
+        self.found = json.loads((self.directory / "found.json").read_text())
+        name, _equals, value = LABEL.partition("=")
+        definitions = {part["name"]: part["container"] for part in self.found["parts"]}
+        definitions["network"] = self.found["network"]
+        for definition in definitions.values():
+            definition["labels"][name] = value
+        self.names = {kind: one["name"] for kind, one in definitions.items()}
+
+    def arguments(self, **changes: object) -> dict[str, object]:
+        """The options of the module. changes: its own options, and nginx and auth, keys of the definitions."""
+        found = json.loads(json.dumps(self.found))
+        for part in found["parts"]:
+            part["container"].update(changes.pop(part["name"], {}))
+        image = changes.get("image", self.images["nginx"])
+        seconds = str(changes.get("start_timeout", 60))
+        found["trial_command"][-1] = seconds
+        found["trial_command"][found["trial_command"].index(self.images["nginx"])] = image
+        return {
+            **found,
+            "host": "here",
+            "image": image,
+            "config_directory": str(self.directory / "config"),
+            "trial_header": f'header = "Authorization: {self.basic("ci")}"',
+            "start_timeout": 60,
+            "drain_seconds": 20,
+            **changes,
+        }
+
+    def begin(self, host: Host, *, check: bool = False, **changes: object) -> subprocess.Popen[str]:
+        return host.start(MODULE, self.arguments(**changes), check=check)
+
+    def run(self, host: Host, *, check: bool = False, failed: bool = False, **changes: object) -> dict:
+        """One run of the module, which tells no password however it ends."""
+        password = self.passwords["ci"]
+        hidden = (password, encoded(f"ci:{password}"))
+        process = self.begin(host, check=check, **changes)
+        return collect(process, {}, failed=failed, secrets=hidden, timeout=300)
+
+    def inspect(self, kind: str) -> dict | None:
+        """What the engine knows of network, auth or nginx, or of what is beside it: nginx-next."""
+        kind, _dash, beside = kind.partition("-")
+        name = self.names[kind] + (f"-{beside}" if beside else "")
+        done = command("docker", "inspect", "--type=container", name, check=False)
+        return json.loads(done.stdout)[0] if done.returncode == 0 else None
+
+    def ids(self) -> dict[str, str]:
+        return {kind: self.inspect(kind)["Id"] for kind in self.names}
+
+    def answers(self) -> bool:
+        """Whether a client that logs in is served, by a connection of its own."""
+        for _attempt in range(2):
+            # A kernel before 5.14 drops connections that an nginx has not taken when it goes.
+            with contextlib.suppress(OSError):
+                return self.client("ci").ask("GET", "/v2/").status == 200
+        return False
+
+    def drains(self, kind: str) -> bool:
+        name = self.names[kind]
+        return command("docker", "exec", name, "test", "-e", "/tmp/drained", check=False).returncode == 0  # noqa: S108
+
+    def assert_right(self, host: Host, **changes: object) -> None:
+        """One of each, and nothing is left to do."""
+        assert self.answers()
+        assert not self.run(host, **changes)["changed"]
+        listed = command("docker", "ps", "--all", f"--filter=name={self.names['nginx']}", "--format={{.Names}}").stdout
+        assert sorted(listed.split()) == sorted(self.names.values())
+
+    def configuration(self) -> str:
+        return (self.directory / "config" / "nginx" / "nginx.conf").read_text()
+
+
+@contextlib.contextmanager
+def served(proxy: Proxy) -> Iterator[None]:
+    """A client that asks all the time, and is answered each time."""
+    done = threading.Event()
+    failed = []
+
+    def ask() -> None:
+        while not done.wait(0.2):
+            if not proxy.answers():
+                failed.append(1)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    assert not failed
+
+
+@contextlib.contextmanager
+def counted(directory: Path) -> Iterator[tuple[Path, list[int]]]:
+    """A socket that leads to the engine's, and what counts the connections to it, of which each request has its own."""
+    path, seen = directory / "engine.sock", []
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+    def take(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _address = listener.accept()
+                seen.append(1)
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(str(SOCKET))
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=pass_on, args=ends, daemon=True).start()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(64)
+        threading.Thread(target=take, args=(listener,), daemon=True).start()
+        yield path, seen
+
+
+@pytest.fixture(scope="module")
+def proxy(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    proxy = Proxy(tmp_path_factory.mktemp("proxy"), images)
+    try:
+        proxy.prepare()
+        yield proxy
+    finally:
+        proxy.stop()
+        for name in proxy.names.values():
+            command("docker", "rm", "--force", f"{name}-next", name, check=False)
+        command("docker", "network", "rm", proxy.found["network_name"], check=False)
+
+
+@pytest.fixture
+def running(proxy: Proxy, host: Host) -> Proxy:
+    """It runs by the definitions of the role, whatever a test has left."""
+    proxy.run(host)
+    return proxy
+
+
+@pytest.fixture
+def newer(images: dict[str, str]) -> Iterator[str]:
+    """Another image of the same nginx."""
+    yield from committed(images["nginx"], "true")
+
+
+@pytest.fixture
+def broken(images: dict[str, str]) -> Iterator[str]:
+    """An image without nginx."""
+    yield from committed(images["nginx"], "rm -f $(command -v nginx)")
+
+
+def committed(image: str, change: str) -> Iterator[str]:
+    name = f"wharf.local/test:{secrets.token_hex(4)}"
+    options = ("--entrypoint=/bin/sh", f"--label={LABEL}", "--network=none", "--user=0")
+    container = command("docker", "create", *options, image, "-c", change).stdout.strip()
+    command("docker", "start", "--attach", container)
+    command("docker", "commit", container, name)
+    command("docker", "rm", container)
+    yield name
+    command("docker", "image", "rm", "--force", name)
+
+
+def test_the_first_run(proxy: Proxy, host: Host, tmp_path: Path) -> None:
+    checked = proxy.run(host, check=True)
+    assert checked["changed"] and checked["network_changed"]
+    assert proxy.inspect("nginx") is None
+    made = proxy.run(host)
+    assert made["changed"] and made["network_changed"]
+    # Check mode tells the same, but for what it would not know of.
+    names = set(proxy.names.values())
+    assert {name for name, _action in checked["actions"]} == {name for name, _action in made["actions"]} == names
+    before = proxy.ids()
+    with counted(tmp_path) as (path, seen):
+        again = proxy.run(host, socket=str(path))
+    assert not again["changed"] and again["actions"] == []
+    assert 0 < len(seen) <= MOST_REQUESTS
+    assert not proxy.run(host, check=True)["changed"]
+    assert proxy.ids() == before
+    assert proxy.answers()
+    assert proxy.client("ci", "wrong").ask("GET", "/v2/").status == 401
+
+
+def test_a_limit_is_changed_while_it_runs(running: Proxy, host: Host) -> None:
+    before = running.ids()
+    limit = {"nginx": {"memory": "900m", "memory_swap": "900m"}}
+    checked = running.run(host, check=True, **limit)
+    assert checked["changed"]
+    assert [one["after"] for one in checked["diff"]] == [{"Memory": 900 << 20, "MemorySwap": 900 << 20}]
+    with served(running):
+        assert running.run(host, **limit)["changed"]
+    assert running.inspect("nginx")["HostConfig"]["Memory"] == 900 << 20
+    assert running.ids() == before
+    running.assert_right(host, **limit)
+
+
+def test_another_definition_and_image_beside_the_former_one(running: Proxy, host: Host, newer: str) -> None:
+    before = running.ids()
+    changes = {"image": newer, "nginx": {"ulimits": ["nofile:8192:8192"]}}
+    checked = running.run(host, check=True, **changes)
+    with served(running):
+        made = running.run(host, **changes)
+    assert checked["changed"] and made["changed"]
+    after = running.ids()
+    assert after["network"] == before["network"]
+    assert after["auth"] != before["auth"] and after["nginx"] != before["nginx"]
+    assert running.inspect("nginx")["Image"] == command("docker", "inspect", "--format={{.Id}}", newer).stdout.strip()
+    assert [running.names["nginx"], "replaced"] in made["actions"]
+    running.assert_right(host, **changes)
+
+
+def test_another_configuration_is_loaded(running: Proxy, host: Host) -> None:
+    before = running.ids()
+    running.configure(USERS, **running.options_of_role, reverse_proxy_log_format="text")
+    try:
+        with served(running):
+            assert {action for _name, action in running.run(host)["actions"]} == {"reloaded"}
+        running.assert_right(host)
+        assert running.ids() == before
+    finally:
+        running.configure(USERS, **running.options_of_role)
+
+
+def test_an_image_that_does_not_serve_is_not_run(running: Proxy, host: Host, broken: str) -> None:
+    before = running.ids()
+    with served(running):
+        said = running.run(host, failed=True, image=broken, start_timeout=5)["msg"]
+    assert f"nginx as here was to run it, {broken} with the configuration of this run, does not serve: " in said
+    assert "What runs there serves on." in said
+    assert running.ids() == before
+    running.assert_right(host)
+
+
+def test_a_configuration_that_does_not_serve_is_not_loaded(running: Proxy, host: Host) -> None:
+    config = running.directory / "config" / "nginx" / "nginx.conf"
+    former = config.read_text()
+    config.write_text(former.replace("/registry-", "/nowhere-"))
+    assert config.read_text() != former
+    before = running.ids()
+    with served(running):
+        said = running.run(host, failed=True, start_timeout=5)["msg"]
+    assert "it answers 503, and not 200, to a request for /healthz (the registry behind it has to answer)" in said
+    assert config.read_text() == former
+    assert running.ids() == before
+    running.assert_right(host)
+
+
+def test_what_does_not_become_healthy_goes_back(running: Proxy, host: Host, newer: str) -> None:
+    """The check of passwords was replaced by then, and goes back, too."""
+    before = running.inspect("nginx")
+    former = running.configuration()
+    running.configure(USERS, **running.options_of_role, reverse_proxy_log_format="text")
+    sick = {"nginx": {"healthcheck": {"test": ["CMD", "false"], "interval": "1s", "retries": 1}}}
+    with served(running):
+        # Long enough for the check of passwords.
+        said = running.run(host, failed=True, image=newer, start_timeout=25, **sick)["msg"]
+    name = running.names["nginx"]
+    assert f"{name} on here did not become healthy. Its former image and configuration are back, and serve." in said
+    assert f"{name}-next did not become healthy within 25 seconds" in said
+    assert running.inspect("nginx")["Id"] == before["Id"]
+    assert running.inspect("auth")["Image"] == before["Image"]
+    assert running.configuration() == former
+    running.assert_right(host)
+
+
+@pytest.mark.parametrize("kind", ["auth", "nginx"])
+def test_killed_before_the_former_one_is_told_to_go(running: Proxy, host: Host, kind: str) -> None:
+    """The newer one goes, whatever it was."""
+    changes = {kind: {"ulimits": ["nofile:2048:2048"]}}
+    with served(running):
+        process = running.begin(host, **changes)
+        wait_for("another one is there", lambda: running.inspect(f"{kind}-next"), 120)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not running.drains(kind)
+        before = running.ids()
+        made = running.run(host)
+    assert [running.names[kind], "kept"] in made["actions"]
+    assert running.ids() == before
+    running.assert_right(host)
+
+
+@pytest.mark.parametrize("kind", ["auth", "nginx"])
+def test_killed_while_the_former_one_drains(running: Proxy, host: Host, kind: str) -> None:
+    """The newer one takes its place."""
+    changes = {kind: {"ulimits": ["nofile:2048:2048"]}}
+    with served(running), slow_client(running, kind):
+        process = running.begin(host, **changes)
+        wait_for("it is told to drain", lambda: running.drains(kind), 120)
+        newer = running.inspect(f"{kind}-next")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert newer
+        assert running.inspect(kind)["Id"] != newer["Id"]
+        made = running.run(host, **changes)
+    assert [running.names[kind], "taken over"] in made["actions"]
+    assert running.inspect(kind)["Id"] == newer["Id"]
+    running.assert_right(host, **changes)
+
+
+@contextlib.contextmanager
+def slow_client(proxy: Proxy, kind: str) -> Iterator[None]:
+    """A request that goes on, for which the one that serves it waits when it drains."""
+    if kind == "auth":
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(proxy.directory / "auth" / "auth.sock"))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: auth\r\n")
+            yield
+    else:
+        with (
+            socket.create_connection(("127.0.0.1", proxy.port)) as plain,
+            proxy.context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            client.sendall(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n")
+            yield
+
+
+def test_a_network_that_was_started_anew(running: Proxy, host: Host) -> None:
+    """nginx is started again in it; it would hear no client."""
+    command("docker", "restart", "--time=0", running.names["network"])
+    assert running.run(host, check=True)["changed"]
+    made = running.run(host)
+    assert made["actions"] == [[running.names["nginx"], "restarted"]]
+    running.assert_right(host)
