@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Another checkout on the same engine is left alone.
-LABEL = f"wharf.modules={ROOT}"
+LABEL = f"wharf.integration={ROOT}"
 # Recipes of tests/lab/images.toml: clients, and hosts with an engine in place.
 OF_THE_LAB = ("clients", "signers", "bookworm-docker", "trixie-docker", "trixie-podman", "tools")
 # Below the ports that outgoing connections get, so that none of those can take one before a peer does.
@@ -59,7 +59,7 @@ def listening(port: int) -> bool:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One run at a time in a checkout: a run removes what another one left."""
-    with (ROOT / ".cache" / "modules.lock").open("w") as lock:
+    with (ROOT / ".cache" / "integration.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,7 +16,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_tr
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import Process
 from directories import snapshot
 from inprocess import run_module
-import deaf_engine
+from paths import ROOT as CHECKOUT
 from pems import CA, CLIENT, EC, EXPIRED, LEAF, OTHER, ROOT, pem
 
 HOST = "r.example.com:5000"
@@ -259,7 +259,9 @@ def deaf(place, *more):
     told = place.parent / "told"
     words = [f"--host=unix://{place.parent}/deaf.sock", f"--config-file={place}/daemon.json", *more]
     with told.open("wb") as output:
-        process = subprocess.Popen([sys.executable, deaf_engine.__file__, *words], stdout=output)
+        process = subprocess.Popen(
+            [sys.executable, CHECKOUT / "tests" / "support" / "deaf_engine.py", *words], stdout=output
+        )
     try:
         while not told.read_bytes():
             assert process.poll() is None
