@@ -195,7 +195,7 @@ def explained(error, options):
     if isinstance(error, NetworkError):
         holder = options["network"]["name"]
         return (
-            f"{holder} on {host}, which has the ports of the registry, can't be started, so that no client can connect. "
+            f"{holder} on {host}, which has the ports of the registry, can't be started, and no client can connect. "
             "Correct reverse_proxy_listen_addresses and the ports, and run this again. "
             f"The engine said: {error.message}"
         )

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which passwords clients send as they are. Pure functions. Private to this collection.
 
-tests/integration/client/test_passwords.py asks the clients: they send any byte, and leave out a line feed at the end alone. JSON
-keys have line feeds inside.
+tests/integration/client/test_passwords.py asks the clients: they send any byte, and leave out a line feed at the end
+alone. JSON keys have line feeds inside.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _NANOSECONDS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 # What an engine changes while the container runs.
 _LIVE = ("Memory", "MemorySwap", "PidsLimit", "CpuShares", "RestartPolicy")
+# More of these than was asked for is a difference: a port that is not wanted any more.
+_EXACT = ("PortBindings", "Tmpfs", "Sysctls")
 # Engines before 25.0 drop it.
 _NOT_COMPARED = ("StartInterval",)
 
@@ -182,7 +184,7 @@ class ContainerSpec:
         for part, wanted in self.parts.items():
             for name, value in wanted.items():
                 before = found[part].get(name)
-                if not _holds(before, value):
+                if not _holds(before, value) or (name in _EXACT and len(before or {}) > len(value)):
                     differing.append(Difference(name, before, value))
         return differing
 

@@ -132,6 +132,8 @@ class ProxyReplacement:
         self._start_timeout = limits["start_timeout"]
         self._drain_seconds = limits["drain_seconds"]
         self._tried = False
+        # When the network was started.
+        self._joined_since = ""
         self.actions = []
         self.differences = {}
         self.network_changed = False
@@ -149,6 +151,8 @@ class ProxyReplacement:
             found = self._containers.inspect(part.spec.name)
             if part is self._front:
                 part.spec.parts["HostConfig"]["NetworkMode"] = f"container:{(holder or {}).get('Id', '')}"
+                if holder is not None:
+                    self._joined_since = holder["State"]["StartedAt"][:_SECOND]
             self._foretell(part, found, image_id)
         if files_change or self._loaded.differs:
             self.actions.append((self._front.spec.name, "reloaded"))
@@ -166,6 +170,8 @@ class ProxyReplacement:
         elif differing:
             live = all(one.live for one in differing)
             self.actions.append((part.spec.name, "updated" if live else "replaced"))
+        elif self._is_left_behind(part, found):
+            self.actions.append((part.spec.name, "restarted"))
 
     # ---- the run ----
 
@@ -174,7 +180,6 @@ class ProxyReplacement:
         before = self._containers.inspect(self._front.spec.name)
         returns = before is not None and self._loaded.can_return
         image_id = self._containers.image_id(self._image)
-        self._joined_since = ""
         if not image_id:
             raise EngineError(f"the image {self._image} is not on this host", "Correct reverse_proxy_image")
         if self._loaded.differs or before is None or before["Image"] != image_id:
@@ -224,7 +229,8 @@ class ProxyReplacement:
         for part in (self._auth, self._front):
             status, said = self._containers.run_in(part.spec.name, self._command(part, "test", part.name), seconds=60)
             if status:
-                raise ProxyError(f"refuses to load its configuration. {said.strip()}")
+                self._loaded.restore()
+                raise ProxyError(f"refuses to load its configuration, and goes on with the former one. {said.strip()}")
         for part in (self._auth, self._front):
             status, said = self._containers.run_in(part.spec.name, self._command(part, "load", part.name), seconds=60)
             if status:
@@ -268,14 +274,17 @@ class ProxyReplacement:
 
     def _keep(self, part, found, differing):
         """One that fits, but for its limits at most."""
-        if part is self._front and found["State"]["StartedAt"][:_SECOND] < self._joined_since:
-            # Its network was started anew, and it hears no client in the former one.
+        if self._is_left_behind(part, found):
             self._containers.restart(part.spec.name, part.stop_timeout)
             self.actions.append((part.spec.name, "restarted"))
         if differing:
             self._containers.update(part.spec.name, part.spec)
             self.actions.append((part.spec.name, "updated"))
         self._containers.wait_until_healthy(part.spec, self._start_timeout)
+
+    def _is_left_behind(self, part, found):
+        """Whether its network was started anew: it hears no client in the former one."""
+        return part is self._front and found["State"]["StartedAt"][:_SECOND] < self._joined_since
 
     def _start_again(self, part, differing, image_id):
         if differing:

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 MODULE = "_proxy_replace"
 SOCKET = Path("/var/run/docker.sock")
-# An unchanged run: the image, the network, the holder, and each part with the one that may be beside it.
-MOST_REQUESTS = 12
+# An unchanged run: the image, the network, the holder, and each part with the one that may be beside it; three more for each part whose
+# health the engine has not looked at yet.
+MOST_REQUESTS = 20
 USERS = [{"name": "ci", "access": "push"}]
 # What the role gives to the module.
 PLAY = """
@@ -104,7 +105,7 @@ class Proxy(Front):
             "config_directory": str(self.directory / "config"),
             "trial_header": f'header = "Authorization: {self.basic("ci")}"',
             "start_timeout": 60,
-            "drain_seconds": 20,
+            "drain_seconds": 5,
             **changes,
         }
 

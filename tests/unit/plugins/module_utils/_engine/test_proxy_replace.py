@@ -175,9 +175,7 @@ def test_other_ports_are_another_network_with_the_image_that_it_had(serving: Hos
 def test_a_network_that_was_started_anew_is_joined_again(serving: Host) -> None:
     serving.engine.start("proxy-network")
     serving.engine.calls.clear()
-    run = serving.replacement("nginx:old")
-    run.run()
-    assert run.actions == [("proxy", "restarted")]
+    assert serving.run().actions == [("proxy", "restarted")]
     assert serving.run().actions == []
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the variables of one host. test_validate_clients.py has whole inventories, as Ansible reads them."""
+"""What is wrong with the variables of one host. test_validate_clients.py has whole inventories."""
 
 from __future__ import annotations
 
