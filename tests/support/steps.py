@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from engine import command
 from managed import encoded, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from peers import Peers
+
+REPOSITORIES = "/data/docker/registry/v2/repositories"
 
 
 def four_runs(run: Callable[..., dict], look: Callable[[], object]) -> dict:
@@ -63,3 +68,13 @@ def says(result: dict, subject: str, *wanted: str) -> str:
     assert message.endswith("."), message
     assert cure, f"nothing to do about it: {message}"
     return message
+
+
+def write_tags(peers: Peers, repository: str, digest: str, count: int) -> None:
+    """Tags 1 to `count`, written straight to the registry's disk as links to an image of the repository."""
+    script = """
+        cd "$1"; names=$(seq 1 "$3"); printf '%s/current\\n' $names | xargs mkdir -p
+        for name in $names; do printf %s "$2" >$name/current/link; done
+    """
+    tags = f"{REPOSITORIES}/{repository}/_manifests/tags"
+    command("docker", "exec", peers.containers["registry"], "sh", "-ec", script, "sh", tags, digest, str(count))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from content import DOCKER, DOCKER_LIST, OCI, OCI_INDEX, Content
 from managed import encoded, words
+from steps import write_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,12 +179,10 @@ def test_an_emptied_repository(info: Callable[..., dict], content: Content, room
         assert found == [{"name": f"{room}/emptied", "tags": []}]
 
 
-def test_many_tags_and_many_repositories(info: Callable[..., dict], content: Content, room: str) -> None:
+def test_many_tags_and_many_repositories(info: Callable[..., dict], content: Content, peers: Peers, room: str) -> None:
     """More than one page of the catalogue, and a list of thousands: in order, whole, and the same each time."""
     image = content.image(f"{room}/tags", "0")
-    manifest = content.ask("GET", f"/v2/{room}/tags/manifests/0", Accept=OCI)[2]
-    for number in range(1, MANY_TAGS):
-        assert content.ask("PUT", f"/v2/{room}/tags/manifests/{number}", manifest, Content_Type=OCI)[0] == 201
+    write_tags(peers, f"{room}/tags", image["digest"], MANY_TAGS - 1)
     for number in range(MANY_REPOSITORIES):
         content.image(f"{room}/many/{number}", "1.0", layer=b"same")
     listed = info(repositories=[f"{room}/*"])

@@ -13,7 +13,7 @@ import pytest
 from content import ACCEPT, DOCKER, DOCKER_LIST, OCI_INDEX, Content
 from engine import command
 from managed import collect, words
-from steps import four_runs
+from steps import four_runs, write_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from peers import Peers
 
 BLOBS = "/data/docker/registry/v2/blobs/sha256"
-MANIFESTS = "/data/docker/registry/v2/repositories/{}/_manifests"
 
 
 def days_ago(days: float) -> str:
@@ -298,13 +297,7 @@ def test_thousands_of_tags(retention: Callable[..., dict], content: Content, pee
     """Written straight to the registry's disk, as links to an image; the catalogue finds the repository."""
     web = f"{room}/web"
     image = content.image(web, "0", kind=DOCKER, created=days_ago(1))
-    script = """
-        cd "$1"; names=$(seq 1 1500); mkdir $names
-        printf '%s/current\\n' $names | xargs mkdir
-        for name in $names; do printf %s "$2" >$name/current/link; done
-    """
-    tags = MANIFESTS.format(web) + "/tags"
-    command("docker", "exec", peers.containers["registry"], "sh", "-ec", script, "sh", tags, image["digest"])
+    write_tags(peers, web, image["digest"], 1500)
     before = len(peers.requests("basic"))
     result = retention(rules=[{"repositories": [f"{room}/*"], "keep_newest": 1}], check=True)
     assert not result["changed"] and len(tags_of(result, "kept", web)) == result["considered"] == 1501
