@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MODULE = "_proxy_replace"
 SOCKET = Path("/var/run/docker.sock")
-# An unchanged run: the image, the network, the holder, and each part with the one that may be beside it; three more for each part whose
-# health the engine has not looked at yet.
+# An unchanged run: the image, the network, the holder, and each part with the one that may be beside it; three more for
+# each part whose health the engine has not looked at yet.
 MOST_REQUESTS = 20
 USERS = [{"name": "ci", "access": "push"}]
 # What the role gives to the module.
