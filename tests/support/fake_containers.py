@@ -52,6 +52,10 @@ class FakeContainers:
     def image_id(self, name: str) -> str:
         return name if name in self.images.values() else self.images.get(name, "")
 
+    def name_of_image(self, container: dict) -> str:
+        name = container["Config"]["Image"]
+        return name if self.image_id(name) == container["Image"] else container["Image"]
+
     def inspect(self, name: str) -> dict | None:
         return copy.deepcopy(self.containers.get(name))
 
@@ -59,22 +63,23 @@ class FakeContainers:
         name, _, value = label.partition("=")
         return sorted(one for one, is_ in self.containers.items() if is_["Config"]["Labels"].get(name) == value)
 
-    def create(self, spec: ContainerSpec, image: str) -> None:
+    def create(self, spec: ContainerSpec) -> None:
         if spec.name in self.containers:
             raise EngineError(f"the Docker Engine answered 409: the name {spec.name} is in use")
         if spec.name in self.refused:
             raise EngineError(self.refused[spec.name])
         body = copy.deepcopy(spec.parts)
         body["Config"].setdefault("Labels", {})
+        body["Config"]["Image"] = spec.image
         self.containers[spec.name] = {
             "Id": f"id-{self._clock}-{spec.name}",
             "Name": f"/{spec.name}",
-            "Image": self.image_id(image),
+            "Image": self.image_id(spec.image),
             "drained": False,
             "State": {"Running": True, "StartedAt": self._now()},
             **body,
         }
-        self._did("create", spec.name, self.image_id(image))
+        self._did("create", spec.name, self.image_id(spec.image))
 
     def start(self, name: str) -> None:
         self._there(name)["State"] = {"Running": True, "StartedAt": self._now()}

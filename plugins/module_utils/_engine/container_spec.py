@@ -149,6 +149,7 @@ class ContainerSpec:
     def __init__(self, options):
         options = {name: value for name, value in options.items() if value is not None}
         self.name = options.pop("name")
+        # By its name, or its ID where that may be another one's name by now.
         self.image = options.pop("image", "")
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
@@ -158,11 +159,11 @@ class ContainerSpec:
             part, name, translated = _OPTIONS[option]
             self.parts[part][name] = translated(value)
 
-    def body(self, image):
+    def body(self):
         """The body of POST /containers/create."""
         ports = {port: {} for port in self.parts["HostConfig"].get("PortBindings", {})}
         exposed = {"ExposedPorts": ports} if ports else {}
-        return {**self.parts["Config"], **exposed, "Image": image, "HostConfig": self.parts["HostConfig"]}
+        return {**self.parts["Config"], **exposed, "Image": self.image, "HostConfig": self.parts["HostConfig"]}
 
     def live(self):
         """The body of POST /containers/NAME/update: all that an engine changes while the container runs."""
@@ -177,10 +178,13 @@ class ContainerSpec:
         return ["/bin/sh", "-c", test[1]] if test[0] == "CMD-SHELL" else None
 
     def differences(self, found, image_id=""):
-        """What differs in a container as the engine inspects it. Without image_id, its image is not looked at."""
+        """What differs in a container as the engine inspects it. Without image_id, its image is not looked at.
+
+        A container tells its image by name, so that another name of the same image is a difference, too.
+        """
         differing = []
-        if image_id and found["Image"] != image_id:
-            differing.append(Difference("Image", found["Image"], image_id))
+        if image_id and (found["Image"], found["Config"].get("Image")) != (image_id, self.image):
+            differing.append(Difference("Image", found["Config"].get("Image"), self.image))
         for part, wanted in self.parts.items():
             for name, value in wanted.items():
                 before = found[part].get(name)

@@ -46,6 +46,11 @@ class Containers:
         found = self._ask("GET", f"/images/{urllib.parse.quote(name, safe='')}/json", missing=(404,))
         return found["Id"] if found else ""
 
+    def name_of_image(self, container):
+        """How a container, as inspected, names its image: its ID where the name is another one's by now."""
+        name = container["Config"]["Image"]
+        return name if self.image_id(name) == container["Image"] else container["Image"]
+
     def inspect(self, name):
         """What the engine says of a container, or None."""
         return self._ask("GET", f"/containers/{name}/json", missing=(404,))
@@ -55,9 +60,9 @@ class Containers:
         found = self._ask("GET", "/containers/json", all=1, filters=json.dumps({"label": [label]}))
         return sorted(one["Names"][0].lstrip("/") for one in found or [] if one.get("Names"))
 
-    def create(self, spec, image):
+    def create(self, spec):
         """Makes a container of a ContainerSpec, and starts it."""
-        self._ask("POST", "/containers/create", spec.body(image), name=spec.name)
+        self._ask("POST", "/containers/create", spec.body(), name=spec.name)
         self.start(spec.name)
 
     def start(self, name):

@@ -137,6 +137,11 @@ class ProxyReplacement:
         self.actions = []
         self.differences = {}
         self.network_changed = False
+        self._use(image)
+
+    def _use(self, image):
+        for part in (self._auth, self._front):
+            part.spec.image = part.next_spec.image = image
 
     # ---- check mode ----
 
@@ -186,14 +191,14 @@ class ProxyReplacement:
             self._try(returns)
         try:
             self._ensure(self._auth, image_id)
-            self._ensure_network(image_id)
+            self._ensure_network()
             self._ensure(self._front, image_id)
         except (NetworkError, TrialError):
             raise
         except RegistryError as error:
             said = f"The engine said: {error} Its last words: {self._last_words()}"
             if returns:
-                self._return(before["Image"])
+                self._return(before)
             raise ProxyError(f"did not become healthy. {_outcome(returns)} {said}") from None
         if self._loaded.differs:
             self._reload()
@@ -214,9 +219,11 @@ class ProxyReplacement:
                 return said
         return "none"
 
-    def _return(self, image_id):
+    def _return(self, before):
         """What ran before comes back. If this fails too, its own message says why."""
+        image_id = before["Image"]
         self._loaded.restore()
+        self._use(self._containers.name_of_image(before))
         for part in (self._auth, self._front):
             self._settle(part)
         # The former nginx was left alone until the one beside it was healthy; the check of passwords may be a new one.
@@ -240,10 +247,10 @@ class ProxyReplacement:
 
     # ---- the network ----
 
-    def _ensure_network(self, image_id):
+    def _ensure_network(self):
         front = self._containers.inspect(self._front.spec.name)
         try:
-            holder, changed = self._network.ensure(self._containers, front, image_id)
+            holder, changed = self._network.ensure(self._containers, front, self._image)
         except EngineError as error:
             raise NetworkError(error.message, error.cure) from None
         self.network_changed = changed
@@ -259,16 +266,16 @@ class ProxyReplacement:
         self._settle(part)
         found = self._containers.inspect(part.spec.name)
         if found is None:
-            self._create(part.spec, image_id)
+            self._create(part.spec)
             self._published(part)
             self.actions.append((part.spec.name, "created"))
             return
         differing = part.spec.differences(found, image_id)
         self._note(part.spec.name, differing)
         if not found["State"]["Running"]:
-            self._start_again(part, differing, image_id)
+            self._start_again(part, differing)
         elif not all(one.live for one in differing):
-            self._replace(part, image_id)
+            self._replace(part)
         else:
             self._keep(part, found, differing)
 
@@ -286,25 +293,25 @@ class ProxyReplacement:
         """Whether its network was started anew: it hears no client in the former one."""
         return part is self._front and found["State"]["StartedAt"][:_SECOND] < self._joined_since
 
-    def _start_again(self, part, differing, image_id):
+    def _start_again(self, part, differing):
         if differing:
             self._containers.remove(part.spec.name, part.stop_timeout)
-            self._create(part.spec, image_id)
+            self._create(part.spec)
         else:
             self._containers.start(part.spec.name)
             self._containers.wait_until_healthy(part.spec, self._start_timeout)
         self._published(part)
         self.actions.append((part.spec.name, "started"))
 
-    def _create(self, spec, image_id):
-        self._containers.create(spec, image_id)
+    def _create(self, spec):
+        self._containers.create(spec)
         self._containers.wait_until_healthy(spec, self._start_timeout)
 
-    def _replace(self, part, image_id):
+    def _replace(self, part):
         if part is self._front and not self._tried:
             # It differs by the settings of the container alone.
             self._try(returns=True)
-        self._create(part.next_spec, image_id)
+        self._create(part.next_spec)
         self._take_over(part)
         self.actions.append((part.spec.name, "replaced"))
 
@@ -371,7 +378,7 @@ class HeldNetwork:
             or bool(self.spec.differences(holder))
         )
 
-    def ensure(self, containers, front, image_id):
+    def ensure(self, containers, front, image):
         """(the container, whether it was made, made anew or started)."""
         containers.make_network(self._name, self._labels)
         holder = containers.inspect(self.spec.name)
@@ -380,10 +387,11 @@ class HeldNetwork:
             containers.remove(front["Name"].lstrip("/"), _PORTS_SECONDS)
         if holder is not None and self.spec.differences(holder):
             containers.remove(self.spec.name, 0)
-            image_id, holder = holder["Image"], None
+            image, holder = holder["Image"], None
         changed = holder is None or not holder["State"]["Running"]
         if holder is None:
-            containers.create(self.spec, image_id)
+            self.spec.image = image
+            containers.create(self.spec)
         elif changed:
             containers.start(self.spec.name)
         return containers.inspect(self.spec.name), changed

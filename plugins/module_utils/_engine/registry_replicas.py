@@ -47,10 +47,10 @@ class Replica:
     def config_file(self, config):
         return PlacedFile(self._config_path, config.encode(), ("root", self._group), 0o640, secret=True)
 
-    def spec(self, config_file):
+    def spec(self, image, config_file):
         """The definition of the container with a configuration: with another one it is another container."""
         labels = {**self._definition["labels"], self._label: config_file.checksum}
-        return ContainerSpec({**self._definition, "labels": labels})
+        return ContainerSpec({**self._definition, "image": image, "labels": labels})
 
     def former(self, before):
         """(image, configuration) that it was last seen to serve with, or has now; empty where there is none."""
@@ -109,7 +109,11 @@ class ReplicaRun:
         for replica in self._replicas:
             config_file = replica.config_file(replica.config)
             found = self._containers.inspect(replica.name)
-            differing = [] if found is None else self._compare(replica.spec(config_file), found, image_id or "none")
+            differing = (
+                []
+                if found is None
+                else self._compare(replica.spec(self._image, config_file), found, image_id or "none")
+            )
             if config_file.changed or found is None or differing or not found["State"]["Running"]:
                 self.changed_containers.append(replica.name)
 
@@ -122,12 +126,13 @@ class ReplicaRun:
             before = self._containers.inspect(replica.name)
             former = replica.former(before)
             try:
-                changed = self._serve(replica, image_id, replica.config)
+                changed = self._serve(replica, self._image, image_id, replica.config)
             except RegistryError as error:
                 said = f"The engine said: {error} Its last words: {self._containers.last_words(replica.name) or 'none'}"
                 returns = before is not None and all(former)
                 if returns:
-                    self._serve(replica, *former)
+                    named = self._containers.name_of_image(before) if before["Image"] == former[0] else former[0]
+                    self._serve(replica, named, *former)
                 raise ReplicaError(replica.name, f"did not become healthy. {_outcome(returns)} {said}") from None
             if changed:
                 self.changed_containers.append(replica.name)
@@ -135,11 +140,11 @@ class ReplicaRun:
                     # The proxy has left alone what did not answer, and must not find the next one gone as well.
                     time.sleep(self._proxy_seconds)
 
-    def _serve(self, replica, image_id, config):
+    def _serve(self, replica, image, image_id, config):
         """Whether anything was changed until it served."""
         config_file = replica.config_file(config)
         config_file.apply()
-        spec = replica.spec(config_file)
+        spec = replica.spec(image, config_file)
         changed = self._ensure(spec, image_id) or config_file.changed
         self._containers.wait_until_healthy(spec, self._start_timeout)
         replica.ask()
@@ -150,12 +155,12 @@ class ReplicaRun:
     def _ensure(self, spec, image_id):
         found = self._containers.inspect(spec.name)
         if found is None:
-            self._containers.create(spec, image_id)
+            self._containers.create(spec)
             return True
         differing = self._compare(spec, found, image_id)
         if not all(one.live for one in differing):
             self._containers.remove(spec.name, self._stop_timeout)
-            self._containers.create(spec, image_id)
+            self._containers.create(spec)
             return True
         if differing:
             self._containers.update(spec.name, spec)

@@ -287,7 +287,7 @@ def test_another_definition_and_image_beside_the_former_one(running: Proxy, host
     after = running.ids()
     assert after["network"] == before["network"]
     assert after["auth"] != before["auth"] and after["nginx"] != before["nginx"]
-    assert running.inspect("nginx")["Image"] == command("docker", "inspect", "--format={{.Id}}", newer).stdout.strip()
+    assert running.inspect("nginx")["Config"]["Image"] == newer
     assert [running.names["nginx"], "replaced"] in made["actions"]
     running.assert_right(host, **changes)
 

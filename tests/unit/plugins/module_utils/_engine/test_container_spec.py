@@ -52,6 +52,7 @@ def found(options: dict = OPTIONS) -> dict:
         {name: value for name, value in mount.items() if value is not False} for mount in parts["HostConfig"]["Mounts"]
     ][::-1]
     parts["HostConfig"]["MemorySwappiness"] = None
+    parts["Config"]["Image"] = options["image"]
     return {"Image": "sha256:1", **parts}
 
 
@@ -116,12 +117,13 @@ def test_a_difference_that_the_engine_changes_while_it_runs(option: str, value: 
 
 def test_another_image_is_another_container_and_can_be_passed_over() -> None:
     assert names(OPTIONS, image="sha256:2") == ["Image"]
-    assert names(OPTIONS, image="") == []
+    assert names({**OPTIONS, "image": "i:2"}) == ["Image"]
+    assert names({**OPTIONS, "image": "i:2"}, image="") == []
 
 
 def test_the_body_has_all_of_it() -> None:
-    body = ContainerSpec(OPTIONS).body("sha256:1")
-    assert body["Image"] == "sha256:1"
+    body = ContainerSpec(OPTIONS).body()
+    assert body["Image"] == "i:1"
     assert set(body["ExposedPorts"]) == {"8443/tcp", "8080/tcp"}
     host = body["HostConfig"]
     assert host["PortBindings"] == {
