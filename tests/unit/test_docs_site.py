@@ -64,6 +64,9 @@ def known_names():
     for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
             found |= options(entry.get("options", {}))
+    # Results of roles, which have no "__" before them.
+    for path in ROOT.glob("roles/*/tasks/*.yml"):
+        found |= set(re.findall(r"\bregister: ([a-z]\w+)", path.read_text(encoding="utf-8")))
     for path in (ROOT / "playbooks").glob("*.yml"):
         found |= set(re.findall(r"\b(?:rollout|doctor|restore|rotate)_\w+", path.read_text(encoding="utf-8")))
     return found
