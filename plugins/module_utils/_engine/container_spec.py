@@ -147,7 +147,8 @@ class ContainerSpec:
     """
 
     def __init__(self, options):
-        options = {name: value for name, value in options.items() if value is not None}
+        # Before ansible-core 2.19, an expression that gives none is an empty text.
+        options = {name: value for name, value in options.items() if value is not None and value != ""}
         self.name = options.pop("name")
         # By its name, or its ID where that may be another one's name by now.
         self.image = options.pop("image", "")

@@ -63,6 +63,8 @@ def names(options: dict, container: dict | None = None, image: str = "sha256:1")
 def test_what_the_engine_tells_of_it_is_no_difference() -> None:
     assert names(OPTIONS) == []
     assert names({**OPTIONS, "memory_swappiness": None}) == []
+    # As ansible-core hands over none before 2.19.
+    assert names({**OPTIONS, "memory_swappiness": ""}) == []
     # An engine before 25.0 forgets it.
     assert names({**OPTIONS, "healthcheck": {**OPTIONS["healthcheck"], "start_interval": "1s"}}) == []
 
