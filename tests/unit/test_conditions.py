@@ -1,0 +1,62 @@
+"""Conditions and numbers of roles and playbooks, as all supported versions of ansible-core take them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(path for top in ("roles", "playbooks") for path in (ROOT / top).rglob("*.yml"))
+CONDITIONS = ("when", "until", "changed_when", "failed_when")
+
+
+class Loader(yaml.SafeLoader):
+    """Reads what Ansible reads; values with a tag of its own do not matter here."""
+
+
+Loader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
+
+
+def conditions(node):
+    """Every condition of a file that is a text."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in CONDITIONS:
+                yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))
+            yield from conditions(value)
+    elif isinstance(node, list):
+        for one in node:
+            yield from conditions(one)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
+def test_a_condition_is_one_before_2_19(path):
+    """It is put into a tag there, which takes no if-expression without brackets."""
+    environment = jinja2.Environment(autoescape=True)
+    for condition in conditions(list(yaml.load_all(path.read_text(encoding="utf-8"), Loader))):
+        environment.parse("{% if " + condition + " %}yes{% endif %}")
+
+
+def numbers(value):
+    """Templates that end in a number, in values that a role writes as JSON."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from numbers(one)
+    elif (
+        isinstance(value, str)
+        and value.startswith("{{")
+        and value.removesuffix("}}").rstrip().endswith(("int", "float"))
+    ):
+        yield value
+
+
+@pytest.mark.parametrize(("role", "variable"), [("maintenance", "__maintenance_values"), ("backup", "__backup_config")])
+def test_settings_keep_their_types_before_2_19(role, variable):
+    """A template by itself is text there; an expression that makes the whole dictionary is none."""
+    variables = yaml.safe_load((ROOT / "roles" / role / "vars" / "main.yml").read_text(encoding="utf-8"))
+    assert list(numbers(variables[variable])) == []
