@@ -6,7 +6,6 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: _proxy_model
 short_description: What the templates of the role reverse_proxy know (private)
-version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice.

@@ -6,7 +6,6 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: _program_files
 short_description: The Python files of a program that a role installs (private)
-version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice.

@@ -7,7 +7,6 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: _host_files
 short_description: Place the files and directories of a role in one run (private)
-version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice; use M(ansible.builtin.copy) and

@@ -7,7 +7,6 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: _host_look
 short_description: Look at what a role needs to know of a host in one run (private)
-version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice; use M(ansible.builtin.stat),

@@ -7,7 +7,6 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: _proxy_replace
 short_description: Run the containers of the proxy, and replace them while clients are served (private)
-version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the role P(wharf.registry.reverse_proxy#role). It can change without notice.

@@ -7,7 +7,6 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: _registry_replicas
 short_description: Run the replicas of a registry, and exchange them one after another (private)
-version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the role P(wharf.registry.registry#role). It can change without notice.
