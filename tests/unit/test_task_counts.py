@@ -18,10 +18,10 @@ OF_ANSIBLE = {
     "set_fact",
     "include_vars",
 }
-KEYWORDS = {
-    "name", "when", "register", "vars", "loop", "loop_control", "no_log", "diff", "check_mode", "changed_when", "become",
-    "failed_when", "delegate_to", "until", "retries", "delay", "tags", "block", "rescue", "always", "notify", "listen",
-}  # fmt: skip
+KEYWORDS = set(
+    "always become block changed_when check_mode delay delegate_to diff failed_when listen loop loop_control name no_log "
+    "notify register rescue retries tags until vars when".split()
+)
 # Tasks of a role that may start a module: those of its main.yml and of what that imports. Where everything is in place,
 # half of them are skipped.
 MOST = {
