@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from ansible.playbook.block import Block
+from ansible.playbook.handler import Handler
 from paths import ROOT
 
 # What Ansible does by itself on the control node.
@@ -18,10 +20,8 @@ OF_ANSIBLE = {
     "set_fact",
     "include_vars",
 }
-KEYWORDS = set(
-    "always become block changed_when check_mode delay delegate_to diff failed_when listen loop loop_control name no_log "
-    "notify register rescue retries tags until vars when".split()
-)
+# Keys of a task that are not its action.
+KEYWORDS = set(Handler.fattributes) | set(Block.fattributes) - {"action"}
 # Tasks of a role that may start a module: those of its main.yml and of what that imports. Where everything is in place,
 # half of them are skipped.
 MOST = {

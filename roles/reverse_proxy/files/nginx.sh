@@ -174,10 +174,12 @@ wait_for_end() {
 # that another one was found to be healthy, and is the one to keep.
 drain() {
   touch /tmp/drained
-  sed '/^ *listen [0-9]/d' "/tmp/$1.conf" >"/tmp/$1.conf.new"
-  mv "/tmp/$1.conf.new" "/tmp/$1.conf"
   serving=$(workers)
-  nginx -c "/tmp/$1.conf" -s reload
+  for part in $(all_of "$1"); do
+    sed '/^ *listen [0-9]/d' "/tmp/$part.conf" >"/tmp/$part.conf.new"
+    mv "/tmp/$part.conf.new" "/tmp/$part.conf"
+    nginx -c "/tmp/$part.conf" -s reload
+  done
   wait_for_end "$2" "$serving"
 }
 

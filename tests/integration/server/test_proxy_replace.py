@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -279,10 +280,13 @@ def test_a_limit_is_changed_while_it_runs(running: Proxy, host: Host) -> None:
 
 def test_another_definition_and_image_beside_the_former_one(running: Proxy, host: Host, newer: str) -> None:
     before = running.ids()
-    changes = {"image": newer, "nginx": {"ulimits": ["nofile:8192:8192"]}}
+    changes = {"image": newer, "nginx": {"ulimits": ["nofile:8192:8192"]}, "drain_seconds": 240}
     checked = running.run(host, check=True, **changes)
+    began = time.monotonic()
     with served(running):
         made = running.run(host, **changes)
+    # The former ones go once what they served has ended, and not when the time for it is over.
+    assert time.monotonic() - began < 120
     assert checked["changed"] and made["changed"]
     after = running.ids()
     assert after["network"] == before["network"]
