@@ -44,7 +44,7 @@ _value:
   type: dictionary
 """
 
-from ansible_collections.wharf.registry.plugins.plugin_utils._proxy_model import proxy_model
+from ansible_collections.wharf.registry.plugins.plugin_utils._roles.proxy_model import proxy_model
 
 
 class FilterModule:

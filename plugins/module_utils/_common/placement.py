@@ -15,7 +15,7 @@ import pwd
 import shutil
 import stat
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
+from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File, OvertakenError
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 
 
@@ -103,9 +103,14 @@ class PlacedFile(Placed):
         if self._writes:
             if self._check is not None:
                 self._check(self._content)
-            with self._file.locked():
-                self._file.load()
-                self._file.replace(self._content, self._mode, _ids(self._owner, self.path))
+            try:
+                with self._file.locked():
+                    self._file.load()
+                    self._file.replace(self._content, self._mode, _ids(self._owner, self.path))
+            except OvertakenError:
+                raise InputError(
+                    f"another program has written {self.path} at the same time", "Run this again"
+                ) from None
         elif self.changed:
             try:
                 _give(self._file.target, os.O_NOFOLLOW, self._owner, self._mode)

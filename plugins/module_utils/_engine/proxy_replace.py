@@ -95,12 +95,15 @@ class Loaded:
     def keep(self):
         """Says that what lies there is loaded, and keeps a copy of it."""
         new = f"{self._former}.new"
-        shutil.rmtree(new, ignore_errors=True)
-        os.mkdir(new, 0o700)
-        for name in ("auth", "nginx"):
-            _run(["cp", "--archive", os.path.join(self._directory, name), new])
-        shutil.rmtree(self._former, ignore_errors=True)
-        os.rename(new, self._former)
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            os.mkdir(new, 0o700)
+            for name in ("auth", "nginx"):
+                _run(["cp", "--archive", os.path.join(self._directory, name), new])
+            shutil.rmtree(self._former, ignore_errors=True)
+            os.rename(new, self._former)
+        except OSError as error:
+            raise InputError(f"{self._former} can't be written: {error.strerror}", "Look at its file system") from None
         stamp = File(self._stamp)
         stamp.load()
         with stamp.locked():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.wharf.registry.plugins.plugin_utils._proxy_model import generations, proxy_model, shares
+from ansible_collections.wharf.registry.plugins.plugin_utils._roles.proxy_model import generations, proxy_model, shares
 
 OPTIONS = {
     "https_port": "5000",
