@@ -26,6 +26,15 @@ class BaseModule(AnsibleModule):
             texts = (one["ca"], one["client_cert"])
             self.no_log_values.update(text for text in texts if text and "PRIVATE KEY-----" in text)
 
+    def _log_invocation(self):
+        """Writes the options to the log of the host, when Ansible calls it.
+
+        A text in a list is written as Python writes it, with a line break as backslash and n. Ansible looks for the
+        secret as it is, and would not find one of several lines there.
+        """
+        self.no_log_values.update([repr(value)[1:-1] for value in self.no_log_values])
+        super()._log_invocation()
+
     @contextlib.contextmanager
     def errors_explained(self):
         """Ends the module with one message for a RegistryError."""

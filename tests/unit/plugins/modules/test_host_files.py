@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from inprocess import run_module
@@ -47,6 +48,18 @@ def test_check_apply_check_apply(tmp_path: Path) -> None:
         again = place(*wanted, check=check)
         assert (again["changed"], again["changed_paths"], again["diff"]) == (False, [], [])
         assert again["checksums"] == done["checksums"]
+
+
+@pytest.mark.parametrize(
+    "secret", ["one-line-of-it", "first-of-it\nsecond-of-it\n", 'it\'s "quoted-of-it"\n\ttab-of-it']
+)
+def test_a_secret_is_not_logged_whatever_it_holds(tmp_path: Path, secret: str) -> None:
+    with mock.patch("ansible.module_utils.basic.AnsibleModule.log") as log:
+        options = {"paths": [{**ME, "path": str(tmp_path / "file"), "secret": secret}], "_ansible_no_log": False}
+        run_module("_host_files", options)
+    assert log.called
+    assert "of-it" not in str(log.call_args_list)
+    assert (tmp_path / "file").read_text() == secret
 
 
 def test_a_command_that_refuses_keeps_the_former_file(tmp_path: Path) -> None:
