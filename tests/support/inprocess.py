@@ -30,12 +30,12 @@ def arguments(values):
         yield
 
 
-def run_module(name, options, *, check=False, diff=True):
+def run_module(name, options, *, check=False, diff=True, log=False):
     """The result of a module of the collection, whether it succeeded or failed."""
     module = importlib.import_module(f"ansible_collections.wharf.registry.plugins.modules.{name}")
     # Nothing goes to the log of this machine, which takes no NUL character since Python 3.12.
     settings = {
-        "_ansible_no_log": True,
+        "_ansible_no_log": not log,
         "_ansible_check_mode": check,
         "_ansible_diff": diff,
         "_ansible_remote_tmp": "/nonexistent",

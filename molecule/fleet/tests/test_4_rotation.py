@@ -157,7 +157,7 @@ def test_the_same_command_goes_on_and_replaces_the_ca(
     assert not trusted_by(first_ca, registry)
     assert {of_client(client) for client in CLIENTS} == {next_ca}
     kept = registry.host.output("cd /etc/wharf-registry/certificate; ls; stat -c %a former former/ca.key").split()
-    assert kept == ["ca.crt", "ca.key", "former", "server.crt", "server.key", "700", "600"]
+    assert kept == ["ca.crt", "ca.key", "former", "issued.json", "server.crt", "server.key", "700", "600"]
     load.go_on()
 
 

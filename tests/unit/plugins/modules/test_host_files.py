@@ -55,8 +55,7 @@ def test_check_apply_check_apply(tmp_path: Path) -> None:
 )
 def test_a_secret_is_not_logged_whatever_it_holds(tmp_path: Path, secret: str) -> None:
     with mock.patch("ansible.module_utils.basic.AnsibleModule.log") as log:
-        options = {"paths": [{**ME, "path": str(tmp_path / "file"), "secret": secret}], "_ansible_no_log": False}
-        run_module("_host_files", options)
+        run_module("_host_files", {"paths": [{**ME, "path": str(tmp_path / "file"), "secret": secret}]}, log=True)
     assert log.called
     assert "of-it" not in str(log.call_args_list)
     assert (tmp_path / "file").read_text() == secret
