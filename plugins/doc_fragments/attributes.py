@@ -16,6 +16,18 @@ attributes:
     description: A second run that is the same changes nothing.
 """
 
+    # For modules that do all of it, with nothing more to say.
+    FULL = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+"""
+
     # For modules that only look.
     INFO_MODULE = r"""
 options: {}

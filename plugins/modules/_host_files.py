@@ -69,13 +69,7 @@ options:
         elements: str
 extends_documentation_fragment:
   - wharf.registry.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - wharf.registry.attributes.full
 """
 
 EXAMPLES = r"""

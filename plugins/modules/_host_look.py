@@ -144,16 +144,17 @@ import hashlib
 import os
 import pwd
 import stat
-import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.process import run as run_program
-from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import DockerApi
+from ansible_collections.wharf.registry.plugins.module_utils._engine.containers import Containers
 from ansible_collections.wharf.registry.plugins.module_utils._modules.base import BaseModule
 
 NAMES = {"type": "list", "elements": "str", "default": []}
 PATHS = {"type": "list", "elements": "path", "default": []}
+# Seconds in which an engine has to answer.
+ENGINE_SECONDS = 30
 KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory"}
 
 
@@ -221,28 +222,28 @@ def unit_facts(name):
     }
 
 
-class Engine:
-    """What a Docker Engine says, or nothing where none answers."""
-
-    def __init__(self, socket, asked):
-        self._api = DockerApi(socket)
-        self.answers = asked and self._ask("/_ping") is not None
-
-    def _ask(self, path):
-        try:
-            status, answer = self._api.request("GET", path)
-        except RegistryError:
-            return None
-        return answer if status == 200 else None
-
-    def inspect(self, kind, name):
-        return self._ask(f"/{kind}/{urllib.parse.quote(name, safe='')}/json") if self.answers else None
-
-    def labelled(self, label):
-        """The names of the containers that have a label."""
-        filters = urllib.parse.quote(f'{{"label":["{label}"]}}', safe="")
-        found = self._ask(f"/containers/json?all=1&filters={filters}") if self.answers else None
-        return sorted(one["Names"][0].lstrip("/") for one in found or [] if one.get("Names"))
+def engine_facts(options):
+    """What a Docker Engine says. One that does not answer knows of no container and no image."""
+    facts = {
+        "answers": False,
+        "label": options["label"] or "",
+        "containers": dict.fromkeys(options["containers"]),
+        "images": dict.fromkeys(options["images"]),
+    }
+    if not options["engine"]:
+        return facts
+    engine = Containers(options["socket"], patience=ENGINE_SECONDS)
+    try:
+        engine.ping()
+        names = options["containers"] + (engine.with_label(options["label"]) if options["label"] else [])
+        return {
+            **facts,
+            "answers": True,
+            "containers": {name: engine.inspect(name) for name in names},
+            "images": {name: engine.image(name) for name in options["images"]},
+        }
+    except RegistryError:
+        return facts
 
 
 def main():
@@ -263,8 +264,6 @@ def main():
         }
     )
     options = module.params
-    engine = Engine(options["socket"], options["engine"])
-    containers = options["containers"] + (engine.labelled(options["label"]) if options["label"] else [])
     module.exit_json(
         changed=False,
         paths={path: path_facts(path) for path in options["paths"]},
@@ -275,12 +274,7 @@ def main():
         packages=installed(options["packages"]),
         units={name: unit_facts(name) for name in options["units"]},
         processors=len(os.sched_getaffinity(0)),
-        engine={
-            "answers": engine.answers,
-            "label": options["label"] or "",
-            "containers": {name: engine.inspect("containers", name) for name in containers},
-            "images": {name: engine.inspect("images", name) for name in options["images"]},
-        },
+        engine=engine_facts(options),
     )
 
 

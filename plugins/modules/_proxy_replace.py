@@ -93,13 +93,7 @@ options:
     default: /var/run/docker.sock
 extends_documentation_fragment:
   - wharf.registry.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+  - wharf.registry.attributes.full
 """
 
 EXAMPLES = r"""

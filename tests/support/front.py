@@ -254,16 +254,7 @@ class Front:
         if "reverse_proxy_client_ca" in options:
             (self.directory / "config" / "nginx" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
         (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
-        (self.directory / "play.yml").write_text(
-            PLAY.format(roles=ROLES, directory=self.directory, version=self.version())
-        )
-        command(
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            "--inventory=localhost,",
-            f"--extra-vars=@{self.directory / 'vars.yml'}",
-            f"--extra-vars=ansible_python_interpreter={sys.executable}",
-            str(self.directory / "play.yml"),
-        )
+        self.play(PLAY.format(roles=ROLES, directory=self.directory, version=self.version()))
         # In their order, as the role does: the former passwords first, which are those that are about to be replaced.
         for name, text in json.loads((self.directory / "rendered.json").read_text()).items():
             new = self.directory / f"{name}.new"
@@ -272,6 +263,17 @@ class Front:
         for name in ("auth", "nginx"):
             shutil.copy(ROLES / "reverse_proxy" / "files" / "nginx.sh", self.directory / "config" / name)
         self.give_away()
+
+    def play(self, text: str, **variables: object) -> None:
+        """Run a play on this host, with the variables of the configuration and more."""
+        (self.directory / "play.yml").write_text(text)
+        command(
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "--inventory=localhost,",
+            f"--extra-vars=@{self.directory / 'vars.yml'}",
+            f"--extra-vars={json.dumps({'ansible_python_interpreter': sys.executable, **variables})}",
+            str(self.directory / "play.yml"),
+        )
 
     def content(self, name: str) -> str:
         """The text of a file, empty where there is none."""

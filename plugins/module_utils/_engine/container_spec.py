@@ -91,10 +91,6 @@ def _healthcheck(check):
     }
 
 
-def _plain(value):
-    return value
-
-
 # Option -> (part of the body, name there, translation).
 _OPTIONS = {
     "entrypoint": ("Config", "Entrypoint", list),
@@ -212,13 +208,13 @@ def _holds(found, wanted):
 
 
 def shown_differences(differences):
-    """What a module returns as its diff, of {container: {property: (before, after)}}."""
+    """What a module returns as its diff, of the lists of Difference by container."""
     return [
         {
             "before_header": name,
             "after_header": name,
-            "before": {key: before for key, (before, _after) in differing.items()},
-            "after": {key: after for key, (_before, after) in differing.items()},
+            "before": {one.name: one.before for one in differing},
+            "after": {one.name: one.after for one in differing},
         }
         for name, differing in differences.items()
     ]

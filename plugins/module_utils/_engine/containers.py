@@ -24,13 +24,14 @@ class UnhealthyError(EngineError):
 class Containers:
     """What is done with containers, each by its name or ID. All raise EngineDownError and EngineError."""
 
-    def __init__(self, socket):
+    def __init__(self, socket, patience=_PATIENCE):
         self._socket = socket
-        self._api = DockerApi(socket, timeout=_PATIENCE)
+        self._patience = patience
+        self._api = DockerApi(socket, timeout=patience)
 
     def _ask(self, method, path, body=None, *, missing=(), seconds=0, **query):
         """The answer, or None for a status of `missing`."""
-        api = DockerApi(self._socket, timeout=seconds + _PATIENCE) if seconds else self._api
+        api = DockerApi(self._socket, timeout=seconds + self._patience) if seconds else self._api
         asked = f"{path}?{urllib.parse.urlencode(query)}" if query else path
         raw = None if body is None else json.dumps(body)
         status, answer = api.request(method, asked, body=raw, headers=_JSON)
@@ -41,9 +42,17 @@ class Containers:
             raise EngineError(f"the Docker Engine answered {status} to {method} {path}: {said}")
         return answer or {}
 
+    def ping(self):
+        """Raises EngineDownError and EngineError where no engine answers."""
+        self._ask("GET", "/_ping")
+
+    def image(self, name):
+        """What the engine says of an image, or None."""
+        return self._ask("GET", f"/images/{urllib.parse.quote(name, safe='')}/json", missing=(404,))
+
     def image_id(self, name):
         """The ID of an image, or an empty string where there is none."""
-        found = self._ask("GET", f"/images/{urllib.parse.quote(name, safe='')}/json", missing=(404,))
+        found = self.image(name)
         return found["Id"] if found else ""
 
     def name_of_image(self, container):
@@ -93,7 +102,7 @@ class Containers:
 
     def make_network(self, name, labels):
         """Whether it was made: False where it is there."""
-        if self._ask("GET", f"/networks/{name}", missing=(404,)) is not None:
+        if self.network_exists(name):
             return False
         self._ask("POST", "/networks/create", {"Name": name, "Labels": labels, "CheckDuplicate": True})
         return True

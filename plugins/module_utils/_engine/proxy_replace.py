@@ -34,6 +34,7 @@ import subprocess
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import read_text
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 
 # The file of a container that was told to end.
@@ -78,7 +79,7 @@ class Loaded:
         self._counting = counting
         self._stamp = os.path.join(directory, "loaded")
         self._former = os.path.join(directory, "former")
-        self.before = _text(self._stamp)
+        self.before = read_text(self._stamp).strip()
 
     def now(self):
         """What is to be loaded, in short."""
@@ -99,23 +100,22 @@ class Loaded:
             shutil.rmtree(new, ignore_errors=True)
             os.mkdir(new, 0o700)
             for name in ("auth", "nginx"):
-                _run(["cp", "--archive", os.path.join(self._directory, name), new])
+                _copy(["cp", "--archive", os.path.join(self._directory, name), new])
             shutil.rmtree(self._former, ignore_errors=True)
             os.rename(new, self._former)
         except OSError as error:
             raise InputError(f"{self._former} can't be written: {error.strerror}", "Look at its file system") from None
+        self.before = self.now()
         stamp = File(self._stamp)
-        stamp.load()
         with stamp.locked():
             stamp.load()
-            stamp.replace(self.now().encode(), mode=0o600)
-        self.before = self.now()
+            stamp.replace(self.before.encode(), mode=0o600)
 
     def restore(self):
         """Puts the files back. Not their directories, which the containers have mounted."""
         if self.can_return:
             for name in ("auth", "nginx"):
-                _run(["cp", "--archive", "--remove-destination", os.path.join(self._former, name), self._directory])
+                _copy(["cp", "--archive", "--remove-destination", os.path.join(self._former, name), self._directory])
 
 
 class ProxyReplacement:
@@ -237,12 +237,12 @@ class ProxyReplacement:
 
     def _reload(self):
         for part in (self._auth, self._front):
-            status, said = self._containers.run_in(part.spec.name, self._command(part, "test", part.name), seconds=60)
+            status, said = self._run(part, "test", part.name)
             if status:
                 self._loaded.restore()
                 raise ProxyError(f"refuses to load its configuration, and goes on with the former one. {said.strip()}")
         for part in (self._auth, self._front):
-            status, said = self._containers.run_in(part.spec.name, self._command(part, "load", part.name), seconds=60)
+            status, said = self._run(part, "load", part.name)
             if status:
                 raise ProxyError(f"could not load its configuration. {said.strip()}")
             self.actions.append((part.spec.name, "reloaded"))
@@ -346,8 +346,8 @@ class ProxyReplacement:
     def _end(self, part, name):
         """Lets a container finish what it serves, and removes it. It may be dead, which is why it goes."""
         with contextlib.suppress(EngineError):
-            command = self._command(part, "drain", part.name, str(self._drain_seconds))
-            self._containers.run_in(name, command, seconds=self._drain_seconds + 30)
+            seconds = self._drain_seconds
+            self._run(part, "drain", part.name, str(seconds), container=name, seconds=seconds + 30)
         self._containers.remove(name, part.stop_timeout)
 
     def _published(self, part):
@@ -355,14 +355,15 @@ class ProxyReplacement:
         if part is self._auth:
             # Where it does not run, another message says so.
             with contextlib.suppress(EngineError):
-                self._containers.run_in(part.spec.name, self._command(part, "publish"), seconds=60)
+                self._run(part, "publish")
 
-    def _command(self, part, *arguments):
-        return ["sh", part.script, *arguments]
+    def _run(self, part, *arguments, container="", seconds=60):
+        """(exit status, output) of nginx.sh in the container of a part, or in the one beside it."""
+        return self._containers.run_in(container or part.spec.name, ["sh", part.script, *arguments], seconds=seconds)
 
     def _note(self, name, differing):
         if differing:
-            self.differences[name] = {one.name: (one.before, one.after) for one in differing}
+            self.differences[name] = differing
 
 
 class HeldNetwork:
@@ -427,17 +428,12 @@ def _outcome(returns):
     return "Its former image and configuration are back, and serve." if returns else "There is none to go back to."
 
 
-def _text(path):
-    content = File(path).load()
-    return "" if content is None else content.decode("utf-8", "replace").strip()
-
-
 def _checksum(path):
     content = File(path).load()
     return "-" if content is None else hashlib.sha256(content).hexdigest()
 
 
-def _run(command):
+def _copy(command):
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()

@@ -14,6 +14,7 @@ import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.placement import PlacedFile, PlacedNothing
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import read_text
 from ansible_collections.wharf.registry.plugins.module_utils._engine.container_spec import ContainerSpec
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import DockerApi, EngineError
 
@@ -54,11 +55,11 @@ class Replica:
 
     def former(self, before):
         """(image, configuration) that it was last seen to serve with, or has now; empty where there is none."""
-        served = _content(self._served_path)
+        served = read_text(self._served_path)
         if served:
             known = json.loads(served)
             return known["image"], known["config"]
-        return (before or {}).get("Image", ""), _content(self._config_path)
+        return (before or {}).get("Image", ""), read_text(self._config_path)
 
     def remember(self, image, config):
         """What it serves with now."""
@@ -172,29 +173,20 @@ class ReplicaRun:
     def _compare(self, spec, found, image_id):
         differing = spec.differences(found, image_id)
         if differing:
-            self.differences[spec.name] = {one.name: (one.before, one.after) for one in differing}
+            self.differences[spec.name] = differing
         return differing
 
     def end(self, names, files, check):
         """Ends replicas that are one too many, and forgets what they served with, lest one goes back to it one day."""
+        self.changed_containers += names
+        if check:
+            return
         for path in files:
-            forgotten = PlacedNothing(path)
-            if not check:
-                forgotten.apply()
+            PlacedNothing(path).apply()
         for name in names:
-            if not check:
-                self._containers.remove(name, self._stop_timeout)
-            self.changed_containers.append(name)
+            self._containers.remove(name, self._stop_timeout)
 
 
 def _outcome(returns):
     back = "Its former image and configuration are back, and serve" if returns else "There is none to go back to"
     return f"{back}; replicas after it were left as they are."
-
-
-def _content(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -7,7 +7,6 @@ import json
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -72,16 +71,8 @@ class Proxy(Front):
         }
         self.configure(USERS, **self.options_of_role)
         self.start_replicas()
-        play = PLAY.format(roles=ROLES, directory=self.directory, image=self.images["nginx"], account=ACCOUNT)
-        (self.directory / "found.yml").write_text(play)
-        command(
-            str(Path(sys.executable).with_name("ansible-playbook")),
-            "--inventory=localhost,",
-            f"--extra-vars=@{self.directory / 'vars.yml'}",
-            f"--extra-vars=ansible_python_interpreter={sys.executable}",
-            f"--extra-vars={json.dumps({**LEARNT, 'reverse_proxy_image_result': {'name': self.images['nginx']}})}",
-            str(self.directory / "found.yml"),
-        )
+        image = {"name": self.images["nginx"]}
+        self.play(PLAY.format(roles=ROLES, directory=self.directory), **LEARNT, reverse_proxy_image_result=image)
         self.found = json.loads((self.directory / "found.json").read_text())
         name, _equals, value = LABEL.partition("=")
         definitions = {part["name"]: part["container"] for part in self.found["parts"]}
