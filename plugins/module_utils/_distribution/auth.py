@@ -168,7 +168,7 @@ class Authenticator:
             "POST",
             realm,
             {"Content-Type": "application/x-www-form-urlencoded"},
-            urllib.parse.urlencode({name: value for name, value in form.items() if value}),
+            urllib.parse.urlencode({name: value for name, value in form.items() if value}).encode("ascii"),
             limit=_TOKEN_LIMIT,
         )
 

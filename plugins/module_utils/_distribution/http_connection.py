@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
-import io
 import socket
 import ssl
 import threading
@@ -15,42 +13,8 @@ import time
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.password import encoded_pair
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import Answer, request_bytes
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_proxy import proxy_for
-
-_CHUNK = 64 << 10
-
-
-class _Deadline(io.RawIOBase):
-    """Reads from a socket, and gives up when the whole answer takes too long, however steadily it drips."""
-
-    def __init__(self, sock, file, deadline):
-        super().__init__()
-        self._socket = sock
-        self._file = file
-        self._deadline = deadline
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise socket.timeout("timed out")
-        self._socket.settimeout(left)
-        return self._socket.recv_into(buffer)
-
-    def close(self):
-        # The socket itself is closed when the last file that was made of it is.
-        self._file.close()
-        super().close()
-
-
-class _Answer(http.client.HTTPResponse):
-    """An HTTPResponse that reads through _Deadline."""
-
-    def __init__(self, sock, *arguments, deadline, **options):
-        super().__init__(sock, *arguments, **options)
-        self.fp = io.BufferedReader(_Deadline(sock, self.fp, deadline), _CHUNK)
 
 
 class _HTTPSConnection(http.client.HTTPConnection):
@@ -90,6 +54,7 @@ class ServerConnection:
         self.used = False
         self._timeout = timeout
         self._prefix = ""
+        self._host = _host_header(scheme, host, port)
         self._proxy_headers = {}
         proxy = proxy_for(scheme, netloc)
         to_host, to_port = (host, port) if proxy is None else (proxy.hostname, proxy.port or 80)
@@ -126,41 +91,31 @@ class ServerConnection:
         return (isinstance(sock, ssl.SSLSocket) and sock.getpeercert(True)) or b""
 
     def exchange(self, method, target, headers, body, limit):
-        """(status, headers, body) of the answer, within the time limit as a whole."""
+        """(status, headers, body) of the answer, within the time limit as a whole.
+
+        body is bytes or None. Raises OSError, http.client.HTTPException, TooLongError and ValueError.
+        """
         deadline = time.monotonic() + self._timeout
-        self._client.response_class = functools.partial(_Answer, deadline=deadline)
-        if self._client.sock is not None:
-            self._client.sock.settimeout(self._timeout)
-        self._client.request(method, self._prefix + target, body=body, headers={**headers, **self._proxy_headers})
-        answer = self._client.getresponse()
+        request = request_bytes(method, self._prefix + target, self._host, {**headers, **self._proxy_headers}, body)
+        if self._client.sock is None:
+            self._client.connect()
+        sock = self._client.sock
+        sock.settimeout(self._timeout)
+        sock.sendall(request)
+
+        def receive(size):
+            # However steadily it drips: the answer as a whole has its time.
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise socket.timeout("timed out")
+            sock.settimeout(left)
+            return sock.recv(size)
+
+        answer = Answer(receive, method, limit)
         self.used = True
-        content = _body(answer, limit)
-        if answer.will_close:
+        if answer.closes:
             self.close()
-        return answer.status, answer.headers, content
-
-
-def _body(answer, limit):
-    # No more than the limit is read, whatever the server announces or sends.
-    announced = answer.length
-    if announced is not None and announced > limit:
-        raise TooLongError
-    parts, size = [], 0
-    while True:
-        part = answer.read(min(_CHUNK, limit + 1 - size))
-        if not part:
-            break
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            raise TooLongError
-    if announced is not None and size < announced:
-        raise http.client.IncompleteRead(b"", announced - size)
-    return b"".join(parts)
-
-
-class TooLongError(Exception):
-    """More came than the limit allows."""
+        return answer.status, answer.headers, answer.body
 
 
 def resolved(host, port, timeout):
@@ -186,6 +141,17 @@ def resolved(host, port, timeout):
 def split_netloc(netloc):
     parts = urllib.parse.urlsplit("//" + netloc)
     return parts.hostname, parts.port
+
+
+def _host_header(scheme, host, port):
+    # As Python's own client: without the port that the scheme has anyway.
+    try:
+        name = host.encode("ascii").decode()
+    except UnicodeEncodeError:
+        name = host.encode("idna").decode()
+    if ":" in name:
+        name = f"[{name.partition('%')[0]}]"
+    return name if port in (None, 443 if scheme == "https" else 80) else f"{name}:{port}"
 
 
 def _proxy_authorization(proxy):

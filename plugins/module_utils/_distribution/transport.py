@@ -19,9 +19,9 @@ import urllib.parse
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_connection import (
     ServerConnection,
-    TooLongError,
     resolved,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import TooLongError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import (
     OF_THE_WAY,
     AnswerError,

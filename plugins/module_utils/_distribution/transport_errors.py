@@ -12,7 +12,7 @@ import ssl
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_connection import TooLongError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import TooLongError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_proxy import proxy_for
 
 # OpenSSL's numbers of what can be wrong with a certificate.

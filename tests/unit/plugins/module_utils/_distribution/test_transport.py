@@ -124,7 +124,7 @@ def test_a_retry_after_that_is_none_is_passed_over(client, server, value):
 @pytest.mark.parametrize(
     "slow",
     [
-        endless(b"", b"H", 0.1),
+        endless(b"HTTP/1.1 200 ", b"O", 0.1),
         endless(OK, b"X-A: b\r\n", 0.1),
         endless(OK + b"Content-Length: 100000\r\n\r\n", b"x", 0.1),
         endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 0.1),
@@ -160,6 +160,19 @@ def test_an_answer_that_is_too_long_is_given_up(client, server, big):
         raw(OK + b"A: b\r\n" * 1000 + b"\r\n"),
         raw(OK + b"A: " + b"x" * 100000 + b"\r\n\r\n"),
         endless(b"", b"x" * 65536),
+        # Which clients read differently: none of them is trusted.
+        raw(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc"),
+        raw(OK + b"Content-Length: +2\r\n\r\nab"),
+        raw(OK + b"Content-Length: two\r\n\r\nab"),
+        raw(OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+        raw(OK + b"no header\r\nContent-Length: 2\r\n\r\nab"),
+        raw(OK + b" : b\r\nContent-Length: 2\r\n\r\nab"),
+        raw(OK + b"Content-Length : 2\r\n\r\nab"),
+        raw(OK + b"A: b\rContent-Length: 2\r\n\r\nab"),
+        raw(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n"),
+        raw(OK + b"Transfer-Encoding: chunked\r\n\r\n-2\r\nab\r\n0\r\n\r\n"),
+        raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+        raw(b"HTTP/2 200 OK\r\n\r\n"),
     ],
 )
 def test_what_is_not_http(client, server, noise):
