@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration attacks quickstart matrix molecule default fleet day-two kills instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks quickstart matrix molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,9 @@ engine: deps
 
 integration: deps-dev ## Run the modules, the proxy and the programs against real registries, clients and engines
 	@$(TOOLS) pytest tests/integration
+
+integration-client integration-server: deps-dev
+	@$(TOOLS) pytest tests/integration/$(@:integration-%=%)
 
 attacks: deps-dev ## Attack the proxy beside legitimate clients, who must not notice
 	@$(TOOLS) pytest tests/attacks

@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def images() -> Iterator[dict[str, str]]:
-    """What a killed run left is gone before anything starts, and what this run starts is gone after it."""
     answers = engine.command("docker", "version", "--format={{.Server.Version}}", check=False)
     assert answers.returncode == 0, f"No Docker Engine answers (make engine starts one): {answers.stderr}"
-    # Beside a run of tests/integration in the same checkout.
-    engine.LABEL = f"wharf.attacks={ROOT}"
-    with (ROOT / ".cache" / "attacks.lock").open("w") as lock:
+    # One run at a time: the addresses are of this machine.
+    with (ROOT / ".cache" / "attacks.lock").open("w") as lock, engine.run():
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        engine.remove_containers()
         made = engine.make_images()
         with borrowed(made["clients"]):
             yield made
-        engine.remove_containers()
 
 
 @pytest.fixture(scope="session")

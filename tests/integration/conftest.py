@@ -1,4 +1,4 @@
-"""The suite's machinery: real peers, real clients and the Pythons of managed hosts. One run at a time in a checkout."""
+"""The suite's machinery: real peers, real clients and the Pythons of managed hosts."""
 
 from __future__ import annotations
 
@@ -34,15 +34,11 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def session() -> Iterator[None]:
-    """What a killed run left is gone before anything starts, and what this run starts is gone after it."""
     answers = engine.command("docker", "version", "--format={{.Server.Version}}", check=False)
     assert answers.returncode == 0, f"No Docker Engine answers (make engine starts one): {answers.stderr}"
-    managed.TREE.parent.mkdir(exist_ok=True)
-    with engine.alone():
-        engine.remove_containers()
+    with engine.run():
         managed.build_tree()
         yield
-        engine.remove_containers()
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,10 @@ from labtest import control as command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Another checkout on the same engine is left alone.
-LABEL = f"wharf.integration={ROOT}"
+# What this run starts has this label: other runs, of this checkout and of others, are left alone.
+RUNS = ROOT / ".cache" / "test-runs"
+RUN = RUNS / str(os.getpid())
+LABEL = f"wharf.test-run={RUN}"
 # Recipes of tests/lab/images.toml: clients, and hosts with an engine in place.
 OF_THE_LAB = ("clients", "signers", "bookworm-docker", "trixie-docker", "trixie-podman", "tools")
 # Below the ports that outgoing connections get, so that none of those can take one before a peer does.
@@ -57,19 +59,44 @@ def listening(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One run at a time in a checkout: a run removes what another one left."""
-    with (ROOT / ".cache" / "integration.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AssertionError("another run of tests/integration is under way in this checkout") from None
+def run() -> Iterator[None]:
+    """What killed runs of this checkout left is gone before anything starts, and what this one starts after it."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for left in labelled():
+        if left == RUN or (left.parent == RUNS and not under_way(left)):
+            remove_containers(left)
+    with RUN.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+        remove_containers(RUN)
+        RUN.unlink()
 
 
-def remove_containers() -> None:
-    """Remove the containers of this run, or of one that was killed, with their volumes."""
-    left = command("docker", "ps", "--all", "--quiet", f"--filter=label={LABEL}").stdout.split()
+def under_way(run: Path) -> bool:
+    """Whether a run holds its lock."""
+    try:
+        lock = run.open()
+    except FileNotFoundError:
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def labelled() -> set[Path]:
+    """The runs of which containers are there."""
+    name, _equals, _run = LABEL.partition("=")
+    listed = command("docker", "ps", "--all", f"--filter=label={name}", f'--format={{{{.Label "{name}"}}}}').stdout
+    return {Path(line) for line in listed.splitlines()}
+
+
+def remove_containers(run: Path) -> None:
+    """Remove the containers of a run, with their volumes."""
+    name, _equals, _run = LABEL.partition("=")
+    left = command("docker", "ps", "--all", "--quiet", f"--filter=label={name}={run}").stdout.split()
     if left:
         command("docker", "rm", "--force", "--volumes", *left)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import re
@@ -23,19 +25,46 @@ SUPPORTED = [(3, minor) for minor in range(8, 14)]
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
-def build_tree() -> Path:
-    """Make the tree anew: ansible-core's module_utils, the collection's modules and module_utils, and the launcher.
+def build_tree() -> None:
+    """Make the tree where it is not there, or is not as the checkout: no run may use it with other modules then.
 
     It is a copy, so that a container that sees nothing else of the checkout can run it, and an old Python that looks
     for a file beside a module finds no more than it would find on a host.
     """
-    new = TREE.with_name("managed.new")
+    TREE.parent.mkdir(exist_ok=True)
+    # It stays open, and so locked, as long as this process lives.
+    lock = os.open(TREE.with_name("managed.lock"), os.O_RDWR | os.O_CREAT)
+    new = TREE.with_name(f"managed.{os.getpid()}")
+    copy_to(new)
+    try:
+        for _attempt in range(50):
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if contents(TREE) == contents(new):
+                return
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(TREE, ignore_errors=True)
+                new.rename(TREE)
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                return
+            time.sleep(0.2)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    raise AssertionError("another run, of other modules, is under way in this checkout")
+
+
+def contents(tree: Path) -> dict[Path, bytes]:
+    return {path.relative_to(tree): path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+
+
+def copy_to(new: Path) -> None:
+    """Copy ansible-core's module_utils, the collection's modules and module_utils, and the launcher."""
     shutil.rmtree(new, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(ansible.__file__).parent / "module_utils", new / "ansible" / "module_utils", ignore=ignore)
     for kind in ("modules", "module_utils"):
-        if (ROOT / "plugins" / kind).is_dir():
-            shutil.copytree(ROOT / "plugins" / kind, new / COLLECTION / kind, ignore=ignore)
+        shutil.copytree(ROOT / "plugins" / kind, new / COLLECTION / kind, ignore=ignore)
     shutil.copy(Path(__file__).with_name("launch.py"), new)
     # As Ansible's wrapper does, which sends no __init__.py of ansible-core's.
     for package in (new / "ansible", *(path for path in (new / "ansible_collections").rglob("*") if path.is_dir())):
@@ -43,9 +72,6 @@ def build_tree() -> Path:
     # Other accounts read it in the container of the clients, whatever the umask of this one is.
     for path in (new, *new.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    shutil.rmtree(TREE, ignore_errors=True)
-    new.rename(TREE)
-    return TREE
 
 
 def pythons() -> dict[str, str]:

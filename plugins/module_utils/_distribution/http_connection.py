@@ -69,6 +69,10 @@ class ServerConnection:
                 self._prefix = f"{scheme}://{netloc}"
                 self._proxy_headers = _proxy_authorization(proxy)
 
+    def open(self):
+        if self._client.sock is None:
+            self._client.connect()
+
     def close(self):
         self._client.close()
 
@@ -97,8 +101,7 @@ class ServerConnection:
         """
         deadline = time.monotonic() + self._timeout
         request = request_bytes(method, self._prefix + target, self._host, {**headers, **self._proxy_headers}, body)
-        if self._client.sock is None:
-            self._client.connect()
+        self.open()
         sock = self._client.sock
         sock.settimeout(self._timeout)
         sock.sendall(request)

@@ -48,8 +48,7 @@ class Listing:
 
     def find(self):
         """Lists the names of the repositories and of their tags."""
-        find = functools.partial(find_repositories, odd=self._nameless)
-        (names,) = self._pool.map(find, [self._patterns])
+        names = functools.partial(find_repositories, patterns=self._patterns, odd=self._nameless)
         found = list(self._pool.map(self._list, names))
         failed = [error for _repository, error in found if error is not None]
         if failed and len(failed) == len([one for one, _error in found if one is not None]):

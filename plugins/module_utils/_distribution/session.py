@@ -42,6 +42,10 @@ class Session:
         # The Authorization header that was taken last, by what it was for: tokens are for one repository.
         self._authorizations = {} if authorizations is None else authorizations
 
+    def open(self):
+        """Opens the connection before it is needed. Where that fails, the first request says why."""
+        self._client.open(self._base)
+
     def close(self):
         self._client.close()
 

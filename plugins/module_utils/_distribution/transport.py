@@ -77,6 +77,14 @@ class HttpClient:
     def __exit__(self, *_exception):
         self.close()
 
+    def open(self, url):
+        """Connects, where that can be done, so that the first request need not."""
+        scheme, netloc = urllib.parse.urlsplit(url)[:2]
+        try:
+            self._connection(scheme, netloc).open()
+        except (OSError, http.client.HTTPException, RegistryError, ValueError):
+            self._forget(scheme, netloc)
+
     def close(self):
         for connection in self._connections.values():
             connection.close()

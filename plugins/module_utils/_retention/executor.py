@@ -70,8 +70,8 @@ class Cleanup:
     def judge(self, in_use, now):
         """Decides on every tag. Raises RegistryError where the registry as a whole does not answer."""
         patterns = sorted({pattern for rule in self._rules for pattern in rule.repositories})
-        find = functools.partial(find_repositories, odd=self.nameless)
-        (names,) = self._pool.map(find, [patterns])
+        with self._pool.client() as client:
+            names = find_repositories(client, patterns, odd=self.nameless)
         found = [Repository(name, [rule for rule in self._rules if rule.names_repository(name)]) for name in names]
         # One that does not exist has no tags.
         listed = [(one, tags) for one, tags in zip(found, self._pool.map(_list, found)) if tags is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 
 import pytest
@@ -37,6 +38,9 @@ class Registry:
         self.ages = dict(ages)
         self.untagged = set(untagged)
         self.failing, self.meanwhile, self.removed = {}, {}, []
+
+    def client(self):
+        return contextlib.nullcontext(self)
 
     def map(self, function, values):
         return (function(self, value) for value in values)
