@@ -39,8 +39,8 @@ deps-dev:
 
 # Behind a colon stands what a part needs; of those that take long, the longest comes first.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
-	@"$(BIN)/python" scripts/parts lint docs artefact images unit sanity \
-	  default:images fleet:images integration:images day-two:images quickstart:images
+	@"$(BIN)/python" scripts/parts lint images docs artefact unit sanity \
+	  default:images fleet:images integration-server:images integration-client:images day-two:images quickstart:images
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles

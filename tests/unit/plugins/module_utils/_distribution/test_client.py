@@ -483,7 +483,7 @@ def test_a_pool_ends_where_the_first_client_can_not_be_made():
             raise ValueError("no client")
         return NoClient()
 
-    with Pool(one_fails, 1) as pool, pytest.raises(ValueError, match="no client"):
+    with Pool(one_fails, 4) as pool, pytest.raises(ValueError, match="no client"):
         list(pool.map(lambda _api, number: number, lambda _client: [1]))
 
 
