@@ -478,8 +478,8 @@ def test_a_pool_ends_where_the_first_client_can_not_be_made():
 
     def one_fails():
         made.append(1)
-        time.sleep(0.1 if len(made) == 1 else 0)
         if len(made) == 1:
+            time.sleep(0.1)
             raise ValueError("no client")
         return NoClient()
 
