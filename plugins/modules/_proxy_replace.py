@@ -118,16 +118,14 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.container_s
     shown_differences,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containers import Containers
+from ansible_collections.wharf.registry.plugins.module_utils._engine.held_network import HeldNetwork
+from ansible_collections.wharf.registry.plugins.module_utils._engine.loaded_config import LoadedConfig
 from ansible_collections.wharf.registry.plugins.module_utils._engine.proxy_replace import (
-    HeldNetwork,
-    Loaded,
     NetworkError,
     Part,
-    ProxyError,
     ProxyReplacement,
-    Trial,
-    TrialError,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._engine.proxy_trial import ProxyError, Trial, TrialError
 from ansible_collections.wharf.registry.plugins.module_utils._modules.base import BaseModule
 
 TEXT = {"type": "str", "required": True}
@@ -171,7 +169,7 @@ def replacement(options):
         [part(one) for one in options["parts"]],
         HeldNetwork(options["network_name"], options["network_labels"], holder),
         image=options["image"],
-        loaded=Loaded(options["config_directory"], options["counting_files"]),
+        loaded=LoadedConfig(options["config_directory"], options["counting_files"]),
         trial=Trial(options["trial_command"], options["trial_header"]),
         limits={name: options[name] for name in ("start_timeout", "drain_seconds")},
     )

@@ -26,31 +26,15 @@ does not serve.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import shutil
-import subprocess
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
-from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import read_text
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.proxy_trial import ProxyError, TrialError
 
 # The file of a container that was told to end.
 _DRAINED = "/tmp/drained"  # noqa: S108
-# An nginx that holds the ports itself is stopped within so many seconds.
-_PORTS_SECONDS = 15
 # Nanoseconds are not compared: engines write as many digits as they like.
 _SECOND = 19
-
-
-class ProxyError(RegistryError):
-    """The proxy is not as it should be. The message goes on after the name of the container."""
-
-
-class TrialError(ProxyError):
-    """The new image with the new configuration does not answer as it should. The cure is what nginx has said first."""
 
 
 class NetworkError(EngineError):
@@ -68,63 +52,13 @@ class Part:
         self.script = script
 
 
-class Loaded:
-    """What nginx has loaded: the files that count, a copy of all of them, and the stamp that says which.
-
-    directory: that of the configuration. counting: the paths of the files that count.
-    """
-
-    def __init__(self, directory, counting):
-        self._directory = directory
-        self._counting = counting
-        self._stamp = os.path.join(directory, "loaded")
-        self._former = os.path.join(directory, "former")
-        self.before = read_text(self._stamp).strip()
-
-    def now(self):
-        """What is to be loaded, in short."""
-        return " ".join(_checksum(path) for path in self._counting)
-
-    @property
-    def differs(self):
-        return self.before != self.now()
-
-    @property
-    def can_return(self):
-        return os.path.isdir(self._former)
-
-    def keep(self):
-        """Says that what lies there is loaded, and keeps a copy of it."""
-        new = f"{self._former}.new"
-        try:
-            shutil.rmtree(new, ignore_errors=True)
-            os.mkdir(new, 0o700)
-            for name in ("auth", "nginx"):
-                _copy(["cp", "--archive", os.path.join(self._directory, name), new])
-            shutil.rmtree(self._former, ignore_errors=True)
-            os.rename(new, self._former)
-        except OSError as error:
-            raise InputError(f"{self._former} can't be written: {error.strerror}", "Look at its file system") from None
-        self.before = self.now()
-        stamp = File(self._stamp)
-        with stamp.locked():
-            stamp.load()
-            stamp.replace(self.before.encode(), mode=0o600)
-
-    def restore(self):
-        """Puts the files back. Not their directories, which the containers have mounted."""
-        if self.can_return:
-            for name in ("auth", "nginx"):
-                _copy(["cp", "--archive", "--remove-destination", os.path.join(self._former, name), self._directory])
-
-
 class ProxyReplacement:
     """One run. actions: what was done, or would be, as (container, action) pairs."""
 
     def __init__(self, containers, parts, network, *, image, loaded, trial, limits):
-        """containers: a Containers. parts: auth and nginx. network: a HeldNetwork. loaded: a Loaded. trial: a Trial.
+        """containers: a Containers. parts: auth and nginx. network: a HeldNetwork. loaded: a LoadedConfig.
 
-        limits: `start_timeout` and `drain_seconds`.
+        trial: a Trial. limits: `start_timeout` and `drain_seconds`.
         """
         self._containers = containers
         self._auth, self._front = parts
@@ -366,77 +300,5 @@ class ProxyReplacement:
             self.differences[name] = differing
 
 
-class HeldNetwork:
-    """A network, and the container that holds its ports for another one: it sleeps, and so keeps its image."""
-
-    def __init__(self, name, labels, spec):
-        self._name = name
-        self._labels = labels
-        self.spec = spec
-
-    def differs(self, containers, holder):
-        return (
-            not containers.network_exists(self._name)
-            or holder is None
-            or not holder["State"]["Running"]
-            or bool(self.spec.differences(holder))
-        )
-
-    def ensure(self, containers, front, image):
-        """(the container, whether it was made, made anew or started)."""
-        containers.make_network(self._name, self._labels)
-        holder = containers.inspect(self.spec.name)
-        if front is not None and not front["HostConfig"]["NetworkMode"].startswith("container:"):
-            # It has the ports for itself. The only gap for clients, and as late as can be.
-            containers.remove(front["Name"].lstrip("/"), _PORTS_SECONDS)
-        if holder is not None and self.spec.differences(holder):
-            containers.remove(self.spec.name, 0)
-            image, holder = holder["Image"], None
-        changed = holder is None or not holder["State"]["Running"]
-        if holder is None:
-            self.spec.image = image
-            containers.create(self.spec)
-        elif changed:
-            containers.start(self.spec.name)
-        return containers.inspect(self.spec.name), changed
-
-
-class Trial:
-    """Runs the new image with the new configuration for a moment, without clients, and asks what it answers.
-
-    `nginx -t` tells that a configuration can be read, and not that it answers as it should. command: what runs it, with
-    the header of a right password on standard input.
-    """
-
-    def __init__(self, command, header):
-        self._command = command
-        self._header = header
-
-    def run(self):
-        """Raises TrialError."""
-        try:
-            done = subprocess.run(self._command, input=self._header.encode(), capture_output=True, check=False)
-        except OSError as error:
-            raise TrialError("does not serve: it could not be tried", str(error)) from None
-        if done.returncode:
-            lines = done.stdout.decode("utf-8", "replace").splitlines()
-            first = " ".join(done.stderr.decode("utf-8", "replace").splitlines()[:3])
-            raise TrialError(f"does not serve: {lines[-1] if lines else 'it does not even start'}", first or "none")
-
-
 def _outcome(returns):
     return "Its former image and configuration are back, and serve." if returns else "There is none to go back to."
-
-
-def _checksum(path):
-    content = File(path).load()
-    return "-" if content is None else hashlib.sha256(content).hexdigest()
-
-
-def _copy(command):
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise InputError(
-            f"{json.dumps(command[-1])} can't be written: {said}", "Make space, or look at its file system"
-        )

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._engine.container_spec import ContainerSpec
+from ansible_collections.wharf.registry.plugins.module_utils._engine.held_network import HeldNetwork
+from ansible_collections.wharf.registry.plugins.module_utils._engine.loaded_config import LoadedConfig
 from ansible_collections.wharf.registry.plugins.module_utils._engine.proxy_replace import (
-    HeldNetwork,
-    Loaded,
     NetworkError,
     Part,
-    ProxyError,
     ProxyReplacement,
-    Trial,
-    TrialError,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._engine.proxy_trial import ProxyError, Trial, TrialError
 from fake_containers import FakeContainers, KilledError
 
 if TYPE_CHECKING:
@@ -62,7 +60,7 @@ class Host:
             [self.part("auth", "proxy-auth"), self.part("nginx", "proxy")],
             HeldNetwork("proxy", {}, holder),
             image=image,
-            loaded=Loaded(str(self.directory), [str(path) for path in self.files]),
+            loaded=LoadedConfig(str(self.directory), [str(path) for path in self.files]),
             trial=Trial(self.trial, "header"),
             limits={"start_timeout": 1, "drain_seconds": 1},
         )
