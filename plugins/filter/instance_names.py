@@ -19,7 +19,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the proxy of this instance
+- name: Check the proxy of this instance
   community.docker.docker_container_info:
     name: "{{ (registry_instance | wharf.registry.instance_names).proxy }}"
 """

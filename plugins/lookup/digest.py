@@ -151,7 +151,7 @@ def find(api, reference):
     if head is None:
         raise RegistryError(
             "there is no such image",
-            "Look at its name, and whether the user may pull it: some registries hide what one may not see",
+            "Check its name, and whether the user may pull it: some registries hide what one may not see",
         )
     return head.digest
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: _host_look
-short_description: Look at what a role needs to know of a host in one run (private)
+short_description: Check what a role needs to know of a host in one run (private)
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice; use M(ansible.builtin.stat),

@@ -187,7 +187,7 @@ def verify(api, image, reference, pushed):
     if not digest or (digest != pushed if pushed else held != image.id):
         raise AnswerError(
             f"the engine pushed {pushed or image.id}, and the registry has {digest or 'no such tag'} there now",
-            "Look who else pushes to this tag, and whether the registry and its proxy see the same storage",
+            "Check who else pushes to this tag, and whether the registry and its proxy see the same storage",
         )
     return digest
 

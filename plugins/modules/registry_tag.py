@@ -166,7 +166,7 @@ def point(module, api, repository, tag):
     if manifest is None:
         raise RegistryError(
             f"{api.registry.name}: the source {source} was not found",
-            "Look at its name, and whether the user may pull it: some registries hide what one may not see",
+            "Check its name, and whether the user may pull it: some registries hide what one may not see",
         )
     before = api.head(repository, tag)
     previous = before.digest if before else ""

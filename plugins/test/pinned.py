@@ -41,7 +41,7 @@ EXAMPLES = r"""
     containers: true
   register: engine
 
-- name: Look what they were started from
+- name: Check what they were started from
   community.docker.docker_container_info:
     name: "{{ item.Id }}"
   loop: "{{ engine.containers }}"

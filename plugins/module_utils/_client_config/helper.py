@@ -84,7 +84,7 @@ class Helper:
         except (ValueError, KeyError, TypeError, RecursionError):
             username = secret = None
         if not isinstance(username, str) or not isinstance(secret, str):
-            raise HelperError(f"{self.program} answered what is no credential", "Look what that program is")
+            raise HelperError(f"{self.program} did not answer with a credential", "Check what that program is")
         if not secret:
             return None
         return Credential("", identity_token=secret) if username == IDENTITY else Credential(username, secret)
@@ -131,7 +131,7 @@ class Helper:
         words = " ".join(output.split())[:300] or "nothing"
         return kind(
             f"{self.program} could not {action}; it said: {words}",
-            "Look whether its store is made and unlocked for this account, and works without a terminal",
+            "Check whether its store is made and unlocked for this account, and works without a terminal",
         )
 
     def _ask(self, action, text):
@@ -158,7 +158,7 @@ class Helper:
             output, errors = _Talk(process, text.encode()).until_end(self._timeout)
         except _AnswerTooLongError:
             raise HelperError(
-                f"{self.program} answered more than {_MOST_BYTES} bytes", "Look what that program is"
+                f"{self.program} answered more than {_MOST_BYTES} bytes", "Check what that program is"
             ) from None
         except subprocess.TimeoutExpired:
             raise HelperError(

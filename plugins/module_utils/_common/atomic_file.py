@@ -209,7 +209,7 @@ class File:
             if time.monotonic() >= end:
                 raise InputError(
                     f"{self._folder} has been locked by another process for {_LOCK_SECONDS} seconds",
-                    "Look which one holds it (lslocks), and end it if it hangs",
+                    "Check which one holds it (lslocks), and end it if it hangs",
                 )
             time.sleep(0.02)
 

@@ -71,7 +71,7 @@ class Account:
     def _understand(self, said, late, status):
         if late:
             raise RegistryError(
-                f"What was done as {self._entry.pw_name!r} did not end", "Look at the processes of that account"
+                f"What was done as {self._entry.pw_name!r} did not end", "Check the processes of that account"
             )
         try:
             answer = json.loads(said)
@@ -79,7 +79,7 @@ class Account:
             end = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
             raise RegistryError(
                 f"What was done as {self._entry.pw_name!r} ended before it was done ({end})",
-                "Look whether memory or a limit of that account was used up",
+                "Check whether memory or a limit of that account was used up",
             ) from None
         if "result" in answer:
             return answer["result"]
@@ -136,7 +136,7 @@ def _check_for_good():
         os.setuid(0)
     except PermissionError:
         return
-    raise RegistryError("This process can't give up being root", "Look at its securebits (capsh --print)")
+    raise RegistryError("This process can't drop root privileges", "Check its securebits (capsh --print)")
 
 
 def _listen(reading, end):

@@ -38,7 +38,7 @@ def in_turn():
             if time.monotonic() >= end:
                 raise InputError(
                     f"another run has been at work on this host for {_TURN_SECONDS} seconds",
-                    'Look which one it is (ss -xa | grep "@wharf"), and end it if it hangs',
+                    'Check which one it is (ss -xa | grep "@wharf"), and end it if it hangs',
                 )
             waited = True
             time.sleep(0.05)

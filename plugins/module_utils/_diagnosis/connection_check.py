@@ -147,7 +147,7 @@ class ConnectionCheck:
             if not self._api.refuses_uploads(repository):
                 raise DeniedError(
                     f"{self._registry.name} lets {self._user()} push to {repository}, although access is pull",
-                    "Look at the user's access in reverse_proxy_users, and run site.yml on the registry host",
+                    "Check the user's access in reverse_proxy_users, and run site.yml on the registry host",
                     "too_much_access",
                 )
             hop["said"] = f"a push to {repository} would be refused"

@@ -80,7 +80,7 @@ def explain_time(error, url, timeout):
         error.mistake = "expired"
     elif server < begin:
         error.message += f", and not before {day(begin)} by the clock of the server, either"
-        error.cure = "Look at the clock of the host that issued it, and issue it again"
+        error.cure = "Check the clock of the host that issued it, and issue it again"
     return round(ahead)
 
 

@@ -15,7 +15,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.probe_im
 # Cures by hop, in addition to that of the error. The containers are those of this collection's roles.
 _CURES = {
     "connection": 'On the registry host, "docker ps" shows whether wharf-proxy (or wharf-INSTANCE-proxy) runs. '
-    "Look at firewalls between, too, and at reverse_proxy_connections_per_address where only some hosts are refused",
+    "Check firewalls in between, too, and reverse_proxy_connections_per_address where only some hosts are refused",
     "credentials": "If they are of reverse_proxy_users, run site.yml on the registry host after changing them",
 }
 _LOGS = (

@@ -200,7 +200,7 @@ class Authenticator:
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token) or not isinstance(life, (int, float)):
             raise AnswerError(
                 f"The token server {server} answered without a token",
-                "Look what auth.token.realm of the registry names",
+                "Check what auth.token.realm of the registry names",
             )
         return token, life if _LEAST_LIFE < life < _LONGEST_LIFE else _LEAST_LIFE
 
@@ -248,4 +248,4 @@ def unexpected(response, server):
             "It is there and can't serve now: look at its log, and at those of the proxies before it",
             "registry_error",
         )
-    return AnswerError(f"{server} answered {status}{said(response)}", "Look whether it is a registry")
+    return AnswerError(f"{server} answered {status}{said(response)}", "Check that it is a registry")

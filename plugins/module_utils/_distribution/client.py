@@ -97,7 +97,7 @@ class RegistryClient(BlobClient):
         if response.status == 403:
             raise RefusedError(
                 f"{name} answered 403: {self._errors.who()} may not use it{said(response)}",
-                "Look at the user's access and at the networks that the registry allows",
+                "Check the access of the user and the networks that the registry allows",
                 "wrong_account",
             )
         if response.status == 404:
@@ -156,7 +156,7 @@ class RegistryClient(BlobClient):
         manifest = Manifest(response.body, digest, media_type)
         if not told and not manifest.looks_like_one:
             # Any web server answers 200 to anything.
-            raise AnswerError(f"{self.registry.name} answers, but not with a manifest", "Look whether it is a registry")
+            raise AnswerError(f"{self.registry.name} answers, but not with a manifest", "Check that it is a registry")
         return manifest
 
     def _ask_for_manifest(self, method, repository, reference):
@@ -237,7 +237,7 @@ class RegistryClient(BlobClient):
         if not fits_digest(digest):
             raise AnswerError(
                 f"{self.registry.name} names no digest that clients know for {named(repository, reference)}",
-                "Look whether it is a registry",
+                "Check that it is a registry",
             )
 
 

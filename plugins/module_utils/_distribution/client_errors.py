@@ -74,9 +74,7 @@ class ErrorWording:
                 "To delete, it needs storage.delete.enabled; a mirror of another registry takes nothing",
             )
         if response.status == 404:
-            return AnswerError(
-                f"{name} answered 404 when asked to {action}{words}", "Look at the name of the repository"
-            )
+            return AnswerError(f"{name} answered 404 when asked to {action}{words}", "Check the name of the repository")
         if 400 <= response.status < 500 and response.status != 429:
             return RequestError(f"{name} answered {response.status} when asked to {action}{words}")
         return unexpected(response, f"{name}, asked to {action},")
@@ -138,5 +136,5 @@ class ErrorWording:
         return AnswerError(
             f"{self._name} asks for an authentication that is neither Basic nor Bearer "
             f"({', '.join(schemes) or 'nothing'})",
-            "Look at the proxy before the registry",
+            "Check the proxy in front of the registry",
         )

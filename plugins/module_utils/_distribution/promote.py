@@ -262,7 +262,7 @@ class Promotion:
         raise RegistryError(
             f"{self._api.registry.name} did not take the blob {digest} over from {self._source.repository} into "
             f"{self._repository}",
-            f"Look whether the user may pull from {self._source.repository}, and whether the blob is there",
+            f"Check whether the user may pull from {self._source.repository}, and whether the blob is there",
         )
 
 

@@ -84,7 +84,7 @@ class Session:
                 raise DeniedError(
                     f"{self.registry.name} answered 401: {self._errors.who()} may not "
                     f"{purpose[1]} {repository or 'this'}{said(response)}",
-                    "Look at the name of the repository, and use a user with the access that this needs",
+                    "Check the name of the repository, and use a user with the access that this needs",
                     "wrong_account",
                 )
             raise self._errors.refused(f"it answered 401{said(response)}")
@@ -139,7 +139,7 @@ class Session:
             target = self._target(response, link)
             # Each page must bring something, or it would never end.
             if target in asked or not (names or strangers):
-                raise AnswerError(f"{self.registry.name} lists {what} in a circle", "Look at the proxy before it")
+                raise AnswerError(f"{self.registry.name} lists {what} in a loop", "Check the proxy in front of it")
 
     def _listed(self, response, name, what):
         try:
@@ -149,7 +149,7 @@ class Session:
         # An emptied repository has null for its tags.
         listed = [] if listed is None else listed
         if not isinstance(listed, list):
-            raise AnswerError(f"{self.registry.name} answers, but not with {what}", "Look whether it is a registry")
+            raise AnswerError(f"{self.registry.name} answers, but not with {what}", "Check that it is a registry")
         return listed
 
     def _stays_here(self, response):

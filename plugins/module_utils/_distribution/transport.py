@@ -35,6 +35,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.trans
 # Bytes of an answer that is held in memory. The distribution project takes manifests of up to 4 MiB.
 BODY_LIMIT = 4 << 20
 
+_CHECK_PROXIES = "Check the proxies in front of the registry"
 _LONGEST_TIMEOUT = 86400  # seconds
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
@@ -140,7 +141,8 @@ class HttpClient:
                 return response
             url, headers = _redirected(response, headers)
         raise AnswerError(
-            f"{server_of(url)} redirects more than {_MOST_REDIRECTS} times", "Look at the proxies before the registry"
+            f"{server_of(url)} redirects more than {_MOST_REDIRECTS} times",
+            "Check the proxies in front of the registry",
         )
 
     def _persist(self, method, url, headers, body, limit):
@@ -231,11 +233,13 @@ def _redirected(response, headers):
     except ValueError:
         after = urllib.parse.urlsplit("")
     if not response.headers.get("Location") or after.scheme not in ("http", "https") or not after.netloc:
-        raise AnswerError(f"{server_of(response.url)} redirects to nowhere", "Look at the proxies before the registry")
+        raise AnswerError(
+            f"{server_of(response.url)} redirects to nowhere", "Check the proxies in front of the registry"
+        )
     if before.scheme == "https" and after.scheme != "https":
         raise AnswerError(
             f"{server_of(response.url)} redirects from HTTPS to HTTP ({after.scheme}://{after.hostname})",
-            "Passwords and images must not travel in clear: correct the proxy before the registry",
+            "Passwords and images must not travel in clear: correct the proxy in front of the registry",
         )
     if (before.scheme, before.netloc) != (after.scheme, after.netloc):
         # The password of one server is not for another.

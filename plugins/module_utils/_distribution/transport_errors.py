@@ -70,9 +70,7 @@ def explained(error, scheme, netloc, timeout, limit):
     if isinstance(error, http.client.HTTPException):
         return _bad_http(error, scheme, netloc)
     if isinstance(error, TooLongError):
-        return AnswerError(
-            f"{netloc} sent an answer of more than {limit} bytes, which was given up", "Look whether it is a registry"
-        )
+        return AnswerError(f"{netloc} sent an answer of more than {limit} bytes", "Check that it is a registry")
     if isinstance(error, ValueError):
         return InputError(f"{netloc} can't be asked: {error}")
     return _no_connection(error, scheme, netloc, timeout)
@@ -92,19 +90,19 @@ def _no_connection(error, scheme, netloc, timeout):
         (
             isinstance(error, socket.timeout) or error.errno == errno.ETIMEDOUT,
             f"{netloc} did not answer within {timeout} seconds",
-            "Look whether a firewall drops the packets or the server is overloaded, or raise timeout",
+            "Check whether a firewall drops the packets or the server is overloaded, or raise timeout",
             "timed_out",
         ),
         (
             isinstance(error, ConnectionRefusedError),
             f"{netloc} refused the connection",
-            "Look whether the registry runs, and whether the port is right",
+            "Check whether the registry runs, and whether the port is right",
             "refused",
         ),
         (
             error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH),
             f"There is no route to {netloc}",
-            "Look at the network of this host",
+            "Check the network of this host",
             "no_route",
         ),
         (
@@ -124,7 +122,7 @@ def _hung_up(scheme, netloc):
     return _passing(
         UnreachableError(
             f"{netloc} closed the connection without an answer",
-            f"Look at its log, and whether it speaks {other} on this port",
+            f"Check its log, and whether it speaks {other} on this port",
         )
     )
 
@@ -171,7 +169,7 @@ def _bad_tls(error, netloc):
             "client_certificate",
         )
     if isinstance(error, ssl.SSLEOFError) or "UNEXPECTED_EOF" in reason:
-        return _passing(UnreachableError(f"{netloc} broke the TLS connection off", "Look at its log"))
+        return _passing(UnreachableError(f"{netloc} broke the TLS connection off", "Check its log"))
     return UnreachableError(f"{netloc} does not agree on TLS ({reason})", "It must offer TLS 1.2 or later")
 
 
@@ -179,11 +177,12 @@ def _bad_http(error, scheme, netloc):
     if isinstance(error, http.client.RemoteDisconnected):
         return _hung_up(scheme, netloc)
     if isinstance(error, http.client.IncompleteRead):
-        return _passing(AnswerError(f"{netloc} cut its answer short", "Look at its log, and at proxies between"))
+        return _passing(AnswerError(f"{netloc} cut its answer short", "Check its log, and proxies in between"))
     if scheme == "http" and isinstance(error, http.client.BadStatusLine):
         line = error.line if isinstance(error.line, bytes) else error.line.encode("latin-1", "replace")
         if _TLS_ALERT in line[:8]:
             return speaks_https(netloc)
     return AnswerError(
-        f"{netloc} sent what is not HTTP ({type(error).__name__})", "Look whether another service listens on this port"
+        f"{netloc} sent an answer that is not HTTP ({type(error).__name__})",
+        "Check whether another service listens on this port",
     )

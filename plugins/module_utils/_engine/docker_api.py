@@ -85,9 +85,9 @@ class DockerApi:
         if isinstance(error, socket.timeout):
             return EngineDownError(
                 f"the Docker Engine on {self.path} said nothing for {self._timeout} seconds",
-                'Look at "journalctl -u docker", or raise timeout',
+                'Check "journalctl -u docker", or raise timeout',
             )
-        cure = 'Look at "journalctl -u docker"'
+        cure = 'Check "journalctl -u docker"'
         if isinstance(error, http.client.HTTPException):
             return EngineDownError(
                 f"the Docker Engine on {self.path} closed the connection in the middle of its answer", cure

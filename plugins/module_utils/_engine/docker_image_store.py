@@ -124,7 +124,7 @@ class DockerImageStore(ImageStore):
         status, answer = self._api.request(method, path)
         if status >= 300 and status != absent:
             text = answer.get("message") if isinstance(answer, dict) else answer
-            raise EngineError(f"the engine said: {str(text)[:300]}", "Look at its log")
+            raise EngineError(f"the engine said: {str(text)[:300]}", "Check its log")
         return answer
 
     def _stream(self, path, action, body, headers):

@@ -96,7 +96,7 @@ class ImagePusher:
 
     def image(self, name):
         """The Image of a name or an identifier, or None."""
-        with _explained(f"cannot inspect {name}", "Look at the name of the image, and at the log of the engine"):
+        with _explained(f"cannot inspect {name}", "Check the name of the image, and the log of the engine"):
             try:
                 inspected = self._api.inspect_image(name)
                 if not isinstance(inspected, dict) or "Id" not in inspected:
@@ -206,7 +206,7 @@ def _pushed_digest(aux):
 
 
 @contextlib.contextmanager
-def _explained(what, cure="Look at its log"):
+def _explained(what, cure="Check its log"):
     """Turns errors of the SDK and its libraries into EngineError. cure: for errors that the engine reports."""
     try:
         yield

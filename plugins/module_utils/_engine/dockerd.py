@@ -125,7 +125,7 @@ class Daemon:
 
     def _log_cure(self):
         user = "--user " if self._instance.rootless else ""
-        return f'Look at "journalctl {user}-u {self._instance.unit or DEFAULT_UNIT}"'
+        return f'Check "journalctl {user}-u {self._instance.unit or DEFAULT_UNIT}"'
 
     def _await(self, is_applied, log, failure):
         now = time.monotonic()

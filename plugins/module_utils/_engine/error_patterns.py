@@ -65,7 +65,7 @@ _FAILURES = (
         "",
         r"x509:|tls:",
         "the engine does not agree with the registry on TLS",
-        "Look at the certificate of the registry, and at {certs}/{registry} on the host of the engine",
+        "Check the certificate of the registry, and {certs}/{registry} on the host of the engine",
     ),
     (
         "too_many_requests",
@@ -155,7 +155,7 @@ _FAILURES = (
             r"|net/http: (?:request canceled|timeout)|(?:connection|operation) timed out"
         ),
         "the engine cannot reach the registry",
-        "Look at firewalls on the way from the host of the engine, and at the proxy in the environment of its service",
+        "Check firewalls on the way from the host of the engine, and the proxy in the environment of its service",
     ),
     (
         "no_route",
@@ -165,14 +165,14 @@ _FAILURES = (
             r"|https?://[^\"\s]+\": (?:unexpected )?EOF|use of closed network connection"
         ),
         "the engine cannot reach the registry",
-        "Look at the network of the host of the engine, and at the proxy in the environment of its service",
+        "Check the network of the host of the engine, and the proxy in the environment of its service",
     ),
     (
         "registry_error",
         _status("50[0-9]", "(?:internal server error|bad gateway|service unavailable|gateway time-?out)")
         + "|blob upload (?:invalid|unknown)",
         "the registry cannot {serve} it now",
-        "Look at its log, and at those of the proxies in front of it; replicas must share one http.secret",
+        "Check its log, and those of the proxies in front of it; replicas must share one http.secret",
     ),
 )
 
@@ -195,7 +195,7 @@ def failure(text, registry, secret="", action="push", certificates="/etc/docker/
         if re.search(pattern, searched, re.IGNORECASE):
             message = f"{_filled(meaning, about)} (the engine said: {shown})"
             return EngineError(message, _filled(cure, about), mistake)
-    return EngineError(f"the engine said: {shown}", "Look at its log, and at that of the registry")
+    return EngineError(f"the engine said: {shown}", "Check its log, and that of the registry")
 
 
 def _without_names(text, registry):

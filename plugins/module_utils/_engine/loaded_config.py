@@ -55,7 +55,7 @@ class LoadedConfig:
             shutil.rmtree(self._former, ignore_errors=True)
             os.rename(new, self._former)
         except OSError as error:
-            raise InputError(f"{self._former} can't be written: {error.strerror}", "Look at its file system") from None
+            raise InputError(f"{self._former} can't be written: {error.strerror}", "Check its file system") from None
         self.before = self.now()
         stamp = File(self._stamp)
         with stamp.locked():

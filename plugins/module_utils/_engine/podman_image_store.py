@@ -141,7 +141,7 @@ class PodmanImageStore(ImageStore):
             elif time.monotonic() - last > self._timeout:
                 raise EngineDownError(
                     f"Podman did nothing for {self._timeout} seconds",
-                    "Look at the load of this host and at its network, or raise timeout",
+                    "Check the load and the network of this host, or raise timeout",
                 )
 
 

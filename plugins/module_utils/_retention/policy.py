@@ -367,12 +367,12 @@ def check_cap(deleted, considered, most, most_percent):
         raise CapError(
             f"The rules would delete {deleted} of the {considered} tags that they consider, and max_delete is {most}. "
             "Nothing was deleted",
-            f"Look at the reasons; where they are right, set max_delete to {deleted} for this run",
+            f"Check the reasons; where they are right, set max_delete to {deleted} for this run",
         )
     if deleted * 100 > most_percent * considered:
         percent = -(-deleted * 100 // considered)
         raise CapError(
             f"The rules would delete {deleted} of the {considered} tags that they consider ({percent} %), and "
             f"max_delete_percent is {most_percent}. Nothing was deleted",
-            f"Look at the reasons; where they are right, set max_delete_percent to {percent} for this run",
+            f"Check the reasons; where they are right, set max_delete_percent to {percent} for this run",
         )

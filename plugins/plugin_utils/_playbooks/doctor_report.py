@@ -42,7 +42,7 @@ def describe(host, found):
             "mistake": "no_check",
             # A message has its cure in it.
             "said": said.replace(cure, "").rstrip(" .") or "there is no result",
-            "cure": cure or "Look at the output of its task above",
+            "cure": cure or "Check the output of its task above",
         }
     failed = next((hop for hop in hops if not hop["ok"]), None)
     if failed is None:

@@ -203,7 +203,7 @@ def test_without_a_catalogue(info: Callable[..., dict], peers: Peers, peer: str)
 
 def test_a_web_page_is_no_registry(info: Callable[..., dict], peers: Peers) -> None:
     for options in ({}, {"repositories": ["a"]}):
-        assert "Look whether it is a registry" in words(info(registry=peers["web_page"], failed=True, **options)["msg"])
+        assert "Check that it is a registry" in words(info(registry=peers["web_page"], failed=True, **options)["msg"])
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def different(config: Config, expected: list[storage.Repository]) -> Iterator[di
     """The tags that a replica does not answer with the digest that the disk has."""
     sockets = sorted(config.sockets.glob("registry-*.sock"))
     if not sockets:
-        raise BackupError(f"No replica listens in {config.sockets}", "Look at docker ps")
+        raise BackupError(f"No replica listens in {config.sockets}", "Check docker ps")
     client = _SocketConnection("registry", _unix(sockets[0]))
     with contextlib.closing(client):
         for repository in expected:
@@ -59,7 +59,7 @@ def different(config: Config, expected: list[storage.Repository]) -> Iterator[di
                     answer = client.getresponse()
                     answer.read()
                 except (OSError, http.client.HTTPException) as error:
-                    raise BackupError(f"{sockets[0]} does not answer: {error}", "Look at docker ps") from None
+                    raise BackupError(f"{sockets[0]} does not answer: {error}", "Check docker ps") from None
                 said = answer.headers.get("Docker-Content-Digest", "")
                 if answer.status != 200 or said != digest:
                     what = "another digest" if answer.status == 200 else f"answered {answer.status}"
@@ -83,9 +83,9 @@ def proxy_status(config: Config) -> int:
     except (OSError, http.client.HTTPException) as error:
         raise BackupError(
             f"The proxy does not answer on {address}:{config.port} as {config.hostname}: {error}",
-            f"Look at docker logs {config.instance.proxy}",
+            f"Check docker logs {config.instance.proxy}",
         ) from None
     # To know no user is right. 403 comes where this address may not ask.
     if status not in (200, 401, 403):
-        raise BackupError(f"The proxy answered {status}", f"Look at docker logs {config.instance.proxy}")
+        raise BackupError(f"The proxy answered {status}", f"Check docker logs {config.instance.proxy}")
     return status

@@ -74,7 +74,7 @@ def status(config: Config) -> dict[str, Any]:
                 result.update(
                     outcome="killed",
                     message=f"The backup that began at {result['began']} was killed, or the host went down",
-                    cure=f'Look at "journalctl -u {config.instance.backup}" and the memory of the host. Run it again',
+                    cure=f'Check "journalctl -u {config.instance.backup}" and the memory of the host. Run it again',
                 )
     return result
 
@@ -82,7 +82,7 @@ def status(config: Config) -> dict[str, Any]:
 def _cure(config: Config, error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"Make room on the file system of {config.state}. What was saved before is untouched"
-    return "Look at that file and its disk"
+    return "Check that file and its disk"
 
 
 def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None:

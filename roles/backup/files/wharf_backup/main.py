@@ -136,7 +136,7 @@ def main(arguments: list[str], config: str) -> int:
         result = _commands(options, Config.read(options.config))[options.command]()
     except (BackupError, OSError) as error:
         if isinstance(error, OSError):
-            error = BackupError(f"{error.filename or 'A file'}: {error.strerror}", "Look at that file and its disk")
+            error = BackupError(f"{error.filename or 'A file'}: {error.strerror}", "Check that file and its disk")
         if options.json:
             print(json.dumps({**error.details, "message": str(error)}))
         else:

@@ -101,7 +101,7 @@ def meaning(said: str) -> tuple[str, str]:
     for pattern, what, cure in MEANINGS:
         if re.search(pattern, said, re.I):
             return what, cure
-    return "restic failed", "Look at what it said"
+    return "restic failed", "Check what it said"
 
 
 def _words(line: str) -> str:
@@ -311,7 +311,7 @@ class Restic:
                 self.run("forget", summary["snapshot_id"])
             raise BackupError(
                 "Some files could not be read, so that the snapshot was thrown away",
-                "Look at the disk of the images: smartctl, dmesg",
+                "Check the disk of the images: smartctl, dmesg",
                 said=last_words(said),
             )
         return summary

@@ -293,7 +293,7 @@ class Restore:
             if wrong:
                 raise BackupError(
                     f"The registry answers otherwise than its disk for {len(wrong)} tags",
-                    f"Look at docker logs {self._config.instance.registry}-1",
+                    f"Check docker logs {self._config.instance.registry}-1",
                     table=verify.table(wrong),
                 )
             status = answers.proxy_status(self._config)
@@ -363,7 +363,7 @@ def _running(config: Config) -> list[str]:
     except FileNotFoundError:
         return []
     if done.returncode != 0:
-        raise BackupError(f"docker ps failed: {done.stderr.strip()[:600]}", "Look at systemctl status docker")
+        raise BackupError(f"docker ps failed: {done.stderr.strip()[:600]}", "Check systemctl status docker")
     return sorted(done.stdout.split())
 
 

@@ -60,7 +60,7 @@ def alone(settings):
                 if time.monotonic() > end:
                     raise CollectionError(
                         f"another collection or a backup has held {settings.lock} for {settings.lock_seconds} seconds. "
-                        "Look at it, and run this again when it has ended"
+                        "Check it, and run this again when it has ended"
                     ) from None
                 time.sleep(0.5)
         yield

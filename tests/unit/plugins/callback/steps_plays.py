@@ -7,7 +7,7 @@ ROLE = """\
   ansible.builtin.include_tasks: check.yml
 - name: network | Make the network
   ansible.builtin.command: sleep 3
-- name: network | Look at it
+- name: network | Check it
   ansible.builtin.command: "true"
   changed_when: false
 - name: configure | Write the file
@@ -119,7 +119,7 @@ FLEET = """\
       ansible.builtin.fail:
         msg: |-
           It does not answer.
-          Look at the log, and start it.
+          Check the log, and start it.
       when: inventory_hostname in ['h4', 'h5']
 """
 

@@ -197,7 +197,7 @@ def test_a_failure_is_whole_with_what_ran_before(fleet):
     said = fleet[1]
     first, other = sorted(("h4", "h5"), key=lambda host: said.index(f"fatal: [{host}]"))
     lines = of(said, first)
-    assert lines[2:4] == ["    It does not answer.", "    Look at the log, and start it."]
+    assert lines[2:4] == ["    It does not answer.", "    Check the log, and start it."]
     before = lines[lines.index(f"    What ran before it on {first}:") + 1 :]
     assert [re.sub(r" +\d+\.\d s", "", line).split() for line in before] == [
         ["changed", "walk", "|", "Take", "time"],

@@ -353,7 +353,7 @@ def test_what_can_not_be_put_back_is_a_warning():
     store, warnings = Recorder({}, {"ours": [str(IMAGE)]}), []
 
     def remove(_name):
-        raise EngineError("the engine said: conflict", "Look at its log")
+        raise EngineError("the engine said: conflict", "Check its log")
 
     store.remove = remove
     with store.restored({IMAGE}, warnings.append):

@@ -319,7 +319,7 @@ def test_a_secret_that_is_no_text(place, secret):
     place.write(credsStore="odd")
     for options in ({}, {"credential_helper": ""}):
         result = place.run(**options)
-        assert result["failed"] and "what is no credential" in result["msg"]
+        assert result["failed"] and "not answer with a credential" in result["msg"]
 
 
 # --- secrets in what helpers say --------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def test_layers_that_lie_elsewhere_are_thought_of(monkeypatch, words):
     [
         failure("denied: requested access to the resource is denied", "127.0.0.1:1"),
         # Of the registry itself, asked before the engine was.
-        RegistryError("127.0.0.1:1 answered 503", "Look at its log", "registry_error"),
+        RegistryError("127.0.0.1:1 answered 503", "Check its log", "registry_error"),
     ],
 )
 def test_layers_that_lie_elsewhere_are_not_thought_of(monkeypatch, error):

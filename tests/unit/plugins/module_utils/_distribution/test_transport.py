@@ -177,7 +177,7 @@ def test_an_answer_that_is_too_long_is_given_up(client, server, big):
 )
 def test_what_is_not_http(client, server, noise):
     server.answer("/x", noise)
-    fails(client, server, "what is not HTTP", AnswerError)
+    fails(client, server, "that is not HTTP", AnswerError)
 
 
 def test_a_chunk_that_is_none(client, server):
