@@ -33,12 +33,13 @@ PORTS = range(20000, 32000)
 
 
 def wait_for(what: str, holds: Callable[[], object], seconds: float = 30) -> None:
-    """Poll until `holds` is true."""
-    end = time.monotonic() + seconds
+    """Poll until `holds` is true, less and less often: most of what is asked starts a process or more."""
+    end, pause = time.monotonic() + seconds, 0.05
     while not holds():
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(0.4, 1.3 * pause)
 
 
 def free_ports(count: int) -> list[int]:
