@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from content import ACCEPT, Content
 from engine import run_container, wait_for
-from front import ACCOUNT, INSIDE, SocketConnection
+from front import ACCOUNT, INSIDE
+from http_client import SocketConnection
 from paths import ROOT
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from content import ACCEPT, OCI, digest_of
 from engine import command, wait_for
-from front import at_once, manifest, with_digest
+from http_client import at_once, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from front import Client, Front
+    from front import Front
+    from http_client import Client
 
 USERS = [
     {"name": "admin", "access": "admin"},

@@ -10,12 +10,13 @@ import pytest
 from clients import Box
 from content import OCI, OCI_INDEX, digest_of
 from engine import run_container, wait_for
-from front import manifest
+from http_client import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from front import Client, Front
+    from front import Front
+    from http_client import Client
 
 USERS = [
     {"name": "admin", "access": "admin"},

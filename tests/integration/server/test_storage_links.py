@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from front import Answer, Client, Front
+    from front import Front
+    from http_client import Answer, Client
 
 USERS = [{"name": "ci", "access": "push"}, {"name": "reader", "access": "pull"}]
 
