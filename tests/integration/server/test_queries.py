@@ -31,12 +31,6 @@ def proxy(fronts: Callable[..., Front]) -> Front:
 
 
 @pytest.fixture(scope="module")
-def registry(proxy: Front) -> Client:
-    """Past the proxy."""
-    return proxy.registry()
-
-
-@pytest.fixture(scope="module")
 def secret(registry: Client) -> str:
     return registry.put_image("secret/app", "one", SECRET)[1]
 

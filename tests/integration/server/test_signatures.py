@@ -39,12 +39,6 @@ def proxy(fronts: Callable[..., Front]) -> Front:
 
 
 @pytest.fixture(scope="module")
-def registry(proxy: Front) -> Client:
-    """Past the proxy."""
-    return proxy.registry()
-
-
-@pytest.fixture(scope="module")
 def signer(proxy: Front, images: dict[str, str]) -> Box:
     """crane and cosign, logged in, in a container of their own."""
     box = Box(

@@ -30,12 +30,6 @@ def proxy(fronts: Callable[..., Front]) -> Front:
     return fronts(USERS)
 
 
-@pytest.fixture(scope="module")
-def registry(proxy: Front) -> Client:
-    """Past the proxy."""
-    return proxy.registry()
-
-
 @dataclasses.dataclass(frozen=True)
 class Blob:
     """One of a repository of its own, and its files."""
