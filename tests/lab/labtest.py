@@ -57,13 +57,13 @@ def control(*command: str, stdin: str | None = None, check: bool = True) -> subp
     return done
 
 
-def wait_for(what: str, holds: Callable[[], object], seconds: float = 90) -> float:
+def wait_for(what: str, holds: Callable[[], object], seconds: float = 90, pause: float = 0.5) -> float:
     """Poll until `holds` is true, and return how long that took."""
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > seconds:
             raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.5)
+        time.sleep(pause)
     return time.monotonic() - began
 
 
