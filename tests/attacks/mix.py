@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from content import ACCEPT, OCI, digest_of
-from front import Client, manifest, with_digest
+from http_client import Client, manifest, with_digest
 from measures import Measures
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from front import INSIDE, Front
 from mix import LAYER, FromConnection, Mix
 
 if TYPE_CHECKING:
-    from front import Client
+    from http_client import Client
     from measures import Measures
 
 FRESH = 36

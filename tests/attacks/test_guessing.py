@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from addresses import LEGITIMATE, attackers, other_prefixes, same_prefix
 from attack import attacked, withstands
-from front import at_once
+from http_client import at_once
 from target import NAMES, RATE, VICTIMS
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import pytest
 from addresses import attackers
 from content import OCI, digest_of
 from engine import command, wait_for
-from front import REPLICAS, at_once, manifest
+from front import REPLICAS
+from http_client import at_once, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from addresses import attackers
 from attack import attacked, withstands
 from content import OCI
 from engine import wait_for
-from front import manifest
+from http_client import manifest
 from target import VICTIMS
 
 if TYPE_CHECKING:

@@ -10,14 +10,15 @@ from addresses import LEGITIMATE
 from attack import withstands
 from content import ACCEPT, OCI, digest_of
 from engine import bridge_address
-from front import Front, manifest
+from front import Front
+from http_client import manifest
 from mix import FromConnection
 from target import NARROW, OPTIONS, Target, started, users
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from front import Client
+    from http_client import Client
 
 # 1,080 streams; nginx takes 128 on a connection.
 CONNECTIONS, STREAMS = 9, 120

@@ -11,7 +11,7 @@ from addresses import attackers
 from attack import attacked
 from content import OCI, digest_of
 from engine import wait_for
-from front import manifest, with_digest
+from http_client import manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

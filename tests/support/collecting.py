@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from content import ACCEPT, Content
 from engine import run_container, wait_for
-from front import ACCOUNT, INSIDE, SocketConnection
+from front import ACCOUNT, INSIDE
+from http_client import SocketConnection
 from paths import ROOT
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from front import Front
 
 COLLECTOR = ROOT / "roles" / "maintenance" / "files" / "collector"
+# Of a front for tests of collections.
+USERS = [{"name": "admin", "access": "admin"}, {"name": "runtime", "access": "pull"}]
+MIB = 1 << 20
 
 
 class Collector:
@@ -99,6 +103,11 @@ def pull(content: Content, repository: str, reference: str) -> list[str]:
         assert blob["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
         pulled.append(blob["digest"])
     return pulled
+
+
+def delete(content: Content, repository: str, digest: str) -> None:
+    """Deletes a manifest, and with it every tag that points to it, as clients of registry 2 do."""
+    assert content.ask("DELETE", f"/v2/{repository}/manifests/{digest}")[0] == 202
 
 
 class Fresh:

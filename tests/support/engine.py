@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from paths import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
+import labtest
 from labtest import control as command
 
 if TYPE_CHECKING:
@@ -33,13 +33,8 @@ PORTS = range(20000, 32000)
 
 
 def wait_for(what: str, holds: Callable[[], object], seconds: float = 30) -> None:
-    """Poll until `holds` is true, less and less often: most of what is asked starts a process or more."""
-    end, pause = time.monotonic() + seconds, 0.05
-    while not holds():
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(pause)
-        pause = min(0.4, 1.3 * pause)
+    """Poll until `holds` is true, for less time than a host of the lab may take, and more often at first."""
+    labtest.wait_for(what, holds, seconds, pause=0.05)
 
 
 def free_ports(count: int) -> list[int]:

@@ -5,9 +5,7 @@ What the tests ask goes through the proxy; what really happened is asked of a re
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import dataclasses
 import http.client
 import json
 import os
@@ -23,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 from certificates import NAMES, Authority
-from content import ACCEPT, OCI, digest_of
 from engine import bridge_address, command, free_ports, last_words, run_container, wait_for
+from http_client import Client, SocketConnection
 from managed import encoded
 from paths import ROOT
 
@@ -84,121 +82,6 @@ PLAY = """
 """
 # Those that were rendered before are what the role reads of a host.
 PASSWORDS = ("config/auth/htpasswd", "config/auth/htpasswd.former")
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def code(self) -> str | None:
-        """The code of the error, in the words of the protocol."""
-        try:
-            return json.loads(self.body)["errors"][0]["code"]
-        except (ValueError, LookupError, TypeError):
-            return None
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("registry", timeout=30)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
-
-
-class Client:
-    """One kept connection, and the user that speaks on it; `authorization` is the header as it is sent, if any."""
-
-    def __init__(self, connection: http.client.HTTPConnection, authorization: str | None = None) -> None:
-        self.connection = connection
-        self.authorization = authorization
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.authorization is not None:
-            named.setdefault("Authorization", self.authorization)
-        kept = self.connection.sock is not None
-        try:
-            return self._ask(method, path, body, named)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            # The next request gets a connection of its own.
-            self.connection.close()
-            # nginx ends one, unannounced, when it has answered before all of the body had come.
-            if not kept or not isinstance(body, (bytes, type(None))):
-                raise
-        return self._ask(method, path, body, named)
-
-    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        try:
-            self.connection.request(method, path, body=body, headers=headers)
-            answer = self.connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
-        except (http.client.HTTPException, OSError):
-            self.connection.close()
-            raise
-
-    def begin(self, repository: str) -> str:
-        """Begin an upload; its address, with the registry's state."""
-        answer = self.ask("POST", f"/v2/{repository}/blobs/uploads/", b"")
-        assert answer.status == 202, (repository, answer)
-        return answer.headers["Location"]
-
-    def put_blob(self, repository: str, content: bytes) -> str:
-        """Upload a blob; its digest."""
-        digest = digest_of(content)
-        location = self.begin(repository)
-        answer = self.ask("PUT", with_digest(location, digest), content, Content_Type="application/octet-stream")
-        assert answer.status == 201, (repository, answer)
-        return digest
-
-    def put_image(self, repository: str, tag: str, layer: bytes) -> tuple[str, str]:
-        """Push an image of one layer; the digests of its manifest and of the layer."""
-        blob = self.put_blob(repository, layer)
-        self.put_blob(repository, b"{}")
-        content = manifest(layer)
-        answer = self.ask("PUT", f"/v2/{repository}/manifests/{tag}", content, Content_Type=OCI)
-        assert answer.status == 201, (repository, answer)
-        return digest_of(content), blob
-
-    def digest(self, repository: str, reference: str) -> str | None:
-        """What a tag points to, or None."""
-        answer = self.ask("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=ACCEPT)
-        return answer.headers["Docker-Content-Digest"] if answer.status == 200 else None
-
-    def holds(self, repository: str, digest: str) -> bool:
-        """Whether the blob can be read from the repository."""
-        return self.ask("HEAD", f"/v2/{repository}/blobs/{digest}").status == 200
-
-
-def with_digest(location: str, digest: str) -> str:
-    return f"{location}{'&' if '?' in location else '?'}digest={digest}"
-
-
-def manifest(layer: bytes, **more: object) -> bytes:
-    """The manifest of an image of an empty configuration and one layer."""
-    return json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI,
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(b"{}"), "size": 2},
-            "layers": [
-                {
-                    "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                    "digest": digest_of(layer),
-                    "size": len(layer),
-                }
-            ],
-            **more,
-        }
-    ).encode()
 
 
 class Front:
@@ -503,9 +386,3 @@ def running(directory: Path, images: dict[str, str], users: list[dict], **option
         yield front
     finally:
         front.stop()
-
-
-def at_once(tasks: list) -> list:
-    """What each of the tasks returns, all of which begin together."""
-    with concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool:
-        return [future.result() for future in [pool.submit(task) for task in tasks]]

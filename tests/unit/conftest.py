@@ -8,7 +8,7 @@ import os
 import sys
 
 import pytest
-from misbehaving import Misbehaving
+from misbehaving import Misbehaving, reply
 from paths import ROOT
 
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
@@ -41,6 +41,14 @@ def server():
     """A server that misbehaves as the test tells it to."""
     with Misbehaving() as server:
         yield server
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A server on a Unix socket, as an engine has it."""
+    with Misbehaving(host=str(tmp_path / "docker.sock")) as engine:
+        engine.answer("/version", reply(200, '{"Version": "20.10"}'))
+        yield engine
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,10 @@ from certificates import DAY, Authority
 from clients import USER
 from content import Content
 from engine import command, free_ports, listening, run_container, wait_for
+from hops import OF_IMAGE, OF_PUSH, looked_at, walked
 from peers import docker_config
 from runs import run_at_registry
 from steps import entry, says
-from test_check import OF_IMAGE, OF_PUSH, check, image, looked_at, walked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from clients import Box
     from peers import Peers
-
-__all__ = ["check", "image"]
 
 
 # --- clocks -----------------------------------------------------------------------------------------------------------

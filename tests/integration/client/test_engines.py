@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from engine import wait_for
+from engine_trust import DAEMON_JSON, HOST, INSECURE, MIRROR, client, put
 from hosts import ACCOUNT, believed, forwarded
 from managed import encoded
 from peers import docker_config, push_image
 from steps import four_runs, says
-from test_client import DAEMON_JSON, HOST, INSECURE, MIRROR, client, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,157 +10,23 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 import pytest
-from content import ACCEPT, OCI, digest_of
+from content import OCI, digest_of
 from engine import command, wait_for
-from front import at_once, manifest, with_digest
+from hostile_requests import SECRET, USERS, status, told
+from http_client import at_once, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from front import Client, Front
+    from front import Front
+    from http_client import Client
 
-USERS = [
-    {"name": "admin", "access": "admin"},
-    {"name": "ci", "access": "push"},
-    {"name": "ci2", "access": "push"},
-    {"name": "team", "rules": [{"repositories": ["team/*"], "actions": ["pull", "push"]}]},
-    {"name": "guest"},
-]
-SECRET = b"a layer that the team may not have"
 FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
     return fronts(USERS, reverse_proxy_immutable_tags=["v*"], reverse_proxy_max_upload_size="1m")
-
-
-@pytest.fixture(scope="module")
-def registry(proxy: Front) -> Client:
-    """Past the proxy."""
-    return proxy.registry()
-
-
-@pytest.fixture(scope="module")
-def secret(registry: Client) -> str:
-    """The digest of a blob in a repository that the team may not read."""
-    registry.put_image("team/app", "one", b"the team's own")
-    return registry.put_image("secret/app", "one", SECRET)[1]
-
-
-def told(proxy: Front, method: str, target: str, *headers: str, body: str = "") -> bytes:
-    """What a request is answered that no library would send."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
-    return proxy.raw("\r\n".join([*lines, "", body]).encode("latin-1"), seconds=8)
-
-
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
-
-
-# --- paths ------------------------------------------------------------------------------------------------------------
-
-
-def test_no_path_leads_to_what_may_not_be_read(proxy: Front, secret: str) -> None:
-    team = f"Authorization: {proxy.basic('team')}"
-    blob, tag = f"secret/app/blobs/{secret}", "secret/app/manifests/one"
-    for target in (blob, tag, "secret/app/tags/list"):
-        paths = [
-            f"/v2/{target}",
-            f"/v2//{target}",
-            f"//v2/{target}",
-            f"/v2/./{target}",
-            f"/./v2/{target}",
-            f"/v2/team/../{target}",
-            f"/v2/team/app/../../{target}",
-            f"/v2/team/%2e%2e/{target}",
-            f"/v2/team/..%2f{target}",
-            f"/v2/team%2f..%2f{target}",
-            f"/v2/team/%252e%252e/{target}",
-            f"/v2/team/..;/{target}",
-            f"/v2/team/..\\{target}",
-            f"/v2/{target.replace('secret', 's%65cret')}",
-            f"/v2/{target.replace('/', '%2F')}",
-            f"/v2/{target.replace('/', '%2F', 1)}",
-            f"/v2/{target.upper()}",
-            f"/V2/{target}",
-            f"/%762/{target}",
-            f"/v2/{target}/",
-            f"/v2/{target}.",
-            f"/v2/{target}%00",
-            f"/v2/{target}%20",
-            f"/v2/{target}#/v2/team/app/tags/list",
-            f"/v2/{target}?/v2/team/app/tags/list",
-            f"/v2/{target};/v2/team/app/tags/list",
-            f"/healthz/../v2/{target}",
-            f"/healthz/%2e%2e/v2/{target}",
-            f"https://localhost/v2/{target}",
-            f"http://127.0.0.1:5001/v2/{target}",
-            f"/v2/team/app/tags/list/../../../../{target}",
-            f"/v2/te\xe4m/../{target}",
-            f"/v2/team/app/blobs/uploads/../../../../{target}",
-            f"/_internal/proxy/v2/{target}",
-            "/_internal/blob",
-            "/_internal/proxy",
-            f"/v2/team/app/manifests/..%2f..%2f..%2f{target}",
-        ]
-        for path in paths:
-            for method in ("GET", "HEAD", "get", "OPTIONS", "TRACE"):
-                answer = told(proxy, method, path, team)
-                assert status(answer) >= 400 or status(answer) == 0, (method, path, answer[:300])
-                assert SECRET not in answer and b"schemaVersion" not in answer, (method, path)
-                if status(answer) == 0:
-                    assert answer == b"", (method, path)
-
-
-def test_no_path_writes_where_that_may_not_be(proxy: Front, registry: Client, secret: str) -> None:
-    team = f"Authorization: {proxy.basic('team')}"
-    content = manifest(SECRET, annotations={"by": "team"}).decode()
-    length = f"Content-Length: {len(content)}"
-    for path in (
-        "secret/app/manifests/evil",
-        "team/../secret/app/manifests/evil",
-        "team/%2e%2e/secret/app/manifests/evil",
-        "/secret/app/manifests/evil",
-        "s%65cret/app/manifests/evil",
-        "secret%2fapp/manifests/evil",
-        "secret/app/manifests/evil/",
-        "team/app/manifests/..%2f..%2f..%2fsecret/app/manifests/evil",
-    ):
-        for method, headers in (
-            ("PUT", []),
-            ("GET", ["X-HTTP-Method-Override: PUT"]),
-            ("POST", ["X-HTTP-Method: PUT"]),
-            ("put", []),
-            ("POST", ["X-Method-Override: PUT", "X-HTTP-Method-Override: PUT"]),
-        ):
-            answer = told(proxy, method, f"/v2/{path}", team, f"Content-Type: {OCI}", length, *headers, body=content)
-            assert status(answer) >= 400, (method, path, answer[:300])
-    assert json.loads(registry.ask("GET", "/v2/secret/app/tags/list").body)["tags"] == ["one"]
-    assert registry.digest("secret/app", "one") is not None
-
-
-def test_the_catalogue_has_no_back_door(proxy: Front, secret: str) -> None:
-    team = f"Authorization: {proxy.basic('team')}"
-    for path in (
-        "/v2/_catalog",
-        "/v2/_catalog/",
-        "/v2//_catalog",
-        "/v2/./_catalog",
-        "/v2/_catalog%3Fn=1",
-        "/v2/%5fcatalog",
-        "/v2/_Catalog",
-        "/v2/_catalog?n=1000",
-        "/v2/team/../_catalog",
-        "/v2/team/%2e%2e/_catalog",
-        "https://localhost/v2/_catalog",
-        "/v2/_catalog/tags/list",
-        "/v2/_catalog;n=1",
-        "/v2/_catalog#",
-    ):
-        answer = told(proxy, "GET", path, team)
-        assert status(answer) >= 400, (path, answer[:300])
-        assert b"secret/app" not in answer, path
 
 
 # --- who asks ---------------------------------------------------------------------------------------------------------
@@ -273,44 +139,6 @@ def test_a_layer_that_is_too_large_is_refused(proxy: Front) -> None:
     client = proxy.client("ci")
     answer = client.ask("PATCH", client.begin("team/app"), b"x" * (1 << 20) + b"x")
     assert (answer.status, answer.code) == (413, "SIZE_INVALID")
-
-
-# --- requests within requests -----------------------------------------------------------------------------------------
-
-
-def test_no_request_is_smuggled(proxy: Front, registry: Client, secret: str) -> None:
-    team = proxy.basic("team")
-    inner = f"DELETE /v2/secret/app/blobs/{secret} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
-    hidden = f"0\r\n\r\n{inner}"
-    start = f"POST /v2/team/app/blobs/uploads/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: {team}\r\n"
-    head = f"GET /v2/team/app/tags/list HTTP/1.1\r\nHost: localhost\r\nAuthorization: {team}\r\n"
-    for first in (start, head):
-        for text in (
-            f"Content-Length: {len(hidden)}\r\nTransfer-Encoding: chunked\r\n\r\n{hidden}",
-            f"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n{hidden}",
-            f"Transfer-Encoding: xchunked\r\n\r\n{hidden}",
-            f"Transfer-Encoding : chunked\r\nContent-Length: {len(hidden)}\r\n\r\n{hidden}",
-            f"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n{hidden}",
-            f"Transfer-Encoding:\x0bchunked\r\nContent-Length: {len(hidden)}\r\n\r\n{hidden}",
-            f"Content-Length: 0\r\nContent-Length: {len(inner)}\r\n\r\n{inner}",
-            f"Content-Length: +0\r\n\r\n{inner}",
-            f"Content-Length: {len(inner)}\r\n\r\n{inner}",
-            f"Transfer-Encoding: chunked\r\n\r\nx\r\n{inner}",
-            f"Transfer-Encoding: chunked\r\n\r\n{len(inner):x};a=\n{inner}\r\n0\r\n\r\n",
-            f"X: y\n\n{inner}",
-            f"X: y\r\r\n{inner}",
-            f"\r\n{inner}",
-            f"Expect: 100-continue\r\nContent-Length: {len(inner)}\r\n\r\n{inner}",
-            f"Connection: Authorization, Content-Length\r\nContent-Length: {len(inner)}\r\n\r\n{inner}",
-        ):
-            proxy.raw((first + text).encode("latin-1"), seconds=0.6)
-    for target in (
-        f"/v2/team/app/tags/list HTTP/1.1\r\nX: {inner}",
-        f"/v2/team/app/tags/list%20HTTP/1.1%0d%0a%0d%0a{urllib.parse.quote(inner)}",
-        f"/v2/team/app/tags/list?last=%0d%0a%0d%0a{urllib.parse.quote(inner)}",
-    ):
-        told(proxy, "GET", target, f"Authorization: {team}")
-    assert registry.holds("secret/app", secret)
 
 
 # --- blobs from the disk ----------------------------------------------------------------------------------------------
@@ -479,70 +307,3 @@ def inside(proxy: Front) -> Callable[[str], str]:
         return command("docker", "exec", proxy.containers["proxy"], "sh", "-c", script).stdout.strip()
 
     return say
-
-
-# --- where from, and how much -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def strict(fronts: Callable[..., Front]) -> Front:
-    """One that serves no clients from here but those that a proxy before it forwards."""
-    return fronts(
-        [{"name": "ci", "access": "push"}, {"name": "far", "access": "push", "allowed_networks": ["198.51.100.0/24"]}],
-        reverse_proxy_allowed_networks=["192.0.2.0/24", "198.51.100.0/24"],
-        reverse_proxy_trusted_proxies=["127.0.0.0/8", "172.16.0.0/12"],
-        reverse_proxy_connections_per_replica=1,
-        reverse_proxy_connections_per_user=4,
-    )
-
-
-def test_networks_count_by_the_address_that_a_trusted_proxy_tells(strict: Front) -> None:
-    for user, address, expected in (
-        ("ci", "192.0.2.7", 200),
-        ("ci", "198.51.100.7", 200),
-        ("ci", "203.0.113.7", 403),
-        ("ci", "192.0.2.7, 203.0.113.7", 403),
-        ("far", "198.51.100.7", 200),
-        ("far", "192.0.2.7", 403),
-    ):
-        answer = strict.client(user).ask("GET", "/v2/", X_Forwarded_For=address)
-        assert answer.status == expected, (user, address, answer)
-    # Before any password is looked at, and after it for a network that is one user's.
-    assert strict.client("ci", "wrong").ask("GET", "/v2/", X_Forwarded_For="203.0.113.7").code == "DENIED"
-    assert strict.client("far", "wrong").ask("GET", "/v2/", X_Forwarded_For="192.0.2.7").status == 401
-    assert strict.client("ci").ask("GET", "/v2/").code == "DENIED"
-
-
-def test_too_much_is_said_and_nobody_hangs(strict: Front) -> None:
-    def push(number: int) -> Callable:
-        address = f"192.0.2.{number}"
-        client = strict.client("ci")
-
-        def slow() -> object:
-            for _each in range(8):
-                time.sleep(0.2)
-                yield b"x" * 1000
-
-        def run() -> tuple[int, str | None, float]:
-            began = time.monotonic()
-            answer = client.ask("POST", "/v2/a/blobs/uploads/", b"", X_Forwarded_For=address)
-            if answer.status == 202:
-                answer = client.ask("PATCH", answer.headers["Location"], slow(), X_Forwarded_For=address)
-            return answer.status, answer.headers["Retry-After"], time.monotonic() - began
-
-        return run
-
-    strict.client("ci").ask("GET", "/v2/", X_Forwarded_For="192.0.2.1")
-    answers = at_once([push(number) for number in range(8)])
-    statuses = [status for status, _again, _seconds in answers]
-    assert {202, 503} == set(statuses), statuses
-    assert all(again and seconds < 3 for status, again, seconds in answers if status == 503), answers
-    # The same from one address is one user's, who may have four.
-    # Where replicas say no to most of them at once, there are no four for a moment.
-    statuses = set()
-    for _turn in range(5):
-        statuses |= {status for status, _again, _seconds in at_once([push(9) for _each in range(12)])}
-        if 429 in statuses:
-            break
-    assert 429 in statuses, statuses
-    assert strict.client("ci").ask("GET", "/v2/", X_Forwarded_For="192.0.2.1", Accept=ACCEPT).status == 200

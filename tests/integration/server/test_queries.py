@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from content import ACCEPT, OCI, digest_of
 from engine import command, wait_for
-from front import manifest, with_digest
+from http_client import manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from front import Answer, Client, Front
+    from front import Front
+    from http_client import Answer, Client
 
 USERS = [
     {"name": "ci", "access": "push"},
@@ -27,12 +28,6 @@ SECRET = b"a layer that the team may not have"
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
     return fronts(USERS, reverse_proxy_immutable_tags=["v*"])
-
-
-@pytest.fixture(scope="module")
-def registry(proxy: Front) -> Client:
-    """Past the proxy."""
-    return proxy.registry()
 
 
 @pytest.fixture(scope="module")

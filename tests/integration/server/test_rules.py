@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from content import ACCEPT, OCI, digest_of
-from front import Answer, at_once, manifest, with_digest
+from http_client import Answer, at_once, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from front import Client, Front
+    from front import Front
+    from http_client import Client
 
 # A network without hosts: it is for documentation.
 ELSEWHERE = "192.0.2.0/24"

@@ -10,12 +10,13 @@ import pytest
 from clients import Box
 from content import OCI, OCI_INDEX, digest_of
 from engine import run_container, wait_for
-from front import manifest
+from http_client import manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from front import Client, Front
+    from front import Front
+    from http_client import Client
 
 USERS = [
     {"name": "admin", "access": "admin"},
@@ -35,12 +36,6 @@ IMAGE = """
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
     return fronts(USERS, reverse_proxy_immutable_tags=["*", "apps/*:*"])
-
-
-@pytest.fixture(scope="module")
-def registry(proxy: Front) -> Client:
-    """Past the proxy."""
-    return proxy.registry()
 
 
 @pytest.fixture(scope="module")

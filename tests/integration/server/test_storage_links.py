@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from front import Answer, Client, Front
+    from front import Front
+    from http_client import Answer, Client
 
 USERS = [{"name": "ci", "access": "push"}, {"name": "reader", "access": "pull"}]
 
@@ -27,12 +28,6 @@ USERS = [{"name": "ci", "access": "push"}, {"name": "reader", "access": "pull"}]
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
     return fronts(USERS)
-
-
-@pytest.fixture(scope="module")
-def registry(proxy: Front) -> Client:
-    """Past the proxy."""
-    return proxy.registry()
 
 
 @dataclasses.dataclass(frozen=True)

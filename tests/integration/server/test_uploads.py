@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 from content import OCI, digest_of
 from engine import command, wait_for
-from front import REPLICAS, manifest, with_digest
+from front import REPLICAS
+from http_client import manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import RegistryName
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client import RegistryClient
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import (
@@ -18,93 +17,11 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.promo
     Promotion,
     Removal,
     Source,
-    parse_source,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
+from memory_registry import Fake, digest_of
 from misbehaving import reply
-
-
-def digest_of(content):
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-class Fake:
-    """A registry in memory that deletes digests and no tags, and fails where a test tells it to.
-
-    `fail` maps (method, kind of target) to the answer in place of the right one, and `before` to what happens first.
-    """
-
-    def __init__(self, server):
-        self.manifests = {}
-        self.tags = {}
-        self.referrers = {}
-        self.fail = {}
-        self.before = {}
-        server.otherwise = self
-
-    def add(self, repository, document, tag=None):
-        content = json.dumps(document).encode()
-        self.manifests[repository, digest_of(content)] = content, document["mediaType"]
-        if tag:
-            self.tags[repository, tag] = digest_of(content)
-        return digest_of(content)
-
-    def __call__(self, request, connection):
-        path, _mark, query = request.target.partition("?")
-        repository, kind, reference = path[len("/v2/") :].rsplit("/", 2)
-        if kind == "uploads":
-            kind = "mount" if "mount=" in query else "upload"
-        elif kind == "manifests":
-            kind = "digest" if ":" in reference else "tag"
-        hook = self.before.pop((request.method, kind), None)
-        if hook:
-            hook()
-        failure = self.fail.get((request.method, kind))
-        answer = failure or self.answer(request, repository, kind, reference)
-        return answer(request, connection)
-
-    def answer(self, request, repository, kind, reference):
-        if kind in ("tag", "digest"):
-            return getattr(self, request.method.lower())(request, repository, kind, reference)
-        if kind == "mount":
-            return reply(201)
-        if kind == "upload":
-            return reply(202, Location=f"/v2/{repository}/upload") if request.method == "POST" else reply(201)
-        if kind == "tags":
-            names = [tag for where, tag in self.tags if where == repository]
-            return reply(200, json.dumps({"tags": names}))
-        if kind == "referrers" and self.referrers:
-            document = {"manifests": [{"digest": one} for one in self.referrers.get(reference, [])]}
-            return reply(200, json.dumps(document), Content_Type=OCI_INDEX)
-        return reply(201) if request.method == "PUT" else reply(404)
-
-    def get(self, _request, repository, kind, reference):
-        digest = reference if kind == "digest" else self.tags.get((repository, reference))
-        if (repository, digest) not in self.manifests:
-            return reply(404)
-        content, media_type = self.manifests[repository, digest]
-        return reply(200, content, Content_Type=media_type, Docker_Content_Digest=digest)
-
-    head = get
-
-    def put(self, request, repository, kind, reference):
-        digest = digest_of(request.body)
-        self.manifests[repository, digest] = request.body, request.headers["content-type"]
-        if kind == "tag":
-            self.tags[repository, reference] = digest
-        return reply(201, Docker_Content_Digest=digest)
-
-    def delete(self, _request, repository, kind, reference):
-        if kind == "tag":
-            return reply(400, json.dumps({"errors": [{"code": "DIGEST_INVALID", "message": "not a digest"}]}))
-        if self.manifests.pop((repository, reference), None) is None:
-            return reply(404)
-        self.tags = {
-            place: digest for place, digest in self.tags.items() if (place[0], digest) != (repository, reference)
-        }
-        return reply(202)
-
 
 IMAGE = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [{"digest": "sha256:" + "a" * 64, "size": 1}]}
 
@@ -251,48 +168,6 @@ def test_indexes_that_hold_each_other(api, fake):
     with pytest.raises(RegistryError, match="deep"):
         promote(api, api.manifest("s", deep))
     assert ("t", "1.0") not in fake.tags
-
-
-DIGEST = "sha256:" + "a" * 64
-
-
-@pytest.mark.parametrize(
-    ("text", "repository", "reference"),
-    [
-        ("rc", "a/b", "rc"),
-        (DIGEST, "a/b", DIGEST),
-        ("c/d:rc", "c/d", "rc"),
-        (f"c/d@{DIGEST}", "c/d", DIGEST),
-        (f"c/d:rc@{DIGEST}", "c/d", DIGEST),
-        ("web:1.0", "web", "1.0"),
-        ("r.example.com:5000/c/d:rc", "c/d", "rc"),
-        (f"r.example.com:5000/c@{DIGEST}", "c", DIGEST),
-    ],
-)
-def test_sources(text, repository, reference):
-    source = parse_source(text, RegistryName("r.example.com:5000"), "a/b")
-    assert (source.repository, source.reference) == (repository, reference)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "c/d",
-        "c/d:",
-        "C/d:1",
-        "sha256:abc",
-        "c@sha256:abc",
-        "other.example.com:5000/c:1",
-        "a b",
-        ":1",
-        "@" + DIGEST,
-        "é",
-    ],
-)
-def test_what_is_no_source(text):
-    with pytest.raises(InputError):
-        parse_source(text, RegistryName("r.example.com:5000"), "a/b")
 
 
 def test_unsupported_is_told_apart(api, fake):
