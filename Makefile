@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks quickstart matrix molecule default fleet day-two kills instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks quickstart long matrix molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,7 +44,7 @@ test: deps-dev ## Prove the project: all of the parts below, the quick ones firs
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles
-	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks instances:attacks sanity-all:attacks matrix:attacks
+	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks instances:attacks sanity-all:attacks matrix:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -88,9 +88,12 @@ molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet`
 default fleet day-two: deps-dev
 	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
 
+long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, and repeat other tests
+	@$(TOOLS) pytest -m long tests/integration
+
 kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
 	@$(TOOLS) WHARF_KILLS=100 pytest tests/integration -k kill
-	@$(TOOLS) WHARF_KILLS=40 molecule test --scenario-name default
+	@$(TOOLS) WHARF_KILLS=40 WHARF_LAYER_MIB=1024 molecule test --scenario-name default
 
 matrix: images ## Run with ansible-core 2.17 to 2.21: unit tests, --check and a real site.yml on a host of the lab (MATRIX="2.17 2.21")
 	@tests/matrix

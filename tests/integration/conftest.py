@@ -177,6 +177,8 @@ def fronts(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
         def start(users: list[dict], **options: object) -> Front:
             directory = tmp_path_factory.mktemp("front")
+            # Where nothing is said of it, the least: a password of cost 12 takes a quarter of a second of a processor.
+            options.setdefault("reverse_proxy_bcrypt_cost", 5)
             return stack.enter_context(front.running(directory, images, users, **options))
 
         yield start

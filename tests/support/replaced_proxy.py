@@ -57,6 +57,7 @@ class Proxy(Front):
         self.options_of_role = {
             "registry_instance": self.instance,
             "reverse_proxy_listen_addresses": ["127.0.0.1"],
+            "reverse_proxy_bcrypt_cost": 5,
         }
         self.configure(USERS, **self.options_of_role)
         self.start_replicas()

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import threading
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,8 @@ class Load:
                 self.failures.append(error)
                 return
             turn += 1
+            # What else runs needs processors, too.
+            time.sleep(0.2)
 
     def _push(self, turn: int) -> None:
         self.settled[f"t{turn}"] = self.images.push("load/app", f"t{turn}")

@@ -1,15 +1,17 @@
-"""A layer of 1 GiB, there and back."""
+"""A layer that is larger than any buffer on its way, there and back."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labtest import DockerClient, LabHost, Registry
 
-SIZE = 1 << 30
+# The proxy may use 64 MiB of memory for files, and none of a disk. make kills takes a whole GiB.
+SIZE = int(os.environ.get("WHARF_LAYER_MIB", "256")) << 20
 
 
 def timed(what: str, began: float) -> float:
@@ -18,7 +20,7 @@ def timed(what: str, began: float) -> float:
     return now
 
 
-def test_a_gigabyte_there_and_back(lab: LabHost, registry: Registry, clients: dict[str, DockerClient]) -> None:
+def test_there_and_back(lab: LabHost, registry: Registry, clients: dict[str, DockerClient]) -> None:
     reference = f"{registry.hostname}/big/layer:1"
     began = time.monotonic()
     # Random, so that nothing compresses it. A host that was tested before has the image already.

@@ -32,6 +32,8 @@ REFUSED = re.compile(
     r"|did not resolve to an alias|not be more than 255 characters|registries can only contain|invalid port|unclosed"
     r"|invalid host name|invalid repository name|can only contain"
 )
+# tests/unit compares our own code with the table.
+pytestmark = pytest.mark.long
 COLUMNS = ["name", "ours", *CLIENTS]
 TABLE = rows("names.txt")
 

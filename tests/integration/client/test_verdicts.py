@@ -96,6 +96,7 @@ def test_every_client_takes_what_a_login_leaves(
     assert set(found.values()) == {"takes"}, found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("image", "column"), [("bookworm-docker", "docker_20_10"), ("trixie-docker", "docker")])
 def test_engines_judge_as_the_table_says(bench: Bench, image: str, column: str) -> None:
     expected = {case["name"]: case.get(column, case["docker"]) for case in ENGINES}

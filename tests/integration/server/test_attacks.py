@@ -26,7 +26,9 @@ FORM = "application/x-www-form-urlencoded"
 
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
-    return fronts(USERS, reverse_proxy_immutable_tags=["v*"], reverse_proxy_max_upload_size="1m")
+    # The cost of the role, since what a wrong password may cost is shown here.
+    options = {"reverse_proxy_max_upload_size": "1m", "reverse_proxy_bcrypt_cost": 12}
+    return fronts(USERS, reverse_proxy_immutable_tags=["v*"], **options)
 
 
 # --- who asks ---------------------------------------------------------------------------------------------------------

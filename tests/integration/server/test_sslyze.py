@@ -74,7 +74,11 @@ def audit(proxy: Front, certificates: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("variables", [{}, {"certificate_days": 366}, {"certificate_days": 31}], ids=str)
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"certificate_days": 366}, pytest.param({"certificate_days": 31}, marks=pytest.mark.long)],
+    ids=str,
+)
 def test_an_auditor_finds_nothing(proxy: Front, tmp_path: Path, variables: dict[str, int]) -> None:
     make(tmp_path, **variables)
     assert audit(proxy, tmp_path) == []
@@ -90,7 +94,9 @@ def test_a_certificate_of_before_is_found_and_replaced(proxy: Front, tmp_path: P
     assert audit(proxy, tmp_path) == []
 
 
-@pytest.mark.parametrize("days", [90, 365, 366])
+@pytest.mark.parametrize(
+    "days", [pytest.param(90, marks=pytest.mark.long), pytest.param(365, marks=pytest.mark.long), 366]
+)
 def test_what_lives_no_longer_than_it_may_is_kept(tmp_path: Path, days: int) -> None:
     former = make(tmp_path, certificate_days=days)
     about = x509.load_pem_x509_certificate(former)
