@@ -11,8 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from content import ACCEPT, OCI, digest_of
-from http_client import Client, manifest, with_digest
+from http_client import ACCEPT, OCI, Client, digest_of, manifest, with_digest
 from measures import Measures
 
 if TYPE_CHECKING:

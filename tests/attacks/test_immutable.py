@@ -18,10 +18,9 @@ import h2.errors
 import h2.events
 import pytest
 from addresses import attackers
-from content import OCI, digest_of
 from engine import command, wait_for
 from front import REPLICAS
-from http_client import at_once, manifest
+from http_client import OCI, at_once, digest_of, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

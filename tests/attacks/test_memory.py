@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from addresses import attackers
 from attack import attacked, withstands
-from content import OCI
 from engine import wait_for
-from http_client import manifest
+from http_client import OCI, manifest
 from target import VICTIMS
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from addresses import LEGITIMATE
 from attack import withstands
-from content import ACCEPT, OCI, digest_of
 from engine import bridge_address
 from front import Front
-from http_client import manifest
+from http_client import ACCEPT, OCI, digest_of, manifest
 from mix import FromConnection
 from target import NARROW, OPTIONS, Target, started, users
 

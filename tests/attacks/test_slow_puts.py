@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from addresses import attackers
 from attack import attacked
-from content import OCI, digest_of
 from engine import wait_for
-from http_client import manifest, with_digest
+from http_client import OCI, digest_of, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from addresses import attackers
 from attack import DISK, Watch, attacked, withstands
-from content import OCI
+from http_client import OCI
 from target import VICTIMS
 
 if TYPE_CHECKING:

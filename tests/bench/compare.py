@@ -9,13 +9,15 @@ import base64
 import concurrent.futures
 import json
 import re
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
-from content import CONFIGS, LAYERS, OCI, Content
+from content import Content
+from http_client import CONFIGS, LAYERS, OCI, connection_to
 from table import Row, report, say
 
 REGISTRY = "registry.bench.test"
@@ -57,7 +59,7 @@ def fill(authorization: str) -> None:
     local = threading.local()
 
     def connect() -> None:
-        local.content = Content(f"{REGISTRY}:443", authorization, tls=True)
+        local.content = Content(connection_to(f"{REGISTRY}:443", ssl.create_default_context()), authorization)
 
     def put(repository: str, tags: list[str]) -> None:
         content = local.content

@@ -11,6 +11,7 @@ import base64
 import concurrent.futures
 import json
 import os
+import ssl
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,8 @@ import threading
 import time
 from pathlib import Path
 
-from content import CONFIGS, LAYERS, OCI, Content
+from content import Content
+from http_client import CONFIGS, LAYERS, OCI, connection_to
 from table import Row, report, say
 
 ADDRESS = "registry.bench.test:443"
@@ -44,7 +46,7 @@ def fill(authorization: str) -> None:
     local = threading.local()
 
     def connect() -> None:
-        local.content = Content(ADDRESS, authorization, tls=True)
+        local.content = Content(connection_to(ADDRESS, ssl.create_default_context()), authorization)
 
     def put(repository: str, number: int) -> None:
         content = local.content

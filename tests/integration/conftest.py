@@ -15,6 +15,7 @@ import managed
 import peers as peers_module
 import pytest
 from content import Content
+from http_client import connection_to
 from runs import run_at_registry, run_login
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def room() -> str:
 @pytest.fixture
 def content(peers: Peers) -> Content:
     """What the registry behind the Basic peer holds, straight from it."""
-    return Content(peers["registry"])
+    return Content(connection_to(peers["registry"]))
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 import yaml
+from content import Content
+from http_client import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,20 +194,15 @@ def run_playbook(
     return run
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
+class RegistryConnection(http.client.HTTPConnection):
+    """HTTPS to the host of a registry, whose name has no address outside of the lab."""
 
-    @property
-    def json(self) -> dict:
-        return json.loads(self.body)
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry.hostname, registry.port, timeout=30)
+        self.registry = registry
 
-    @property
-    def codes(self) -> list[str]:
-        """The error codes of the distribution API's error document."""
-        return [error["code"] for error in self.json["errors"]]
+    def connect(self) -> None:
+        self.sock = self.registry.open()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,13 +228,33 @@ class Registry:
         context.load_verify_locations(self.ca_file)
         return context
 
+    def open(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """A connection to it."""
+        plain = socket.create_connection((self.host.address, self.port), timeout=30)
+        try:
+            return (context or self.tls_context()).wrap_socket(plain, server_hostname=self.hostname)
+        except BaseException:
+            plain.close()
+            raise
+
     @contextlib.contextmanager
     def connect(self, context: ssl.SSLContext | None = None) -> Iterator[ssl.SSLSocket]:
-        with (
-            socket.create_connection((self.host.address, self.port), timeout=30) as plain,
-            (context or self.tls_context()).wrap_socket(plain, server_hostname=self.hostname) as wrapped,
-        ):
+        with self.open(context) as wrapped:
             yield wrapped
+
+    def authorization(self, user: str, password: str | None = None) -> str:
+        """The header of a user, whose password is in the credentials file where none is given."""
+        pair = f"{user}:{self.password(user) if password is None else password}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    @contextlib.contextmanager
+    def content(self, user: str) -> Iterator[Content]:
+        """What a user pushes and reads, over one connection."""
+        content = Content(RegistryConnection(self), self.authorization(user))
+        try:
+            yield content
+        finally:
+            content.connection.close()
 
     @contextlib.contextmanager
     def response(
@@ -253,13 +270,10 @@ class Registry:
         """Send one request on a connection of its own. `user` alone takes the password from the credentials file."""
         headers = {"Host": self.hostname, **(headers or {})}
         if user is not None:
-            pair = f"{user}:{self.password(user) if password is None else password}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        with self.connect() as connection:
-            client = http.client.HTTPConnection(self.hostname, self.port)
-            client.sock = connection
-            client.request(method, path, body=body, headers=headers)
-            yield client.getresponse()
+            headers["Authorization"] = self.authorization(user, password)
+        with contextlib.closing(RegistryConnection(self)) as connection:
+            connection.request(method, path, body=body, headers=headers)
+            yield connection.getresponse()
 
     def request(self, method: str, path: str, user: str | None = None, **options: object) -> Answer:
         with self.response(method, path, user, **options) as response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import json
 import os
 import subprocess
@@ -12,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from content import ACCEPT, Content
+from content import Content
 from engine import run_container, wait_for
 from front import ACCOUNT, INSIDE
-from http_client import SocketConnection
+from http_client import ACCEPT, SocketConnection, connection_to
 from paths import ROOT
 
 if TYPE_CHECKING:
@@ -77,9 +76,7 @@ class Collector:
 
 def content_of(front: Front, user: str = "admin") -> Content:
     """The front's content by the user, through the proxy."""
-    content = Content(f"localhost:{front.port}", front.basic(user), tls=True)
-    content._connection = http.client.HTTPSConnection("localhost", front.port, timeout=60, context=front.context)
-    return content
+    return Content(connection_to(f"localhost:{front.port}", front.context, timeout=60), front.basic(user))
 
 
 def bytes_of(storage: Path) -> int:
@@ -145,8 +142,7 @@ class Fresh:
             network="none",
         )
         wait_for("the fresh registry listens", (directory / "sockets" / "registry.sock").exists)
-        self.content = Content("registry:80")
-        self.content._connection = SocketConnection(directory / "sockets" / "registry.sock")
+        self.content = Content(SocketConnection(directory / "sockets" / "registry.sock"))
 
     def bytes_with(self, source: Content, wanted: list[tuple[str, str]]) -> int:
         """The bytes that it takes when all of (repository, reference) are copied to it, and nothing else."""

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import json
 import secrets
 
-DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-OCI = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-CONFIGS = {
-    DOCKER: "application/vnd.docker.container.image.v1+json",
-    OCI: "application/vnd.oci.image.config.v1+json",
-}
-LAYERS = {
-    DOCKER: "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    OCI: "application/vnd.oci.image.layer.v1.tar+gzip",
-}
-MANIFESTS = (DOCKER, DOCKER_LIST, OCI, OCI_INDEX)
-ACCEPT = ", ".join(MANIFESTS)
+from http_client import ACCEPT, CONFIGS, DOCKER, LAYERS, MANIFESTS, OCI, OCI_INDEX, Client, digest_of
 
 
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-class Content:
-    """A registry's content, over one kept connection."""
-
-    def __init__(self, address: str, authorization: str = "", *, tls: bool = False) -> None:
-        host, port = address.split(":")
-        kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
-        self._connection = kind(host, int(port), timeout=30)
-        self._headers = {"Authorization": authorization} if authorization else {}
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, bytes]:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._connection.request(method, path, body=body, headers={**self._headers, **named})
-        answer = self._connection.getresponse()
-        return answer.status, answer.headers, answer.read()
+class Content(Client):
+    """A registry's content."""
 
     def blob(self, repository: str, content: bytes) -> dict:
         """The descriptor of a blob that is there now."""
         digest = digest_of(content)
         if self.ask("HEAD", f"/v2/{repository}/blobs/{digest}")[0] != 200:
-            _status, headers, _body = self.ask("POST", f"/v2/{repository}/blobs/uploads/")
-            location = headers["Location"]
-            target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
-            status, _headers, said = self.ask("PUT", target, content, Content_Type="application/octet-stream")
-            assert status == 201, said
+            self.put_blob(repository, content)
         return {"digest": digest, "size": len(content)}
 
     def manifest(self, repository: str, reference: str | None, document: dict, media_type: str) -> dict:

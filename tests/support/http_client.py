@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
+import hashlib
 import http.client
 import json
 import socket
-from typing import TYPE_CHECKING
-
-from content import ACCEPT, OCI, digest_of
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIGS = {
+    DOCKER: "application/vnd.docker.container.image.v1+json",
+    OCI: "application/vnd.oci.image.config.v1+json",
+}
+LAYERS = {
+    DOCKER: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    OCI: "application/vnd.oci.image.layer.v1.tar+gzip",
+}
+MANIFESTS = (DOCKER, DOCKER_LIST, OCI, OCI_INDEX)
+ACCEPT = ", ".join(MANIFESTS)
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class Answer(NamedTuple):
     status: int
     headers: http.client.HTTPMessage
     body: bytes
 
     @property
+    def json(self) -> dict:
+        return json.loads(self.body)
+
+    @property
     def code(self) -> str | None:
         """The code of the error, in the words of the protocol."""
         try:
-            return json.loads(self.body)["errors"][0]["code"]
+            return self.json["errors"][0]["code"]
         except (ValueError, LookupError, TypeError):
             return None
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of all errors."""
+        return [error["code"] for error in self.json["errors"]]
+
+
+def connection_to(
+    address: str, context: ssl.SSLContext | None = None, timeout: float = 30
+) -> http.client.HTTPConnection:
+    """A connection to host:port, by TLS where there is a context for it."""
+    host, port = address.split(":")
+    if context is None:
+        return http.client.HTTPConnection(host, int(port), timeout=timeout)
+    return http.client.HTTPSConnection(host, int(port), timeout=timeout, context=context)
 
 
 class SocketConnection(http.client.HTTPConnection):

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from http_client import DOCKER, digest_of
 from labtest import LabHost, Registry, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOSTNAME = "daytwo.lab.test"
-MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-
-
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,31 +25,10 @@ class Images:
 
     registry: Registry
 
-    def blob(self, repository: str, content: bytes) -> dict:
-        opened = self.registry.request("POST", f"/v2/{repository}/blobs/uploads/", "ci")
-        assert opened.status == 202, opened
-        place = opened.headers["Location"]
-        place += f"{'&' if '?' in place else '?'}digest={digest_of(content)}"
-        headers = {"Content-Type": "application/octet-stream"}
-        stored = self.registry.request("PUT", place, "ci", headers=headers, body=content)
-        assert stored.status == 201, stored
-        return {"digest": digest_of(content), "size": len(content)}
-
     def push(self, repository: str, tag: str, size: int = 50_000) -> str:
         """Push a new image; return its digest, once the registry has acknowledged it."""
-        config = {"mediaType": "application/vnd.docker.container.image.v1+json"}
-        layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip"}
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": config | self.blob(repository, json.dumps({"id": uuid.uuid4().hex}).encode()),
-            "layers": [layer | self.blob(repository, os.urandom(size))],
-        }
-        content = json.dumps(manifest).encode()
-        headers = {"Content-Type": MANIFEST}
-        put = self.registry.request("PUT", f"/v2/{repository}/manifests/{tag}", "ci", headers=headers, body=content)
-        assert put.status == 201, put
-        return digest_of(content)
+        with self.registry.content("ci") as content:
+            return content.image(repository, tag, kind=DOCKER, layer=os.urandom(size))["digest"]
 
     def delete(self, repository: str, digest: str) -> None:
         answer = self.registry.request("DELETE", f"/v2/{repository}/manifests/{digest}", "admin")

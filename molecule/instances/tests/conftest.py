@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
-import uuid
 
 import pytest
+from http_client import digest_of
 from labtest import LabHost, PlaybookRun, Registry, run_playbook
 
 HOSTNAME = "pair.lab.test"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 # All that tells one run of a container from another.
 RUNS = "docker inspect --format '{{.Name}} {{.Id}} {{.State.StartedAt}}' $(docker ps --all --quiet)"
-
-
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,29 +46,8 @@ class Instance:
 
     def push(self, repository: str, tag: str) -> str:
         """Push a new image; return its digest."""
-        layer, config = uuid.uuid4().bytes, json.dumps({"id": uuid.uuid4().hex}).encode()
-        parts = []
-        for content in (config, layer):
-            opened = self.registry.request("POST", f"/v2/{repository}/blobs/uploads/", "ci")
-            assert opened.status == 202, opened
-            place = opened.headers["Location"]
-            place += f"{'&' if '?' in place else '?'}digest={digest_of(content)}"
-            headers = {"Content-Type": "application/octet-stream"}
-            assert self.registry.request("PUT", place, "ci", headers=headers, body=content).status == 201
-            parts.append({"digest": digest_of(content), "size": len(content)})
-        manifest = json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **parts[0]},
-                "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", **parts[1]}],
-            }
-        ).encode()
-        put = self.registry.request(
-            "PUT", f"/v2/{repository}/manifests/{tag}", "ci", headers={"Content-Type": MANIFEST}, body=manifest
-        )
-        assert put.status == 201, put
-        return digest_of(manifest)
+        with self.registry.content("ci") as content:
+            return content.image(repository, tag)["digest"]
 
     def digest(self, repository: str, tag: str) -> str | None:
         """What the tag points to, by the content that the registry sends, with all of its layers."""

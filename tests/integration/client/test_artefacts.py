@@ -8,7 +8,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
-from content import ACCEPT, CONFIGS, DOCKER, DOCKER_LIST, LAYERS, OCI, OCI_INDEX, Content
+from content import Content
+from http_client import ACCEPT, CONFIGS, DOCKER, DOCKER_LIST, LAYERS, OCI, OCI_INDEX
 from managed import words
 from steps import four_runs
 

@@ -20,6 +20,7 @@ from clients import USER
 from content import Content
 from engine import command, free_ports, listening, run_container, wait_for
 from hops import OF_IMAGE, OF_PUSH, looked_at, walked
+from http_client import connection_to
 from peers import docker_config
 from runs import run_at_registry
 from steps import entry, says
@@ -261,7 +262,7 @@ def test_a_registry_whose_storage_is_full(check: Callable[..., dict], peers: Pee
 
 def fill(address: str) -> None:
     """Push blobs to a registry until it has no room for another one, nor for the beginning of an upload."""
-    content = Content(address)
+    content = Content(connection_to(address))
     for size in (100_000, 4096, 1):
         with contextlib.suppress(AssertionError, KeyError, TypeError):
             while True:

@@ -7,7 +7,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
-from content import DOCKER, DOCKER_LIST, OCI, OCI_INDEX, Content
+from content import Content
+from http_client import DOCKER, DOCKER_LIST, OCI, OCI_INDEX
 from managed import encoded, words
 from steps import write_tags
 

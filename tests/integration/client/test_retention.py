@@ -10,8 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from content import ACCEPT, DOCKER, DOCKER_LIST, OCI_INDEX, Content
+from content import Content
 from engine import command
+from http_client import ACCEPT, DOCKER, DOCKER_LIST, OCI_INDEX, connection_to
 from managed import collect, words
 from steps import four_runs, write_tags
 
@@ -229,7 +230,7 @@ def test_a_user_who_may_not_delete(retention: Callable[..., dict], content: Cont
 def test_a_registry_that_deletes_nothing(retention: Callable[..., dict], peers: Peers, room: str) -> None:
     password = peers.tokens.users["ci"]
     token = peers.tokens.access("ci", f"repository:{room}/web:pull,push")
-    content = Content(peers["token_registry"], f"Bearer {token}")
+    content = Content(connection_to(peers["token_registry"]), f"Bearer {token}")
     for tag in ("1.0", "2.0"):
         content.image(f"{room}/web", tag)
     options = {"registry": peers["bearer"], "password": password, "max_delete_percent": 100}

@@ -7,7 +7,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
-from content import DOCKER, DOCKER_LIST, OCI_INDEX, Content
+from content import Content
+from http_client import DOCKER, DOCKER_LIST, OCI_INDEX, connection_to
 from managed import collect, words
 from steps import four_runs
 
@@ -152,7 +153,7 @@ def test_a_registry_that_deletes_nothing(tag: Callable[..., dict], peers: Peers,
     """It says so before the tag has moved."""
     password = peers.tokens.users["ci"]
     token = peers.tokens.access("ci", f"repository:{room}/web:pull,push")
-    content = Content(peers["token_registry"], f"Bearer {token}")
+    content = Content(connection_to(peers["token_registry"]), f"Bearer {token}")
     image = content.image(f"{room}/web", "1.0")
     options = {"registry": peers["bearer"], "password": password, "repository": f"{room}/web"}
     said = words(tag(**options, tag="1.0", state="absent", failed=True)["msg"])

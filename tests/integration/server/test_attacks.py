@@ -10,10 +10,9 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 import pytest
-from content import OCI, digest_of
 from engine import command, wait_for
 from hostile_requests import SECRET, USERS, status, told
-from http_client import at_once, manifest, with_digest
+from http_client import OCI, at_once, digest_of, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from collecting import MIB, USERS, Collector, bytes_of, delete, fresh, pull
-from content import DOCKER, OCI, OCI_INDEX, digest_of
+from http_client import DOCKER, OCI, OCI_INDEX, digest_of
 from paths import ROOT
 
 sys.path.append(str(ROOT / "roles" / "backup" / "files"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from collecting import MIB, USERS, Collector, delete, pull
-from content import OCI
+from http_client import OCI
 
 if TYPE_CHECKING:
     from collections.abc import Callable

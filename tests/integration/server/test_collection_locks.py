@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from collecting import MIB, USERS, Collector, content_of, delete, pull
-from content import ACCEPT, OCI, digest_of
 from engine import wait_for
+from http_client import ACCEPT, OCI, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +101,8 @@ def test_an_upload_that_takes_its_time_keeps_no_collection_waiting(
     def upload() -> None:
         target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
         headers = {**slow._headers, "Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
-        slow._connection.request("PUT", target, body=stalled(), headers=headers)
-        statuses["slow"] = slow._connection.getresponse().status
+        slow.connection.request("PUT", target, body=stalled(), headers=headers)
+        statuses["slow"] = slow.connection.getresponse().status
 
     uploading = threading.Thread(target=upload)
     uploading.start()

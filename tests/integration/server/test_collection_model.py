@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 from collecting import Collector, Fresh, bytes_of, content_of, fresh, pull
-from content import ACCEPT, OCI
+from http_client import ACCEPT, OCI
 from hypothesis import strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 

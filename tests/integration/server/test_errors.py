@@ -9,10 +9,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
-from content import OCI, digest_of
 from engine import command, wait_for
 from front import REPLICAS, Front
-from http_client import manifest, with_digest
+from http_client import OCI, digest_of, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from content import CONFIGS, DOCKER, LAYERS, OCI, Content, digest_of
+from content import Content
 from engine import command, free_ports, listening, run_container, wait_for
+from http_client import CONFIGS, DOCKER, LAYERS, OCI, connection_to, digest_of
 from managed import words
 from paths import ROOT
 from steps import four_runs
@@ -148,7 +149,7 @@ def test_the_variables(registries: Registries, default: str, allowing: str, room
         (both, ["https://a/x"], 500),
     ]
     for address, urls, status in cases:
-        content = Content(address)
+        content = Content(connection_to(address))
         assert put(content, f"{room}/win", document(content, f"{room}/win", kind, [foreign(kind, *urls)])) == status, (
             urls
         )
@@ -159,7 +160,7 @@ def test_a_promotion(  # noqa: PLR0917 - the modules, and the two registries tha
     tag: Callable[..., dict], info: Callable[..., dict], default: str, allowing: str, room: str, kind: str, plain: dict
 ) -> None:
     """A layer goes along where it is stored, and needs not be; a registry that refuses it says what to set."""
-    content = Content(allowing)
+    content = Content(connection_to(allowing))
     stored = {**foreign(kind), **content.blob(f"{room}/a", secrets.token_bytes(700))}
     absent = foreign(kind)
     assert put(content, f"{room}/a", document(content, f"{room}/a", kind, [stored, absent])) == 201
@@ -180,7 +181,7 @@ def test_a_promotion(  # noqa: PLR0917 - the modules, and the two registries tha
 
 def test_retention(retention: Callable[..., dict], allowing: str, room: str, plain: dict) -> None:
     """A layer that is not there is no damage, and frees nothing."""
-    content = Content(allowing)
+    content = Content(connection_to(allowing))
     made = document(content, f"{room}/a", OCI, [foreign(OCI)])
     assert put(content, f"{room}/a", made) == 201
     content.image(f"{room}/a", "new")

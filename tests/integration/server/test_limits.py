@@ -6,8 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from content import ACCEPT
-from http_client import at_once
+from http_client import ACCEPT, at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,8 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 import pytest
-from content import ACCEPT, OCI, digest_of
 from engine import command, wait_for
-from http_client import manifest, with_digest
+from http_client import ACCEPT, OCI, digest_of, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,8 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 import pytest
-from content import OCI
 from hostile_requests import SECRET, USERS, status, told
-from http_client import manifest
+from http_client import OCI, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

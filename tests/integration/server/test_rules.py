@@ -8,8 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from content import ACCEPT, OCI, digest_of
-from http_client import Answer, at_once, manifest, with_digest
+from http_client import ACCEPT, OCI, Answer, at_once, digest_of, manifest, with_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

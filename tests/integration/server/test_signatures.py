@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from clients import Box
-from content import OCI, OCI_INDEX, digest_of
 from engine import run_container, wait_for
-from http_client import manifest
+from http_client import OCI, OCI_INDEX, digest_of, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Compares nginx as the role makes it with nginx as it is mostly put before a registry, and prints the table.
 
-Usage: front.py, which `run` starts once the registry host `bench` and the container `tools` are there.
+Usage: proxy.py, which `run` starts once the registry host `bench` and the container `tools` are there.
 
 Both serve the same storage of the same host by the same images. What the server side computes is counted from its
 processes, whatever the clients on the same processors do.
