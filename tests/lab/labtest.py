@@ -59,17 +59,20 @@ def control(*command: str, stdin: str | None = None, check: bool = True) -> subp
     return done
 
 
-def wait_for(what: str, holds: Callable[[], object], seconds: float = 90, pause: float = 0.5) -> float:
-    """Poll until `holds` is true, and return how long that took. Most of what is asked starts processes.
+def wait_for(
+    what: str, holds: Callable[[], object], seconds: float = 90, *, pause: float = 0.5, longest: float = 0.5
+) -> float:
+    """Poll until `holds` is true, and return how long that took.
 
-    pause: seconds until the second look; those after it come less and less often, up to two a second.
+    pause: seconds until the second look. Those after it come less and less often, down to one in `longest` seconds:
+    most of what is asked starts processes.
     """
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > seconds:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(pause)
-        pause = min(0.5, 1.3 * pause)
+        pause = min(longest, 1.3 * pause)
     return time.monotonic() - began
 
 

@@ -32,9 +32,9 @@ OF_THE_LAB = ("clients", "signers", "bookworm-docker", "trixie-docker", "trixie-
 PORTS = range(20000, 32000)
 
 
-def wait_for(what: str, holds: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(what: str, holds: Callable[[], object], seconds: float = 30, longest: float = 0.5) -> None:
     """Poll until `holds` is true, for less time than a host of the lab may take, and more often at first."""
-    labtest.wait_for(what, holds, seconds, pause=0.05)
+    labtest.wait_for(what, holds, seconds, pause=0.05, longest=longest)
 
 
 def free_ports(count: int) -> list[int]:

@@ -229,7 +229,8 @@ def test_killed_before_the_former_one_is_told_to_go(running: Proxy, host: Host, 
     changes = {kind: {"ulimits": ["nofile:2048:2048"]}}
     with served(running):
         process = running.begin(host, **changes)
-        wait_for("another one is there", lambda: running.inspect(f"{kind}-next"), 120)
+        # It must not have become healthy when it is killed.
+        wait_for("another one is there", lambda: running.inspect(f"{kind}-next"), 120, longest=0.05)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not running.drains(kind)
