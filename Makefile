@@ -85,6 +85,9 @@ quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the l
 
 molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet` and `day_two` on machines of the lab
 
+default: ## One registry host: access, TLS, secrets, load (molecule scenario `default`)
+fleet: ## Clients of all kinds: rollout, doctor, rotation, offboarding (`fleet`)
+day-two: ## Backup and restore onto another host (`day_two`)
 default fleet day-two: deps-dev
 	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
 

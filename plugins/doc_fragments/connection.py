@@ -10,7 +10,7 @@ options:
   registry:
     description:
       - The registry as image names name it, C(host) or C(host:port), with an IPv6 address in brackets. V(docker.io)
-        is Docker Hub. A scheme or a path is accepted and passed over.
+        is Docker Hub. A scheme or a path is ignored.
       - A name without a dot, other than V(localhost), needs its port, as C(hub:443). Without one, engines read it as a
         repository of Docker Hub. Names that engines refuse, such as those with an underscore, are refused here, too.
     type: str
@@ -22,7 +22,7 @@ options:
   password:
     description:
       - Password of the user, or an access token in its place.
-      - It may hold any character, as a JSON key does, but for a line feed at its end, which no client sends.
+      - All characters are allowed, so a JSON key works. A line feed at the end is refused.
     type: str
   ca_path:
     description:
@@ -57,7 +57,7 @@ options:
         so may all from the request to the last byte.
       - A registry that is busy (429, 500, 502, 503, 504) is asked up to three times, and its C(Retry-After) is kept
         where it fits into the same number of seconds.
-      - Credential helpers are given as long for each answer.
+      - The same limit applies to each call of a credential helper.
     type: int
     default: 30
   config_path:
@@ -68,6 +68,6 @@ options:
     type: path
 notes:
   - E(HTTPS_PROXY), E(HTTP_PROXY) and E(NO_PROXY) in the environment of the task are read as Docker and Podman read
-    them. V(.example.com) and V(*.example.com) in E(NO_PROXY) are all hosts below that name, V(example.com) is that one
-    as well. Networks, addresses and ports count. E(ALL_PROXY) does not.
+    them. V(.example.com) and V(*.example.com) in E(NO_PROXY) match all hosts below that name; V(example.com) also
+    matches the name itself. Networks, addresses and ports are supported. E(ALL_PROXY) is ignored.
 """

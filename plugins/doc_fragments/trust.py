@@ -26,8 +26,8 @@ options:
       ca:
         description:
           - The CAs to trust for this registry as PEM text, one or several, written to C(ca.crt).
-          - A text that does not parse, a certificate that is no CA, or CAs of which none is valid now are an error. Of
-            several, one that has expired is warned of.
+          - Invalid PEM, a certificate that is not a CA, or a list without any currently valid CA is an error. If one of
+            several CAs has expired, the module warns.
           - Without it, a C(ca.crt) that is there stays; with an empty string it is removed.
         type: str
       client_cert:
@@ -69,7 +69,7 @@ options:
     type: path
   certs_dir:
     description:
-      - The directory that has one for each registry. By default the one that the engine reads, which is
+      - The directory that holds one subdirectory per registry. By default the one that the engine reads, which is
         C(/etc/docker/certs.d) for Docker and C(/etc/containers/certs.d) for Podman, or those below C(~/.config) where
         the module does not run as root. Docker as a snap has its own.
       - With a O(daemon_config_path) that no engine reads, C(certs.d) beside that file for Docker. Give O(engines) as
@@ -78,9 +78,9 @@ options:
   apply:
     description:
       - How a running engine is told of a change of C(daemon.json). CAs and client certificates need no telling.
-      - With V(reload), by SIGHUP. With V(restart), by the same, and by a restart of its service only where that does
-        not do. An engine that no service of its own has started is reloaded, and never restarted. With V(never), not
-        at all.
+      - V(reload) sends SIGHUP. V(restart) also sends SIGHUP, and restarts the service only if that is
+        not enough. An engine that its own service did not start is reloaded, never restarted. V(never) does
+        neither.
     type: str
     choices: [never, reload, restart]
     default: reload

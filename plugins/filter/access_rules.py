@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: access_rules
-short_description: Who may do what, in the form that the configuration of nginx has it
+short_description: Convert users into access rules for nginx
 version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
@@ -168,7 +168,7 @@ def _networks(networks, whose):
     try:
         return tuple(sorted({str(ipaddress.ip_network(str(network))) for network in networks}))
     except ValueError as error:
-        return _fail(f"{whose} has a network that is none ({error}); write it as 192.0.2.0/24 or 2001:db8::/32")
+        return _fail(f"{whose} has an invalid network ({error}); write it as 192.0.2.0/24 or 2001:db8::/32")
 
 
 def _policy(user):

@@ -17,16 +17,16 @@ description:
   - Before the file is replaced, the engine is asked whether it will take it (C(dockerd --validate), from Engine 23 on;
     for older ones types are checked here), and what is given as a flag as well is refused. Flags are read from the
     running process and from its unit with all drop-ins.
-  - After it the engine is reloaded, which stops no container, and asked what it now believes. If it does not come to
-    believe the change, all files get back what they held, the engine is reloaded, and the task fails with the words of
+  - Then the engine is reloaded, which stops no container, and its active settings are read back. If it did not
+    apply the change, all files are restored, the engine is reloaded, and the task fails with the error message of
     the engine.
   - No engine has to run or to be there. Files that are written for one that is stopped are read when it starts.
 options:
   state:
     description:
-      - With V(present), all that is given is there. With V(absent), it is not, and what is left is as if it had never
-        been there; only of a list in C(daemon.json) V([]) stays, since a running engine does not forget a list that is
-        not mentioned. Of O(registries) the host is enough then.
+      - V(present) adds the given registries and mirrors. V(absent) removes them, as if they had never
+        been there. An emptied list in C(daemon.json) stays as V([]), since a running engine keeps a list that is
+        missing from the file. With V(absent), O(registries) needs only the host.
     type: str
     choices: [absent, present]
     default: present

@@ -283,7 +283,7 @@ def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> 
     assert run.code != 0
     said = " ".join(run.output.split())
     assert "it answers 503, and not 200, to a request for /healthz (the registry behind it has to answer)" in said
-    assert "What runs there serves on." in said
+    assert "The running proxy keeps serving." in said
     assert {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES} == before
     assert lab.output(read) == configuration
     load.go_on()

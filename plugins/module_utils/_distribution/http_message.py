@@ -22,7 +22,7 @@ _LONGEST_LINE = 16 << 10
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?\r?\Z")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)\r?\n")
-# The old way to write a long value.
+# Obsolete line folding of header values.
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z")
 _UNFIT_TARGET = re.compile(r"[\x00-\x20\x7f]")
@@ -150,7 +150,7 @@ class Answer:
         if method == "HEAD" or self.status in (204, 304):
             return b""
         if chunked:
-            # Where both are there, something between has not understood one of them.
+            # If both headers are present, an intermediary may have ignored one of them.
             self.closes = self.closes or length is not None
             return b"".join(self._chunks())
         if length is None:

@@ -15,7 +15,7 @@ _NONE = object()
 
 
 class Pool:
-    """Asks with several connections at once. make_client makes the RegistryClient of each connection."""
+    """A pool of connections. make_client creates the RegistryClient of each connection."""
 
     def __init__(self, make_client, size=8):
         self._make_client = make_client
@@ -97,7 +97,7 @@ def _outcome(function, *arguments):
 class _Work:
     """Items that threads take in turn, and what comes of each, which is handed out in their order.
 
-    What raises an error counts as one more item, and nothing is taken after it.
+    An error counts as one more item. No item is taken after it.
     """
 
     def __init__(self, items, most_ahead):

@@ -32,7 +32,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.trans
 
 # No repository has this manifest: a request to delete it tells whether the registry deletes at all.
 _NOBODYS = "sha256:" + "0" * 64
-# What a manifest is annotated with that a tag was moved to for its removal: the tag.
+# Annotation of the temporary manifest that a tag is moved to before removal. Its value is the tag.
 REMOVES = "registry.wharf.removes"
 _CONFIG = b"{}"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"

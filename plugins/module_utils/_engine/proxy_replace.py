@@ -42,7 +42,7 @@ class NetworkError(EngineError):
 
 
 class Part:
-    """One of the two. script: the path of nginx.sh in its container."""
+    """One part of the proxy: auth or nginx. script: the path of nginx.sh in its container."""
 
     def __init__(self, name, spec, next_spec, stop_timeout, script):
         self.name = name
@@ -146,7 +146,7 @@ class ProxyReplacement:
             self._trial.run()
         except TrialError as error:
             self._loaded.restore()
-            serves = "What runs there serves on. " if returns else ""
+            serves = "The running proxy keeps serving. " if returns else ""
             raise TrialError(f"{error.message}. {serves}Its first words: {error.cure}") from None
 
     def _last_words(self):

@@ -186,7 +186,7 @@ def test_an_image_that_does_not_serve_is_not_run(running: Proxy, host: Host, bro
     with served(running):
         said = running.run(host, failed=True, image=broken, start_timeout=5)["msg"]
     assert f"nginx as here was to run it, {broken} with the configuration of this run, does not serve: " in said
-    assert "What runs there serves on." in said
+    assert "The running proxy keeps serving." in said
     assert running.ids() == before
     running.assert_right(host)
 

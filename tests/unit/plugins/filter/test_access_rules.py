@@ -121,7 +121,7 @@ def test_immutable_tags(pattern, meant, other):
         ([user(rules=[{"repositories": ["Team/*"], "actions": ["pull"]}])], "'Team/*'"),
         ([user(rules=[{"repositories": ['a"; deny all'], "actions": ["pull"]}])], "use names of repositories"),
         ([user(rules=[{"repositories": ["[z-a]"], "actions": ["pull"]}])], "goes backwards"),
-        ([user(access="pull", allowed_networks=["192.0.2.1/24"])], "the user ci has a network that is none"),
+        ([user(access="pull", allowed_networks=["192.0.2.1/24"])], "the user ci has an invalid network"),
         ([user("ci", access="pull"), user("CI", access="pull")], "ci and CI differ in case only"),
     ],
 )

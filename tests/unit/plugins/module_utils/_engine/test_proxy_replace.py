@@ -202,7 +202,7 @@ def test_a_trial_that_fails_brings_the_files_back_and_touches_no_container(servi
     with pytest.raises(TrialError) as caught:
         serving.replacement("nginx:new").run()
     assert caught.value.message == (
-        "does not serve: it answers 500. What runs there serves on. Its first words: header"
+        "does not serve: it answers 500. The running proxy keeps serving. Its first words: header"
     )
     assert serving.changes() == []
     serving.serves(OLD, "first")
