@@ -86,9 +86,11 @@ class Load:
 
     def counts(self) -> dict[str, int]:
         """How many have gone well. None has failed."""
-        found = {
-            name: self.host.output(f"cat /run/load-{name} 2>/dev/null || true").splitlines() for name in self.names
-        }
+        logs = " ".join(f"/run/load-{name}" for name in self.names)
+        found = {name: [] for name in self.names}
+        for line in self.host.output(f"grep --with-filename '' {logs} 2>/dev/null || true").splitlines():
+            log, _colon, said = line.partition(":")
+            found[log.removeprefix("/run/load-")].append(said)
         failed = [line for lines in found.values() for line in lines if line != "ok"]
         assert not failed, failed
         return {name: len(lines) for name, lines in found.items()}
@@ -100,7 +102,12 @@ class Load:
     def go_on(self) -> None:
         """Some more have begun and ended well from now on."""
         before = self.counts()
-        wait_for("pushes and pulls go on", lambda: all(self.counts()[name] >= before[name] + 3 for name in self.names))
+
+        def more() -> bool:
+            now = self.counts()
+            return all(now[name] >= before[name] + 3 for name in self.names)
+
+        wait_for("pushes and pulls go on", more, pause=1.5, longest=1.5)
 
 
 @pytest.fixture(scope="module")
