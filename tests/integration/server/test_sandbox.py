@@ -99,7 +99,8 @@ def start(machine: Machine, unit: str) -> str:
     return said
 
 
-@pytest.fixture(params=["bookworm-docker", "trixie-docker"])
+# The units run on Debian 13 in molecule, too.
+@pytest.fixture(params=["bookworm-docker", pytest.param("trixie-docker", marks=pytest.mark.long)])
 def machine(request: pytest.FixtureRequest, machines: dict[str, Machine]) -> Machine:
     return machines[request.param]
 
