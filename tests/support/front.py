@@ -348,6 +348,13 @@ class Front:
         """A connection to a replica, past the proxy."""
         return Client(SocketConnection(self.socket(replica)))
 
+    def answers(self, replica: int) -> bool:
+        """Whether a replica is there, past the proxy."""
+        try:
+            return self.registry(replica).ask("GET", "/v2/").status == 200
+        except OSError:
+            return False
+
     def raw(self, text: bytes, seconds: float = 3) -> bytes:
         """Send bytes as they are by TLS, and read until the server ends or says nothing more."""
         said = b""

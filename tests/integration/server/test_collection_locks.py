@@ -100,7 +100,11 @@ def test_an_upload_that_takes_its_time_keeps_no_collection_waiting(
 
     def upload() -> None:
         target = f"{location}{'&' if '?' in location else '?'}digest={digest}"
-        headers = {**slow._headers, "Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
+        headers = {
+            "Authorization": slow.authorization,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(len(body)),
+        }
         slow.connection.request("PUT", target, body=stalled(), headers=headers)
         statuses["slow"] = slow.connection.getresponse().status
 

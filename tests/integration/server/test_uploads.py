@@ -30,13 +30,6 @@ def proxy(fronts: Callable[..., Front]) -> Front:
     return fronts(users, reverse_proxy_immutable_tags=["v*"])
 
 
-def answers(proxy: Front, replica: int) -> bool:
-    try:
-        return proxy.registry(replica).ask("GET", "/v2/").status == 200
-    except OSError:
-        return False
-
-
 def test_an_upload_goes_on_with_another_replica(proxy: Front) -> None:
     """Whichever of them took the part before, it is gone when the next part comes."""
     client = proxy.client("ci")
@@ -57,7 +50,7 @@ def test_an_upload_goes_on_with_another_replica(proxy: Front) -> None:
         assert answer.status == 202, (number, answer)
         location = answer.headers["Location"]
         command("docker", "start", container)
-        wait_for("the replica is back", lambda replica=replica: answers(proxy, replica))
+        wait_for("the replica is back", lambda replica=replica: proxy.answers(replica))
         # nginx tries it again when more than its fail_timeout of five seconds is over, which it counts in whole ones.
         time.sleep(7)
     digest = digest_of(b"".join(parts))
@@ -148,7 +141,7 @@ def test_a_replica_that_is_gone_changes_no_answer(proxy: Front) -> None:
     finally:
         command("docker", "start", container)
     assert registry.digest("app", "v1") == digest
-    wait_for("the replica is back", lambda: answers(proxy, 1))
+    wait_for("the replica is back", lambda: proxy.answers(1))
 
 
 @pytest.mark.parametrize("name", ["default", "include", "volatile", "hostnames"])
