@@ -123,7 +123,7 @@ def test_a_tag_that_stays_is_said_to(client: Client, proxy: Front) -> None:
     assert code == 0, said
     client.make(reference, "second")
     code, said = client.type("push", reference)
-    assert code != 0 and "is not to be replaced" in said, said
+    assert code != 0 and "is immutable" in said, said
 
 
 def test_skopeo_copies_lists_and_deletes(machines: dict[str, Machine], proxy: Front) -> None:

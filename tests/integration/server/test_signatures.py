@@ -103,7 +103,7 @@ def test_an_image_gets_a_second_signature_where_every_tag_stays(
     assert "The signatures were verified against the specified public key" in said
     # The image itself stays.
     again = typed(signer, IMAGE.format(size=1000, reference=f"{reference}:v1"), check=False)
-    assert "is not to be replaced" in again
+    assert "is immutable" in again
     assert registry.digest(name, "v1") == digest
 
 
