@@ -81,9 +81,13 @@ class Peers:
 
     def requests(self, name: str) -> list[tuple[str, str, int, str]]:
         """Method, path, status and user of each request that nginx answered for a peer."""
-        lines = (self.directory / "logs" / "access.log").read_text().splitlines()
+        log = self.directory / "logs" / "access.log"
+        # A line is written after the answer. The one worker writes that of this request after those of all before it.
+        last = f"/{secrets.token_hex(8)}"
+        self.get("web_page", last)
+        wait_for("the log is written", lambda: last in log.read_text())
         found = []
-        for port, method, path, status, user in (line.split(" ") for line in lines):
+        for port, method, path, status, user in (line.split(" ") for line in log.read_text().splitlines()):
             if int(port) == self.ports[name]:
                 found.append((method, path, int(status), user))
         return found
@@ -231,7 +235,7 @@ def nginx_configuration(ports: dict[str, int], many: list[int], bridge: str) -> 
         [
             # The workers stay the account that the container runs as; nginx would run root's as the user nobody.
             *(["user root;"] if os.getuid() == 0 else []),
-            "daemon off; worker_processes 2; pid /tmp/nginx.pid; error_log stderr;",
+            "daemon off; worker_processes 1; pid /tmp/nginx.pid; error_log stderr;",
             "events { worker_connections 512; }",
             "http {",
             "log_format peers '$server_port $request_method $request_uri $status $remote_user';",

@@ -7,6 +7,7 @@ import os
 import pathlib
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,9 @@ class Images:
     def push(self, repository: str, tag: str, size: int = 50_000) -> str:
         """Push a new image; return its digest, once the registry has acknowledged it."""
         with self.registry.content("ci") as content:
-            return content.image(repository, tag, kind=DOCKER, layer=os.urandom(size))["digest"]
+            # Nothing of it is there before.
+            image = content.image(repository, tag, kind=DOCKER, labels={"id": uuid.uuid4().hex}, layer=os.urandom(size))
+            return image["digest"]
 
     def delete(self, repository: str, digest: str) -> None:
         answer = self.registry.request("DELETE", f"/v2/{repository}/manifests/{digest}", "admin")
