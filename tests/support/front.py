@@ -43,14 +43,19 @@ MEMORY = tuple(
     if place.count("/") > 1
 )
 
-# Renders what tasks/configure.yml of the role writes, without a host to write it to. All in one file: a task that runs
-# a module takes as long as all of the rendering.
-PLAY = """
+# A play on this host with the variables of the role, up to those of its own.
+WITH_VARIABLES = """
 - hosts: localhost
   connection: local
   gather_facts: false
   vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
   vars:
+"""
+# Renders what tasks/configure.yml of the role writes, without a host to write it to. All in one file: a task that runs
+# a module takes as long as all of the rendering.
+PLAY = (
+    WITH_VARIABLES
+    + """
     found:
       version: "{version}"
       processors: 2
@@ -80,6 +85,7 @@ PLAY = """
         dest: "{directory}/rendered.json"
         mode: "0600"
 """
+)
 # Those that were rendered before are what the role reads of a host.
 PASSWORDS = ("config/auth/htpasswd", "config/auth/htpasswd.former")
 

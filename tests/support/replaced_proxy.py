@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from engine import LABEL, command
-from front import ACCOUNT, ROLES, Front
+from front import ACCOUNT, ROLES, WITH_VARIABLES, Front
 from managed import collect, encoded
 
 if TYPE_CHECKING:
@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 MODULE = "_proxy_replace"
 USERS = [{"name": "ci", "access": "push"}]
 # What the role gives to the module.
-PLAY = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
-  vars:
+PLAY = (
+    WITH_VARIABLES
+    + """
     found:
       parts: "{{{{ __reverse_proxy_parts }}}}"
       network: "{{{{ __reverse_proxy_holder }}}}"
@@ -37,6 +34,7 @@ PLAY = """
         dest: "{directory}/found.json"
         mode: "0644"
 """
+)
 # What it has learnt of a host by then.
 LEARNT = {
     "__reverse_proxy_uid": ACCOUNT,

@@ -66,7 +66,7 @@ class Load:
 
         def more() -> bool:
             now = self.counts()
-            return all(now[name] >= count + 2 for name, count in before.items())
+            return all(now[name] >= count + 3 for name, count in before.items())
 
         # To look is a process on each client, which pulls every three seconds at the most.
         wait_for("all go on", more, pause=3, longest=3)

@@ -11,10 +11,9 @@ import time
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wharf.registry.plugins.module_utils._client_config import keychain
+from credential_files import HOST, USER
 from inprocess import run_module
 
-HOST = "r.example.com"
-USER = {"username": "ci", "password": "geheim-4711"}
 STORED = '{"ServerURL": "x", "Username": "ci", "Secret": "stored-4711"}'
 NOTHING = 'echo "credentials not found in native keychain"; exit 1'
 
