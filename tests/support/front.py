@@ -37,10 +37,11 @@ REPLICAS = (1, 2)
 VARIABLES = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())
 INSIDE = VARIABLES["__reverse_proxy_inside"]
 # What the proxy writes is memory, in places of their own.
+OWNED = f"mode=0700,uid={ACCOUNT},gid={ACCOUNT}"
 MEMORY = tuple(
-    f"--tmpfs={place}:rw,noexec,nosuid,nodev,size={size},mode=0700,uid={ACCOUNT},gid={ACCOUNT}"
-    for place, size in VARIABLES["__reverse_proxy_memory"].items()
-    if place.count("/") > 1
+    f"--tmpfs={mount.replace('{{ __reverse_proxy_owned }}', OWNED)}"
+    for mount in VARIABLES["__reverse_proxy_memory_mounts"]
+    if "__reverse_proxy_owned" in mount
 )
 
 # A play on this host with the variables of the role, up to those of its own.

@@ -277,6 +277,6 @@ def test_a_registry_that_is_not_there(proxy: Front, protocol: str) -> None:
         command("docker", "start", *replicas)
         for replica in REPLICAS:
             wait_for("a replica is back", lambda replica=replica: proxy.answers(replica))
-        # Each worker passes over a replica that failed for some seconds, whatever the others have seen since: new ones know
-        # of no failure.
+        # A worker passes over a replica that failed for some seconds, whatever the other workers have seen since. New
+        # workers know of no failure.
         proxy.reload()

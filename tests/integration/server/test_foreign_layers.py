@@ -34,9 +34,14 @@ RENDER = """
   connection: local
   gather_facts: false
   vars_files: [{role}/defaults/main.yml, {role}/vars/main.yml]
-  vars: {{replica: 1, secret: x}}
+  vars:
+    secret: x
+    made: {{config: "{{{{ lookup('ansible.builtin.template', '{role}/templates/config.yml.j2') }}}}"}}
   tasks:
-    - ansible.builtin.template: {{src: "{role}/templates/config.yml.j2", dest: "{file}", mode: "0644"}}
+    - ansible.builtin.copy:
+        content: "{{{{ (made | wharf.registry._each_replica(1) | first).config }}}}"
+        dest: "{file}"
+        mode: "0644"
 """
 
 
