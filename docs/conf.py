@@ -29,6 +29,14 @@ PAGES = {
 }
 PLUGIN = re.compile(r"ansible_collections\.(?!wharf\.)(\w+)\.(\w+)\.(\w+_[a-z]+)")
 
+CONTENTS = re.compile(r"^\.\. contents::\n(?: +:.*\n)*", re.MULTILINE)
+# The toctree of a section, which is not shown there: title, all up to it, and its options.
+HIDDEN = re.compile(
+    r"^(\w[\w ]*)\n([-~]+\n(?:(?!\.\. toctree|[-~]+$).*\n)*\.\. toctree::\n(?: +:maxdepth.*\n)? +:hidden:\n)",
+    re.MULTILINE,
+)
+ENTRY = re.compile(r"^( +)(\w+)_(callback|filter|lookup|module|role|test)$", re.MULTILINE)
+
 
 def _address(label):
     """Where Ansible documents what a label names, or nothing where this site should have it."""
@@ -45,5 +53,16 @@ def _link(_app, _env, node, content):
     return nodes.reference("", "", content, refuri=address, internal=False) if address else None
 
 
+def _tidy(_app, name, source):
+    """Fit what antsibull-docs wrote to the theme, which shows contents and an index beside each page."""
+    text = CONTENTS.sub("", source[0])
+    if name == "index":
+        text = text.replace("Wharf.Registry\n", f"{project}\n", 1)
+        text = HIDDEN.sub(r"\1\n\2    :caption: \1\n", text).replace(":caption: Role Index", ":caption: Roles")
+        text = ENTRY.sub(r"\1\2 <\2_\3>", text)
+    source[0] = text
+
+
 def setup(app):
+    app.connect("source-read", _tidy)
     app.connect("missing-reference", _link)
