@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import os
 import pathlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -131,12 +130,6 @@ CLIENTS = (
     Client("fleet-e", "docker", 26),
 )
 BUSY = [client for client in CLIENTS if not client.bare]
-
-
-@pytest.fixture(scope="session")
-def ephemeral() -> pathlib.Path:
-    """Where the scenario keeps what the play leaves on the control node."""
-    return pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 
 
 @pytest.fixture(scope="session")

@@ -94,12 +94,6 @@ class Load:
 
 
 @pytest.fixture(scope="session")
-def ephemeral() -> pathlib.Path:
-    """Where the scenario keeps what the play leaves on the control node."""
-    return pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-
-
-@pytest.fixture(scope="session")
 def keeper() -> LabHost:
     return LabHost("keeper")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -26,12 +25,6 @@ def lab() -> LabHost:
 def host(lab: LabHost) -> Host:
     """The host, as testinfra sees it."""
     return testinfra.get_host(lab.backend)
-
-
-@pytest.fixture(scope="session")
-def ephemeral() -> pathlib.Path:
-    """Where the scenario keeps what the play leaves on the control node."""
-    return pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import pathlib
+from typing import TYPE_CHECKING
 
 import pytest
 from http_client import digest_of
 from labtest import LabHost, PlaybookRun, Registry, run_playbook
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Callable
 
 HOSTNAME = "pair.lab.test"
 # All that tells one run of a container from another.
@@ -64,16 +67,20 @@ def host() -> LabHost:
     return LabHost("pair")
 
 
-def instance(host: LabHost, inventory: str, name: str, prefix: str, port: int) -> Instance:
-    kept = pathlib.Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-    return Instance(inventory, prefix, Registry(host, HOSTNAME, kept / f"{name}.crt", kept / f"{name}.yml", port))
+@pytest.fixture(scope="session")
+def instance(host: LabHost, ephemeral: pathlib.Path) -> Callable[..., Instance]:
+    def made(name: str, inventory: str, prefix: str, port: int) -> Instance:
+        ca, credentials = ephemeral / f"{name}.crt", ephemeral / f"{name}.yml"
+        return Instance(inventory, prefix, Registry(host, HOSTNAME, ca, credentials, port))
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def production(host: LabHost) -> Instance:
-    return instance(host, "inventory", "production", "wharf", 443)
+def production(instance: Callable[..., Instance]) -> Instance:
+    return instance("production", "inventory", "wharf", 443)
 
 
 @pytest.fixture(scope="session")
-def staging(host: LabHost) -> Instance:
-    return instance(host, "staging", "staging", "wharf-staging", 5443)
+def staging(instance: Callable[..., Instance]) -> Instance:
+    return instance("staging", "staging", "wharf-staging", 5443)

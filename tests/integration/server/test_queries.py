@@ -29,11 +29,6 @@ def proxy(fronts: Callable[..., Front]) -> Front:
     return fronts(USERS, reverse_proxy_immutable_tags=["v*"])
 
 
-@pytest.fixture(scope="module")
-def secret(registry: Client) -> str:
-    return registry.put_image("secret/app", "one", SECRET)[1]
-
-
 def refused(answer: Answer, words: bytes) -> bool:
     return (answer.status, answer.code) == (400, "UNSUPPORTED") and words in answer.body
 
