@@ -90,14 +90,14 @@ default: ## One registry host: access, TLS, secrets, load (molecule scenario `de
 fleet: ## Clients of all kinds: rollout, doctor, rotation, offboarding (`fleet`)
 day-two: ## Backup and restore onto another host (`day_two`)
 default fleet day-two: deps-dev
-	@$(TOOLS) molecule test --scenario-name $(subst -,_,$@)
+	@$(TOOLS) scripts/scenario $(subst -,_,$@)
 
 long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, and repeat other tests
 	@$(TOOLS) pytest -m long tests/integration
 
 kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
 	@$(TOOLS) WHARF_KILLS=100 pytest tests/integration -k kill
-	@$(TOOLS) WHARF_KILLS=40 WHARF_LAYER_MIB=1024 molecule test --scenario-name default
+	@$(TOOLS) WHARF_KILLS=40 WHARF_LAYER_MIB=1024 scripts/scenario default
 
 matrix: images ## Run with ansible-core 2.17 to 2.21: unit tests, --check and a real site.yml on a host of the lab (MATRIX="2.17 2.21")
 	@tests/matrix
@@ -108,7 +108,7 @@ images: deps-dev
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ansible-playbook -i tests/lab/inventory tests/lab/images.yml
 
 instances: deps-dev ## Run two registries on one host of the lab; not a part of `make test`
-	@$(TOOLS) molecule test --scenario-name instances
+	@$(TOOLS) scripts/scenario instances
 
 bench: deps ## Compare with crane, skopeo and wrk, and with the usual modules on a fleet, as ratios in one run
 	@status=0; for part in run rollout; do $(TOOLS) tests/bench/$$part || { status=$$?; [ $$status -eq 1 ] || break; }; done; exit $$status
