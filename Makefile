@@ -6,8 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 # Ansible refuses a locale that is not UTF-8, and a bare Debian has none.
 export LC_ALL := C.UTF-8
-# The Python that makes .venv.
-export PYTHON ?= python3
+# The Python that makes .venv; scripts/venv chooses one where it is empty.
+export PYTHON ?=
 # A pipe must not hide how far a long play has come.
 export PYTHONUNBUFFERED := 1
 
@@ -37,11 +37,11 @@ deps: ## Make .venv with what the plays need
 deps-dev:
 	@scripts/venv dev
 
-# Behind a colon stands what a part needs; behind @ the tenths of the machine that it takes. Those of integration wait much,
-# so that a third part fits beside them.
+# Behind a colon stands what a part needs; behind @ the tenths of the machine that it takes. The long ones wait much, so that
+# three of them fit beside each other.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
 	@"$(BIN)/python" scripts/parts lint images docs artefact unit sanity \
-	  default:images integration-server@3:images integration-client@3:images fleet:images day-two:images quickstart:images
+	  default@3:images integration-server@3:images integration-client@3:images fleet@3:images day-two@3:images quickstart@3:images
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles

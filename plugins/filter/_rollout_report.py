@@ -64,7 +64,6 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.rollout_report import rollout_report
 
 
 def _came_of(of_host):
@@ -73,6 +72,9 @@ def _came_of(of_host):
 
 
 def report(hosts, hostvars, batches, limit=0):
+    # As in _doctor_report.
+    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.rollout_report import rollout_report
+
     try:
         return rollout_report({host: _came_of(hostvars[host]) for host in hosts}, batches, limit)
     except ValueError as error:

@@ -37,9 +37,14 @@ _value:
   elements: str
 """
 
-from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.upgrade_report import upgrade_report
+
+def report(*arguments, **options):
+    # As in _doctor_report.
+    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.upgrade_report import upgrade_report
+
+    return upgrade_report(*arguments, **options)
 
 
 class FilterModule:
     def filters(self):
-        return {"_upgrade_report": upgrade_report}
+        return {"_upgrade_report": report}

@@ -59,11 +59,13 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wharf.registry.plugins.filter.instance_names import instance_names
-from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.rotation_problems import rotation_problems
 
 
 def validate_rotation(hosts, hostvars, registry, rotate, bundle=""):
+    # As in _doctor_report.
+    from ansible_collections.wharf.registry.plugins.filter.instance_names import instance_names
+    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.rotation_problems import rotation_problems
+
     of_registry = hostvars[registry]
     names = instance_names(of_registry.get("registry_instance") or "wharf")
     directory = of_registry.get("certificate_directory") or names["certificate_directory"]

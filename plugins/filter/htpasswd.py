@@ -44,7 +44,6 @@ _value:
 """
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
@@ -102,6 +101,9 @@ def _checked(users):
 
 def _each(function, users):
     """The lines of all users as one text."""
+    # As in _doctor_report.
+    from concurrent.futures import ThreadPoolExecutor
+
     # bcrypt lets go of the interpreter while it computes, and a fleet can have hundreds of users.
     with ThreadPoolExecutor() as pool:
         return "".join(pool.map(function, users))

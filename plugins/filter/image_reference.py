@@ -74,11 +74,13 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference
 
 
 def image_reference(text):
+    # As in _doctor_report.
+    from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+    from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference
+
     if not isinstance(text, str):
         raise AnsibleFilterError(
             f"the filter wharf.registry.image_reference takes the name of an image, not {type(text).__name__}"

@@ -42,3 +42,16 @@ def test_every_file_lies_in_a_package() -> None:
 def test_imports_go_one_way(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
     assert imported(path) <= MAY_IMPORT[package] | {package}
+
+
+FILTERS = sorted((ROOT.parent / "filter").glob("*.py"))
+LIGHT = ("module_utils._common.", "plugin_utils._roles.")
+
+
+@pytest.mark.parametrize("path", FILTERS, ids=[path.stem for path in FILTERS])
+def test_filters_load_little(path: Path) -> None:
+    """Ansible loads all filters of a collection in each process that uses one, which is nearly each task of a role."""
+    nodes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+    ours = PREFIX.removesuffix("module_utils.")
+    names = [node.module.removeprefix(ours) for node in nodes if node.module.startswith(ours)]
+    assert [name for name in names if not name.startswith(LIGHT)] == []
