@@ -60,7 +60,7 @@ class FakeContainers:
         return copy.deepcopy(self.containers.get(name))
 
     def with_label(self, label: str) -> list[str]:
-        name, _, value = label.partition("=")
+        name, _equals, value = label.partition("=")
         return sorted(one for one, is_ in self.containers.items() if is_["Config"]["Labels"].get(name) == value)
 
     def create(self, spec: ContainerSpec) -> None:

@@ -33,6 +33,7 @@ ROLES = ROOT / "roles"
 # The containers' account: root's nginx would run its workers as the user nobody, for which it has no capability here.
 ACCOUNT = os.getuid() or 64321
 REPLICAS = (1, 2)
+DIRECTORIES = ("config/nginx/tls", "config/auth", "network", "sockets", "auth", "storage", "looked-at", "registry")
 # Where the containers see them; the role's own values.
 VARIABLES = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())
 INSIDE = VARIABLES["__reverse_proxy_inside"]
@@ -101,16 +102,7 @@ class Front:
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
-        for name in (
-            "config/nginx/tls",
-            "config/auth",
-            "network",
-            "sockets",
-            "auth",
-            "storage",
-            "looked-at",
-            "registry",
-        ):
+        for name in DIRECTORIES:
             (directory / name).mkdir(parents=True)
         authority = Authority(directory / "ca", "ca")
         self.ca = authority.certificate

@@ -42,8 +42,9 @@ OPTIONS = {
 }
 
 
-def found(options: dict = OPTIONS) -> dict:
+def found(options: dict | None = None) -> dict:
     """As an engine would tell it, with what it adds by itself."""
+    options = OPTIONS if options is None else options
     parts = copy.deepcopy(ContainerSpec(options).parts)
     parts["Config"]["Env"] = [*parts["Config"].get("Env", []), "PATH=/bin"]
     parts["Config"]["Labels"] = {**parts["Config"].get("Labels", {}), "of.the.image": "x"}
