@@ -229,7 +229,8 @@ def messages(result):
     """What a task of a host failed with, and each of its loop."""
     yield str(result.get("msg", ""))
     for item in result.get("results", []):
-        if item.get("failed"):
+        # ansible-core 2.21 gives callbacks the items of a loop without "failed".
+        if item.get("failed") or "exception" in item:
             yield from messages(item)
 
 
