@@ -303,14 +303,19 @@ class Front:
             command(*nginx, "test", config)
             before = self.workers(name)
             command(*nginx, "load", config)
-            # Those that serve what was before are told to go once those for what is now are there.
-            wait_for("workers of another generation", lambda name=name, before=before: self.workers(name) - before)
+            # The former ones are told to go once the new ones are there, and take connections until then.
+            wait_for("workers of another generation", lambda name=name, before=before: self.anew(name, before))
         wait_for("the proxy answers", self.healthy)
 
     def workers(self, name: str) -> set[str]:
         """The processes that take new connections."""
         listed = command("docker", "top", self.containers[name], "-o", "pid,args").stdout.splitlines()[1:]
         return {line.split()[0] for line in listed if "worker process" in line and "shutting down" not in line}
+
+    def anew(self, name: str, before: set[str]) -> bool:
+        """Whether there are workers, and none of those takes new connections that were there before."""
+        now = self.workers(name)
+        return bool(now) and not now & before
 
     def change(self, users: list[dict], **options: object) -> None:
         """Another configuration, loaded."""
