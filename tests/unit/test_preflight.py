@@ -130,7 +130,10 @@ WRONG = {
         ({"maintenance_grace_seconds": -1}, 'maintenance_grace_seconds is "-1". Give a whole number from 0 to 86400.'),
         (
             {"maintenance_patience_seconds": 99, "maintenance_disk_warn_percent": 0},
-            'is "99". Give a whole number from 1 to 55. maintenance_disk_warn_percent is "0".',
+            (
+                'maintenance_patience_seconds is "99". Give a whole number from 1 to 55. '
+                'maintenance_disk_warn_percent is "0". Give a whole number from 1 to 100.'
+            ),
         ),
         ({"maintenance_keep_digests": ["sha256:abc"]}, 'maintenance_keep_digests has "sha256:abc", which is no digest'),
         (

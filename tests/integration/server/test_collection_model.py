@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from front import Front
 
-# More than CI has time for, by hand; a failure is made smaller then, which may take minutes.
 # A link is the text of a digest.
 LINK_BYTES = len("sha256:") + 64
+# More than CI has time for, by hand; a failure is made smaller then, which may take minutes.
 BY_HAND = "WHARF_MODEL" in os.environ
 EXAMPLES, STEPS = (int(number) for number in os.environ.get("WHARF_MODEL", "3 25").split())
 REPOSITORIES = ["apps/web", "apps/web/deep", "base"]

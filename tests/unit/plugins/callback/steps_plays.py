@@ -138,7 +138,7 @@ all:
   vars: {{ansible_connection: local, ansible_python_interpreter: "{python}"}}
   hosts:
     localhost:
-    gone: {{ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1}}
+    gone: {{ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1, ansible_pipelining: false}}
   children:
     fleet: {{hosts: {{h1: , h2: , h3: , h4: , h5: }}}}
 """
