@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks quickstart long matrix molecule default fleet day-two kills instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks quickstart quickstart-whole long matrix molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +45,7 @@ test: deps-dev ## Prove the project: all of the parts below, the quick ones firs
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles
-	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks instances:attacks sanity-all:attacks matrix:attacks
+	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks instances:attacks sanity-all:attacks quickstart-whole:attacks matrix:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -83,6 +83,9 @@ attacks: deps-dev ## Attack the proxy beside legitimate clients, who must not no
 
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
 	@$(TOOLS) tests/lab/quickstart
+
+quickstart-whole: deps-dev ## Run `make up` there once more, over the data that `make down` has kept
+	@$(TOOLS) WHOLE=1 tests/lab/quickstart
 
 molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet` and `day_two` on machines of the lab
 

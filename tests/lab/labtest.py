@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NETWORK = "wharf-lab"
+# As the inventory of the lab reaches the hosts, over the same connections.
+SSH_CONFIG = pathlib.Path.home() / ".cache" / "wharf-lab" / "ssh_config"
+SSH = ("ssh", "-F", str(SSH_CONFIG))
 
 # Runs on a host: every file below the given paths with its owner, mode and content, and every directory.
 SNAPSHOT = r"""
@@ -89,7 +92,7 @@ class LabHost:
     @property
     def backend(self) -> str:
         """How testinfra reaches the host."""
-        return f"docker://{self.container}"
+        return f"ssh://{self.container}?ssh_config={SSH_CONFIG}"
 
     @property
     def address(self) -> str:
@@ -100,16 +103,20 @@ class LabHost:
         self, script: str, *, stdin: str = "", user: str = "root", check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run shell code on the host. What is secret goes in on `stdin`, never into `script`."""
-        command = ["docker", "exec", "--interactive", "--user", user, self.container, "/bin/sh", "-ec", script]
-        return control(*command, stdin=stdin, check=check)
+        command = ["/bin/sh", "-ec", script]
+        if user == "root":
+            return control(*SSH, self.container, shlex.join(command), stdin=stdin, check=check)
+        return control(
+            "docker", "exec", "--interactive", "--user", user, self.container, *command, stdin=stdin, check=check
+        )
 
     def output(self, script: str, **options: object) -> str:
         return self.run(script, **options).stdout.strip()
 
     def snapshot(self, *paths: str) -> dict[str, dict]:
         """All that lies at and below these paths, by path: mode, owner, and the content of files in base64."""
-        command = ["docker", "exec", "--interactive", self.container, "python3", "-", *paths]
-        return json.loads(control(*command, stdin=SNAPSHOT).stdout)
+        command = shlex.join(["python3", "-", *paths])
+        return json.loads(control(*SSH, self.container, command, stdin=SNAPSHOT).stdout)
 
     def inspect(self, container: str) -> dict:
         """What the host's own engine knows of a container."""

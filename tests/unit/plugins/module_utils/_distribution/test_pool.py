@@ -22,6 +22,15 @@ def test_a_pool_keeps_the_order_and_ends_at_the_first_error(server):
         list(pool.map(lambda _api, number: 1 // (number - 3), range(1000)))
 
 
+@pytest.mark.parametrize(
+    "kind", [list, dict, lambda: range(0), lambda: iter([]), lambda: lambda _client: []], ids=range(5)
+)
+def test_a_pool_ends_where_nothing_comes(kind):
+    items = kind()
+    with Pool(NoClient, 4) as pool:
+        assert list(pool.map(lambda _client, item: item, items)) == []
+
+
 class NoClient:
     def open(self):
         """Has nothing to open."""
