@@ -107,9 +107,13 @@ def test_why_restic_failed_is_kept(program):
 
 def test_restic_ends_with_who_started_it(program, tmp_path, monkeypatch):
     made = program(
-        "import signal, sys, time\n"
-        f"signal.signal(signal.SIGTERM, lambda *_: (open({str(tmp_path / 'ended')!r}, 'w').close(), sys.exit(1)))\n"
-        "print('{}', flush=True)\ntime.sleep(60)"
+        # A handler in Python would run only after a sleep that begins just as the signal comes.
+        "import signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "print('{}', flush=True)\n"
+        "signal.sigwait([signal.SIGTERM])\n"
+        f"open({str(tmp_path / 'ended')!r}, 'w').close()\n"
+        "sys.exit(1)"
     )
 
     def stop(_line):
