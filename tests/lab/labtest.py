@@ -115,8 +115,7 @@ class LabHost:
 
     def snapshot(self, *paths: str) -> dict[str, dict]:
         """All that lies at and below these paths, by path: mode, owner, and the content of files in base64."""
-        command = shlex.join(["python3", "-", *paths])
-        return json.loads(control(*SSH, self.container, command, stdin=SNAPSHOT).stdout)
+        return json.loads(self.run(shlex.join(["python3", "-", *paths]), stdin=SNAPSHOT).stdout)
 
     def inspect(self, container: str) -> dict:
         """What the host's own engine knows of a container."""

@@ -49,11 +49,11 @@ class Pool:
 
         items may be a function that asks a client for them: the other connections are opened meanwhile.
         """
-        if isinstance(items, collections.abc.Sized) and not items:
+        size = min(self._size, len(items)) if isinstance(items, collections.abc.Sized) else self._size
+        if not size:
             # No thread would be started that could say that nothing comes.
             return
         work = _Work(items, 4 * self._size)
-        size = min(self._size, len(items)) if isinstance(items, collections.abc.Sized) else self._size
         opened = threading.Event() if callable(items) else None
         threads = [
             threading.Thread(target=self._serve, args=(work, function, opened, number == 0), daemon=True)
