@@ -43,12 +43,12 @@ PLAYBOOKS = (
 )
 
 
-def foretell(inventory: str = "inventory") -> dict[str, PlaybookRun]:
+def foretell(inventory: str = "inventory", limit: str = "all") -> dict[str, PlaybookRun]:
     """Run all playbooks in check mode. Several at once, since none of them changes anything."""
 
     def run(words: str) -> PlaybookRun:
         playbook, *options = words.split()
-        more = ("--check", "--diff", *options)
+        more = ("--check", "--diff", "--limit", limit, *options)
         return run_playbook(f"wharf.registry.{playbook}", *more, inventory=inventory, check=False)
 
     with ThreadPoolExecutor(3) as pool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # What would change nothing here. The others would rotate, remove, or install what no run has installed.
 NOTHING = ("site", "upgrade", "verify")
+# The registry, and a client with each engine in each version that there is.
+OF_EACH_KIND = ("fleet-registry", "fleet-a", "fleet-b", "fleet-c")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_check_mode_of_each_playbook(clients: dict[str, Client]) -> None:
     """On hosts that have all: each tells what it would do, and does nothing."""
     hosts = [LabHost("fleet-registry"), *clients.values()]
     before = [host.snapshot("/etc", "/srv", "/usr/local") for host in hosts], clients["fleet-a"].process_now()
-    for words, run in foretell().items():
+    for words, run in foretell(limit=",".join(OF_EACH_KIND)).items():
         assert run.code == 0, f"{words}:\n{run.output}"
         if words in NOTHING:
             assert set(run.changed(*run.recap).values()) == {0}, f"{words}:\n{run.output}"
