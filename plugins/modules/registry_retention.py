@@ -259,6 +259,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.errors impo
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import full_name
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import common_path, is_glob
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import check_range
 from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
 from ansible_collections.wharf.registry.plugins.module_utils._retention.executor import Cleanup
 from ansible_collections.wharf.registry.plugins.module_utils._retention.manifest_index import Holdings
@@ -270,13 +271,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._retention.policy i
 )
 
 MOST_WORKERS = 64
-
-
-def check_range(module, name, least, most=None):
-    """Raises InputError."""
-    value = module.params[name]
-    if value < least or (most is not None and value > most):
-        raise InputError(f"{name} is {value}", f"Give {least} {'or more' if most is None else f'to {most}'}")
 
 
 def parse_rules(module):
@@ -348,9 +342,9 @@ def problems(repositories):
 def run(module):
     rules = parse_rules(module)
     in_use = parse_digests(module.params["protected_digests"])
-    check_range(module, "max_delete", 0)
-    check_range(module, "max_delete_percent", 0, 100)
-    check_range(module, "max_workers", 1, MOST_WORKERS)
+    check_range(module.params, "max_delete", 0)
+    check_range(module.params, "max_delete_percent", 0, 100)
+    check_range(module.params, "max_workers", 1, MOST_WORKERS)
     namespace = common_path(pattern for rule in rules for pattern in rule.repositories)
     with Pool(module.apis(namespace), module.params["max_workers"]) as pool:
         cleanup = Cleanup(pool, rules, Holdings(frozenset().union(*(rule.labels for rule in rules))))

@@ -14,10 +14,11 @@ MAY_IMPORT = {
     "_common": set(),
     "_distribution": {"_common"},
     "_retention": {"_common", "_distribution"},
+    "_transfer": {"_common", "_distribution", "_retention"},
     "_client_config": {"_common", "_distribution"},
     "_engine": {"_common"},
     "_diagnosis": {"_common", "_distribution", "_retention", "_client_config", "_engine"},
-    "_modules": {"_common", "_distribution", "_retention", "_client_config", "_engine", "_diagnosis"},
+    "_modules": {"_common", "_distribution", "_retention", "_transfer", "_client_config", "_engine", "_diagnosis"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -14,7 +14,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth 
     said,
     unexpected,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import BlobClient, digest_of
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.blob_streams import BlobStreamClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import digest_of
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import (
     AbsentError,
     DeniedError,
@@ -50,7 +51,7 @@ class Head:
         self.media_type = media_type
 
 
-class RegistryClient(BlobClient):
+class RegistryClient(BlobStreamClient):
     """Asks one registry as one user. Each thread needs one of its own."""
 
     # --- the registry -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -13,8 +14,15 @@ import time
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.password import encoded_pair
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import Answer, request_bytes
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import (
+    Answer,
+    Upload,
+    request_bytes,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_proxy import proxy_for
+
+# Bytes in a second, on average over the time limit, below which a download counts as hung.
+_SLOWEST = 1 << 10
 
 
 class _HTTPSConnection(http.client.HTTPConnection):
@@ -94,10 +102,12 @@ class ServerConnection:
         sock = self._client.sock
         return (isinstance(sock, ssl.SSLSocket) and sock.getpeercert(True)) or b""
 
-    def exchange(self, method, target, headers, body, limit):
-        """(status, headers, body) of the answer, within the time limit as a whole.
+    def exchange(self, method, target, headers, body, limit, *, stream=False):
+        """The Answer, within the time limit as a whole.
 
-        body is bytes or None. Raises OSError, http.client.HTTPException, TooLongError and ValueError.
+        body is bytes, an Upload or None. With stream, the body of a success is still to be read by pieces(), and
+        close() is for the caller where the answer closes. Raises OSError, http.client.HTTPException, TooLongError and
+        ValueError, and what the pieces of an Upload raise.
         """
         deadline = time.monotonic() + self._timeout
         request = request_bytes(method, self._prefix + target, self._host, {**headers, **self._proxy_headers}, body)
@@ -105,6 +115,10 @@ class ServerConnection:
         sock = self._client.sock
         sock.settimeout(self._timeout)
         sock.sendall(request)
+        if isinstance(body, Upload):
+            _send(sock, body.pieces)
+            deadline = time.monotonic() + self._timeout
+        wait = _Pace(sock, self._timeout).receive if stream else None
 
         def receive(size):
             # However steadily it drips: the answer as a whole has its time.
@@ -114,11 +128,39 @@ class ServerConnection:
             sock.settimeout(left)
             return sock.recv(size)
 
-        answer = Answer(receive, method, limit)
+        answer = Answer(wait or receive, method, limit, stream)
         self.used = True
-        if answer.closes:
+        if answer.body is not None and answer.closes:
             self.close()
-        return answer.status, answer.headers, answer.body
+        return answer
+
+
+class _Pace:
+    """Receives what may take hours as a whole, as long as it comes at some speed."""
+
+    def __init__(self, sock, timeout):
+        self._sock = sock
+        self._timeout = timeout
+        self._began = time.monotonic()
+        self._received = 0
+
+    def receive(self, size):
+        self._sock.settimeout(self._timeout)
+        piece = self._sock.recv(size)
+        self._received += len(piece)
+        now = time.monotonic()
+        if now - self._began >= self._timeout:
+            if piece and self._received < _SLOWEST * self._timeout:
+                raise socket.timeout("too slow")
+            self._began, self._received = now, 0
+        return piece
+
+
+def _send(sock, pieces):
+    """Sends pieces, until the server takes no more: it may have answered already, and that is to be read."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+        for piece in pieces:
+            sock.sendall(piece)
 
 
 def resolved(host, port, timeout):

@@ -27,12 +27,22 @@ _FOLD = re.compile(r"\r?\n[ \t]+")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z")
 _UNFIT_TARGET = re.compile(r"[\x00-\x20\x7f]")
 _UNFIT_VALUE = re.compile(r"[\x00\r\n]")
+# Answers with a body that may be too large to hold: the whole of something, or a part.
+_STREAMED = frozenset([200, 206])
 # Requests that have a body, if only an empty one.
 _WITH_BODY = frozenset(["PATCH", "POST", "PUT"])
 
 
 class TooLongError(Exception):
     """More came than the limit allows."""
+
+
+class Upload:
+    """A body that is sent in pieces as they come, size bytes in all. It can be sent once."""
+
+    def __init__(self, size, pieces):
+        self.size = size
+        self.pieces = pieces
 
 
 class Headers:
@@ -69,27 +79,31 @@ class Headers:
 
 
 def request_bytes(method, target, host, headers, body):
-    """A request. Raises ValueError, which tells no value of a header, where one would break out of its line."""
+    """A request, without its body where that is an Upload.
+
+    Raises ValueError, which tells no value of a header, where one would break out of its line.
+    """
     if _UNFIT_TARGET.search(target):
         raise ValueError("its address has spaces or control characters")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Accept-Encoding: identity"]
+    streamed = isinstance(body, Upload)
     if body is not None or method in _WITH_BODY:
-        lines.append(f"Content-Length: {len(body or b'')}")
+        lines.append(f"Content-Length: {body.size if streamed else len(body or b'')}")
     for name, value in headers.items():
         if _UNFIT_VALUE.search(value):
             raise ValueError(f"the header {name} has a line break")
         lines.append(f"{name}: {value}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (b"" if streamed else body or b"")
 
 
 class Answer:
     """An answer: status, headers, body, and whether the connection ends with it."""
 
-    def __init__(self, receive, method, limit):
+    def __init__(self, receive, method, limit, stream=False):
         """Reads it. receive(size) returns some bytes, at most size of them, and none once the server has closed.
 
-        Raises http.client.HTTPException, TooLongError where the body has more bytes than the limit, and whatever
-        receive raises.
+        With stream, the body of a success is left to pieces(), and is None. Raises http.client.HTTPException,
+        TooLongError where the body has more bytes than the limit, and whatever receive raises.
         """
         self._receive = receive
         self._limit = limit
@@ -100,7 +114,29 @@ class Answer:
             if self.status == 101:
                 raise http.client.HTTPException("another protocol")
             self._read_head()
+        if stream and self.status in _STREAMED:
+            self.body = None
+            return
         self.body = self._read_body(method)
+        self._end()
+
+    def pieces(self):
+        """Yields the body that was not read, once. Raises as reading does."""
+        chunked, length = self._framing()
+        if chunked:
+            for size in self._chunk_sizes():
+                yield from self._pieces_of(size)
+        elif length is None:
+            piece = self._buffer or self._receive(_PIECE)
+            self._buffer = b""
+            while piece:
+                yield piece
+                piece = self._receive(_PIECE)
+        else:
+            yield from self._pieces_of(length)
+        self._end()
+
+    def _end(self):
         # Bytes that no request has asked for are no part of the next answer.
         self.closes = self.closes or bool(self._buffer)
 
@@ -145,18 +181,25 @@ class Answer:
 
     # --- the body -----------------------------------------------------------------------------------------------------
 
-    def _read_body(self, method):
+    def _framing(self):
+        """(whether it comes in chunks, its bytes or None). Decides whether the connection ends with it."""
         chunked, length = self._is_chunked(), self._length()
-        if method == "HEAD" or self.status in (204, 304):
-            return b""
-        if chunked:
-            # If both headers are present, an intermediary may have ignored one of them.
-            self.closes = self.closes or length is not None
-            return b"".join(self._chunks())
-        if length is None:
+        if chunked == (length is not None):
+            # With both headers, an intermediary may have ignored one of them; with none, the body ends with it.
             self.closes = True
-            return self._to_the_end()
-        return self._exactly(length, self._limit)
+        return chunked, length
+
+    def _read_body(self, method):
+        if method == "HEAD" or self.status in (204, 304):
+            closes = self.closes
+            # What the headers say of a body must be possible all the same.
+            self._framing()
+            self.closes = closes
+            return b""
+        chunked, length = self._framing()
+        if chunked:
+            return b"".join(self._chunks())
+        return self._to_the_end() if length is None else self._exactly(length, self._limit)
 
     def _is_chunked(self):
         codings = self.headers.get_all("Transfer-Encoding")
@@ -201,8 +244,26 @@ class Answer:
             size += len(piece)
         raise TooLongError
 
+    def _pieces_of(self, length):
+        """Yields so many bytes as they come."""
+        while length:
+            if self._buffer:
+                piece, self._buffer = self._buffer[:length], self._buffer[length:]
+            else:
+                piece = self._receive(min(_PIECE, length))
+            if not piece:
+                raise http.client.IncompleteRead(b"", length)
+            length -= len(piece)
+            yield piece
+
     def _chunks(self):
         left = self._limit
+        for size in self._chunk_sizes():
+            yield self._exactly(size, left)
+            left -= size
+
+    def _chunk_sizes(self):
+        """Yields the size of each chunk. The caller reads as many bytes before it asks for the next one."""
         while True:
             found = _SIZE.match(self._read_line())
             if found is None:
@@ -210,8 +271,7 @@ class Answer:
             size = int(found[1], 16)
             if size == 0:
                 break
-            yield self._exactly(size, left)
-            left -= size
+            yield size
             if self._exactly(2, 2) != b"\r\n":
                 raise http.client.HTTPException("a chunk that is longer than its size")
         for _trailer in range(_MOST_HEADERS):

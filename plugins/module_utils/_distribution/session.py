@@ -17,6 +17,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.clien
     DeniedError,
     ErrorWording,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import Upload
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import shown
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import BODY_LIMIT
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
@@ -52,19 +53,22 @@ class Session:
     def _ask(self, method, target, repository="", **sent):
         """The Response to one request, with a login where the registry asks for one.
 
-        sent may hold headers, body, limit (bytes of the answer) and mount_from (the other repository that it reads).
+        sent may hold headers, body, limit (bytes of the answer), stream and mount_from (the other repository that it
+        reads). An Upload is sent with the login that its session began with, and not again.
         """
         # Tokens differ by repository and by whether something is written; Basic is the same for all.
         purpose = repository, _ACTIONS.get(method, "change"), sent.pop("mount_from", "")
         request = functools.partial(self._send, method, target, **sent)
         response = request(self._authorizations.get(purpose) or self._authorizations.get("basic"))
-        return self._authorized(response, request, purpose) if response.status == 401 else response
+        if response.status != 401 or isinstance(sent.get("body"), Upload):
+            return response
+        return self._authorized(response, request, purpose)
 
-    def _send(self, method, target, authorization=None, *, headers=None, body=None, limit=BODY_LIMIT):
+    def _send(self, method, target, authorization=None, *, headers=None, body=None, limit=BODY_LIMIT, stream=False):
         headers = dict(headers or {})
         if authorization:
             headers["Authorization"] = authorization
-        return self._client.request(method, self._base + target, headers, body, limit)
+        return self._client.request(method, self._base + target, headers, body, limit, stream=stream)
 
     def _authorized(self, response, request, purpose=None):
         """The answer to the same request with a login. Raises RefusedError where the login is not taken."""

@@ -21,7 +21,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_
     ServerConnection,
     resolved,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import TooLongError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import TooLongError, Upload
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import (
     OF_THE_WAY,
     AnswerError,
@@ -50,13 +50,17 @@ def check_timeout(seconds):
 
 
 class Response:
-    """The status, headers and body of an answer, and the URL that gave it."""
+    """The status, headers and body of an answer, and the URL that gave it.
 
-    def __init__(self, status, headers, body, url):
+    pieces yields the body of one that is streamed, where body is None. It ends with a RegistryError where that breaks.
+    """
+
+    def __init__(self, status, headers, body, url, pieces=None):
         self.status = status
         self.headers = headers
         self.body = body
         self.url = url
+        self.pieces = pieces
 
 
 class HttpClient:
@@ -71,6 +75,8 @@ class HttpClient:
         self._timeout = timeout
         self._attempts = attempts
         self._connections = {}
+        # Those of them on which the body of an answer is still to come.
+        self._streaming = set()
 
     def __enter__(self):
         return self
@@ -127,12 +133,16 @@ class HttpClient:
         scheme, netloc = urllib.parse.urlsplit(url)[:2]
         return self._connection(scheme, netloc).certificate()
 
-    def request(self, method, url, headers=None, body=None, limit=BODY_LIMIT):
-        """The Response, after redirects. Raises UnreachableError or AnswerError, and never shows a header or a body."""
+    def request(self, method, url, headers=None, body=None, limit=BODY_LIMIT, *, stream=False):
+        """The Response, after redirects. Raises UnreachableError or AnswerError, and never shows a header or a body.
+
+        body is bytes, an Upload or None. With stream, the body of a success is read by its pieces, before the next
+        request or never, and the time limit is for each wait.
+        """
         asked, headers = url, {"User-Agent": "wharf.registry", **(headers or {})}
         for _redirect in range(_MOST_REDIRECTS + 1):
             try:
-                response = self._persist(method, url, headers, body, limit)
+                response = self._persist(method, url, headers, body, limit, stream=stream)
             except RegistryError as error:
                 if url != asked:
                     error.message = f"{server_of(asked)} redirects to {server_of(url)}. {error.message}"
@@ -145,12 +155,13 @@ class HttpClient:
             "Check the proxies in front of the registry",
         )
 
-    def _persist(self, method, url, headers, body, limit):
+    def _persist(self, method, url, headers, body, limit, *, stream):
         patience = self._timeout
-        attempt = 1
+        # What is sent as it comes can't be sent again.
+        attempt = self._attempts if isinstance(body, Upload) else 1
         while True:
             try:
-                response = self._once(method, url, headers, body, limit)
+                response = self._once(method, url, headers, body, limit, stream=stream)
             except (UnreachableError, AnswerError) as error:
                 # An answer that was cut short may be whole the next time; all else stays as it is.
                 if not getattr(error, "passing", False) or method not in _REPEATABLE or attempt >= self._attempts:
@@ -168,7 +179,7 @@ class HttpClient:
             patience -= pause
             attempt += 1
 
-    def _once(self, method, url, headers, body, limit):
+    def _once(self, method, url, headers, body, limit, *, stream):
         scheme, netloc, path, query, _fragment = urllib.parse.urlsplit(url)
         # What a redirect or a token server's address may hold before the @ is neither used nor shown.
         netloc = netloc.rpartition("@")[2]
@@ -176,31 +187,53 @@ class HttpClient:
         try:
             connection = self._connection(scheme, netloc)
             try:
-                answer = connection.exchange(method, target, headers, body, limit)
+                answer = connection.exchange(method, target, headers, body, limit, stream=stream)
             except (ConnectionError, http.client.RemoteDisconnected):
                 # The server closed a connection that it had kept alive until now. That is no failure of this request.
-                if not connection.used or method not in _REPEATABLE:
+                if not connection.used or method not in _REPEATABLE or isinstance(body, Upload):
                     raise
                 connection.close()
                 connection.used = False
-                answer = connection.exchange(method, target, headers, body, limit)
+                answer = connection.exchange(method, target, headers, body, limit, stream=stream)
         except (OSError, http.client.HTTPException, TooLongError, ValueError) as error:
             self._forget(scheme, netloc)
             raise explained(error, scheme, netloc + by_proxy(scheme, netloc), self._timeout, limit) from None
         except BaseException:
             self._forget(scheme, netloc)
             raise
-        response = Response(*answer, url=url)
+        response = Response(answer.status, answer.headers, answer.body, url)
+        if answer.body is None:
+            response.pieces = self._pieces(answer, scheme, netloc)
+            # Until the last of them has come, the connection is of no use for another request.
+            self._streaming.add((scheme, netloc))
+            return response
         if scheme == "http" and response.status == 400 and b"https" in response.body.lower():
             raise speaks_https(netloc)
         return response
 
+    def _pieces(self, answer, scheme, netloc):
+        try:
+            yield from answer.pieces()
+        except (OSError, http.client.HTTPException, TooLongError) as error:
+            self._forget(scheme, netloc)
+            raise explained(error, scheme, netloc + by_proxy(scheme, netloc), self._timeout, 0) from None
+        except BaseException:
+            self._forget(scheme, netloc)
+            raise
+        self._streaming.discard((scheme, netloc))
+        if answer.closes:
+            self._forget(scheme, netloc)
+
     def _connection(self, scheme, netloc):
+        if (scheme, netloc) in self._streaming:
+            # What was not read to its end.
+            self._forget(scheme, netloc)
         if (scheme, netloc) not in self._connections:
             self._connections[scheme, netloc] = ServerConnection(scheme, netloc, self._tls, self._timeout)
         return self._connections[scheme, netloc]
 
     def _forget(self, scheme, netloc):
+        self._streaming.discard((scheme, netloc))
         connection = self._connections.pop((scheme, netloc), None)
         if connection is not None:
             with contextlib.suppress(OSError):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import SOCKET
 
 CONNECTION_OPTIONS = {
@@ -66,4 +67,18 @@ LOGIN_OPTIONS = {
     # No path: its ~ would be the home of the one who runs the module.
     "config_path": {"type": "str"},
 }
+# One side of registry_sync: a connection or a layout.
+ENDPOINT_OPTIONS = {
+    **CONNECTION_OPTIONS,
+    "registry": {"type": "str"},
+    "layout": {"type": "path"},
+}
 CONNECTION_RULES = [("username", "password"), ("client_cert", "client_key")]
+ENDPOINT_RULES = {"mutually_exclusive": [("registry", "layout")], "required_one_of": [("registry", "layout")]}
+
+
+def check_range(params, name, least, most=None):
+    """Raises InputError where an option is not a number in this range."""
+    value = params[name]
+    if value < least or (most is not None and value > most):
+        raise InputError(f"{name} is {value}", f"Give {least} {'or more' if most is None else f'to {most}'}")

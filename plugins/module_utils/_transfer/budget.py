@@ -1,0 +1,125 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The upstream's limit of pulls: read from its answers, kept to, and waited for. Private to this collection."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient, retry_after
+
+# "76;w=21600": the pulls that are left, and the seconds of the window that they are counted in.
+_REMAINING = re.compile(r"\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9}))?")
+# What counts as a pull: a GET of a manifest. A HEAD of it is free, and so are blobs.
+_PULL = re.compile(r"/v2/.+/manifests/")
+# Seconds between two looks at a limit that tells no time.
+_PAUSE = 60
+
+
+class BudgetError(RegistryError):
+    """The upstream's limit is reached, and there is no more time to wait for it."""
+
+
+class Budget:
+    """What several threads may still pull from one registry.
+
+    reserve is the number of pulls that are left to others, and max_wait the seconds that all waits together may take.
+    notice is called with a sentence before each wait.
+    """
+
+    def __init__(self, name, reserve=0, max_wait=0, notice=None):
+        self._name = name
+        self._reserve = reserve
+        self._patience = max_wait
+        self._notice = notice or (lambda _sentence: None)
+        self._lock = threading.Lock()
+        self._waits = threading.Lock()
+        # None where the registry has not told, as most do not.
+        self.remaining = None
+        self._window = None
+        self._told = 0.0
+
+    def note(self, response):
+        """Reads what an answer tells of the limit."""
+        found = _REMAINING.match(response.headers.get("RateLimit-Remaining") or "")
+        if found is None:
+            return
+        with self._lock:
+            self.remaining = int(found[1])
+            self._window = int(found[2]) if found[2] else None
+            self._told = time.monotonic()
+
+    def spend(self, ask):
+        """Takes one pull, once more than the reserve is left. Raises BudgetError.
+
+        ask sends a request that costs nothing and tells how many are left.
+        """
+        with self._lock:
+            if self._take():
+                return
+        # One thread waits for all.
+        with self._waits:
+            while True:
+                with self._lock:
+                    if self._take():
+                        return
+                    left = self.remaining
+                self._pause(
+                    _PAUSE,
+                    f"{self._name} allows {left} more pulls in this window, and min_remaining is {self._reserve}",
+                )
+                ask()
+
+    def _take(self):
+        if self.remaining is None:
+            return True
+        if self._window is not None and time.monotonic() - self._told > self._window:
+            # All that was counted then is forgotten by now.
+            self.remaining = None
+            return True
+        if self.remaining <= self._reserve:
+            return False
+        self.remaining -= 1
+        return True
+
+    def turned_away(self, response):
+        """Waits as the registry asks after a 429. Raises BudgetError."""
+        asked = retry_after(response)
+        with self._waits:
+            self._pause(_PAUSE if asked is None else max(asked, 1), f"{self._name} answered 429 (too many requests)")
+
+    def _pause(self, seconds, why):
+        if seconds > self._patience:
+            raise BudgetError(
+                f"{why}; it asks to wait {seconds:.0f} seconds, and max_wait leaves {self._patience:.0f}",
+                "What was copied stays. Run it again later, raise max_wait, or log in as a user with a higher limit",
+                "too_many_requests",
+            )
+        self._patience -= seconds
+        self._notice(f"{why}: waiting for {seconds:.0f} seconds")
+        time.sleep(seconds)
+
+
+class MeteredClient(HttpClient):
+    """An HttpClient that keeps to a Budget."""
+
+    def __init__(self, tls, timeout, budget):
+        super().__init__(tls, timeout)
+        self._budget = budget
+
+    def request(self, method, url, headers=None, *args, **options):
+        if method == "GET" and _PULL.search(url):
+            self._budget.spend(lambda: self._note(super(MeteredClient, self).request("HEAD", url, headers)))
+        while True:
+            response = self._note(super().request(method, url, headers, *args, **options))
+            if response.status != 429:
+                return response
+            self._budget.turned_away(response)
+
+    def _note(self, response):
+        self._budget.note(response)
+        return response
