@@ -45,6 +45,9 @@ _value:
     backup:
       description: Unit, command and directories of the backup.
       type: str
+    mirror:
+      description: Unit and directories of the mirror.
+      type: str
     label:
       description: What the labels of the containers begin with.
       type: str
@@ -89,6 +92,7 @@ def instance_names(instance):
         "proxy_unit": f"{registry}-proxy",
         "maintenance": f"{registry}-maintenance",
         "backup": f"{registry}-backup",
+        "mirror": f"{registry}-mirror",
         "label": f"registry.{prefix}",
         "programs": f"/usr/local/lib/{registry}",
         "config_directory": config,

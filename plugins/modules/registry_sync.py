@@ -338,162 +338,24 @@ remaining:
   type: int
 """
 
-import time
-
-from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import common_path
-from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import (
-    CONNECTION_RULES,
-    ENDPOINT_OPTIONS,
-    ENDPOINT_RULES,
-    check_range,
-)
 from ansible_collections.wharf.registry.plugins.module_utils._modules.base import BaseModule
-from ansible_collections.wharf.registry.plugins.module_utils._modules.endpoint import Endpoint
 from ansible_collections.wharf.registry.plugins.module_utils._modules.progress import Progress
-from ansible_collections.wharf.registry.plugins.module_utils._transfer.budget import Budget
-from ansible_collections.wharf.registry.plugins.module_utils._transfer.selection import ImageRule
-from ansible_collections.wharf.registry.plugins.module_utils._transfer.sync import Sync
-
-SIDE = {"type": "dict", "required": True, "options": ENDPOINT_OPTIONS, "required_together": CONNECTION_RULES}
-OPTIONS = {
-    "source": {**SIDE, **ENDPOINT_RULES},
-    "destination": {**SIDE, **ENDPOINT_RULES},
-    "images": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "repository": {"type": "str", "required": True},
-            "to": {"type": "str"},
-            "tags": {
-                "type": "dict",
-                "options": {
-                    "globs": {"type": "list", "elements": "str", "default": ["*"]},
-                    "matching": {"type": "list", "elements": "str", "default": []},
-                    "versions": {"type": "list", "elements": "str", "default": []},
-                    "newest": {"type": "int"},
-                    "younger": {"type": "str"},
-                },
-            },
-            "platforms": {"type": "list", "elements": "str", "default": []},
-            "sparse_index": {"type": "bool", "default": False},
-            "referrers": {"type": "bool", "default": True},
-        },
-    },
-    "overwrite": {"type": "bool", "default": False},
-    "prune": {"type": "bool", "default": False},
-    "max_delete": {"type": "int", "default": 100},
-    "max_delete_percent": {"type": "int", "default": 80},
-    "min_remaining": {"type": "int", "default": 0},
-    "max_wait": {"type": "int", "default": 0},
-    "progress_path": {"type": "path"},
-    "max_workers": {"type": "int", "default": 8},
-}
-RANGES = {
-    "max_delete": (0,),
-    "max_delete_percent": (0, 100),
-    "min_remaining": (0,),
-    "max_wait": (0,),
-    "max_workers": (1, 64),
-}
-
-
-def parse_images(images, source):
-    """The ImageRules of the options. Raises InputError."""
-    if not images:
-        raise InputError("images is empty, and nothing would be copied", "Give a rule, or leave the task out")
-    rules = []
-    for number, options in enumerate(images, 1):
-        rules.append(ImageRule(number, {**options, "repository": source.full_name(options["repository"])}))
-    return rules
-
-
-def told(outcome):
-    return {
-        "repository": outcome.item.repository,
-        "to": outcome.item.to,
-        "tag": outcome.item.tag,
-        "digest": outcome.digest,
-        "source_digest": outcome.source_digest,
-        "changed": outcome.changed and outcome.problem is None,
-        "copied_bytes": outcome.moved.copied,
-        "present_bytes": outcome.moved.present,
-        "referrers": outcome.referrers,
-        "skipped": outcome.skipped,
-        "error": str(outcome.problem or ""),
-    }
-
-
-def diff_of(outcomes, removed):
-    """The tags that change, as a diff shows them."""
-    changed = [one for one in outcomes if one.changed and one.problem is None]
-    before = {f"{one.item.to}:{one.item.tag}": one.former for one in changed}
-    before.update({f"{name}:{tag}": "present" for name, tags in removed.items() for tag in tags})
-    return {"before": before, "after": {f"{one.item.to}:{one.item.tag}": one.digest for one in changed}}
-
-
-def failure_of(problems):
-    """One message on what went wrong, or an empty one."""
-    if not problems:
-        return ""
-    others = ", ".join(name for name, _error in problems[1:4]) + (" and more" if len(problems) > 4 else "")
-    also = f" {len(problems) - 1} more failed ({others}): see error in the result." if others else ""
-    return f"{problems[0][0]}: {problems[0][1]}{also}"
-
-
-def finish(module, sync, budget, failure=""):
-    """Ends the module with all that was done."""
-    removed = sync.pruning.removed if sync.pruning and not failure else {}
-    images = [told(outcome) for outcome in sync.outcomes]
-    result = {
-        "changed": any(one["changed"] for one in images) or bool(removed),
-        "images": images,
-        "removed": removed,
-        "copied_bytes": sum(one["copied_bytes"] for one in images),
-        "remaining": -1 if budget.remaining is None else budget.remaining,
-        "diff": diff_of(sync.outcomes, removed),
-    }
-    for outcome in sync.outcomes:
-        for warning in outcome.warnings:
-            module.warn(f"{outcome.item.to}:{outcome.item.tag}: {warning}")
-    for warning in sync.pruning.warnings if sync.pruning else ():
-        module.warn(warning)
-    failure = failure or failure_of(sync.problems)
-    if failure:
-        module.fail_json(msg=failure, **result)
-    module.exit_json(**result)
+from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import SYNC_OPTIONS, SyncRun
 
 
 def run(module):
-    params = module.params
-    source, destination = Endpoint(params["source"]), Endpoint(params["destination"])
-    rules = parse_images(params["images"], source)
-    for name, limits in RANGES.items():
-        check_range(params, name, *limits)
-    if params["prune"] and any(rule.sparse and rule.platforms for rule in rules):
-        raise InputError("prune and sparse_index do not go together", "Leave one of them out")
-    size, now = params["max_workers"], time.time_ns()
-    with Progress(None if module.check_mode else params["progress_path"]) as progress:
-        budget = Budget(source.name, params["min_remaining"], params["max_wait"], progress.say)
-        read = common_path(rule.repository for rule in rules)
-        written = common_path(rule.destination(rule.repository) for rule in rules)
-        with source.pool(2 * size, read, budget=budget) as sources, destination.pool(
-            size, written, create=True
-        ) as destinations:
-            options = {"overwrite": params["overwrite"], "dry_run": module.check_mode, "max_workers": size}
-            sync = Sync(sources, destinations, rules, tell=progress.say, **options)
-            sync.copy(now)
-            if params["prune"]:
-                try:
-                    sync.prune(now, params["max_delete"], params["max_delete_percent"])
-                except RegistryError as error:
-                    finish(module, sync, budget, str(error))
-    finish(module, sync, budget)
+    sync = SyncRun()
+    with Progress(None if module.check_mode else module.params["progress_path"]) as progress:
+        sync.run(module.params, module.check_mode, progress.say)
+    for warning in sync.warnings:
+        module.warn(warning)
+    if sync.failure:
+        module.fail_json(msg=sync.failure, **sync.result)
+    module.exit_json(**sync.result)
 
 
 def main():
-    module = BaseModule(OPTIONS)
+    module = BaseModule(SYNC_OPTIONS)
     with module.errors_explained():
         run(module)
 

@@ -18,12 +18,15 @@ def find(name):
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), _MORE]))
 
 
-def run(command, timeout=30):
-    """(exit status, standard output, standard error). What can't be started, or does not end, has the status 127."""
+def run(command, timeout=30, given=b""):
+    """(exit status, standard output, standard error). What can't be started, or does not end, has the status 127.
+
+    given are the bytes of its standard input.
+    """
     try:
         done = subprocess.run(
             command,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             timeout=timeout,
             check=False,

@@ -114,7 +114,7 @@ class Answer:
             if self.status == 101:
                 raise http.client.HTTPException("another protocol")
             self._read_head()
-        if stream and self.status in _STREAMED:
+        if stream and method != "HEAD" and self.status in _STREAMED:
             self.body = None
             return
         self.body = self._read_body(method)

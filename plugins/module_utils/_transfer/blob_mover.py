@@ -41,16 +41,17 @@ class Moved:
 class BlobMover:
     """Brings blobs from one place to another, for several threads.
 
-    sources and destinations are Pools. With dry_run, nothing is written, and what would be copied is counted.
+    sources and destinations are Pools. With dry_run, nothing is written, and what would be copied is counted. places
+    are {digest: repository} of blobs that the destination is known to hold.
     """
 
-    def __init__(self, sources, destinations, dry_run=False):
+    def __init__(self, sources, destinations, dry_run=False, places=None):
         self._sources = sources
         self._destinations = destinations
         self._dry_run = dry_run
         self._lock = threading.Lock()
         # The repositories of the destination that hold a blob, as far as it is known.
-        self._places = collections.defaultdict(list)
+        self._places = collections.defaultdict(list, {digest: [name] for digest, name in (places or {}).items()})
         self._moving = {}
 
     def move(self, origin, repository, blob):

@@ -10,14 +10,9 @@ whole, not to a repository.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import re
-import tempfile
 import threading
-import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File, OvertakenError
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
@@ -32,17 +27,13 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.manif
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import BODY_LIMIT
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
+from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_store import BlobStore
 
 REF_NAME = "org.opencontainers.image.ref.name"
 # Where builders write the whole name, when the other one is only a tag.
 _FULL_NAME = "io.containerd.image.name"
 _MARKER = {"imageLayoutVersion": "1.0.0"}
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-_PIECE = 1 << 20
-_DIGEST = re.compile(r"(sha256|sha384|sha512):([0-9a-f]+)")
-# In blobs/, which no digest can be.
-_UNFINISHED = ".wharf-"
-_SECONDS_TO_LOCK = 60
 
 
 class _Name:
@@ -58,20 +49,22 @@ class Layout:
     """A layout at a path. Several threads may use it; another process that writes to it meanwhile is waited for.
 
     With create, the directory is made by the first thing that is written, and before that a missing one is empty.
+    part_size is the most bytes of one of its files, 0 for any. held are digests of blobs that are left out, since the
+    side for which the layout is made has them.
     """
 
-    def __init__(self, path, create=False):
+    def __init__(self, path, create=False, *, part_size=0, held=frozenset()):
         self.registry = _Name(path)
+        self.blobs = BlobStore(path, part_size)
         self._path = path
+        self._held = held
         self._lock = threading.Lock()
         self._index = File(os.path.join(path, "index.json"))
-        self._blobs = os.path.join(path, "blobs")
-        # Whether the layout is there, and whether it was looked for what killed runs have left.
-        self._made = self._tidy = False
+        self._made = False
         # Descriptors as they stand in index.json, and those of what has a subject by the subject's digest.
-        self._entries = self._load(create)
+        self.entries = self._load(create)
         self._subjects = {}
-        for entry in self._entries:
+        for entry in self.entries:
             self._note_subject(entry)
 
     def close(self):
@@ -124,15 +117,15 @@ class Layout:
 
     def repositories(self, odd=None):  # noqa: ARG002 - as of a registry
         """The names of the repositories of all tagged images."""
-        return sorted({repository for repository, _tag in map(_named, self._entries) if repository})
+        return sorted({repository for repository, _tag in map(_named, self.entries) if repository})
 
     def tags(self, repository, odd=None):  # noqa: ARG002 - as of a registry
         """The tags of a repository, or None where the layout has none. Those without a repository are of each."""
-        found = [tag for name, tag in map(_named, self._entries) if tag and name in ("", repository)]
+        found = [tag for name, tag in map(_named, self.entries) if tag and name in ("", repository)]
         return found or None
 
     def _entry(self, repository, tag):
-        for entry in self._entries:
+        for entry in self.entries:
             name, named = _named(entry)
             if named == tag and name in ("", repository):
                 return entry
@@ -159,13 +152,9 @@ class Layout:
         return manifest
 
     def _manifest(self, digest, media_type=None):
-        try:
-            with open(self._blob(digest), "rb") as file:
-                content = file.read(BODY_LIMIT + 1)
-        except FileNotFoundError:
+        content = self._small(digest)
+        if content is None:
             return None
-        except OSError as error:
-            raise self._failed(f"{digest} can't be read", error) from None
         if len(content) > BODY_LIMIT or digest_of(content, digest.partition(":")[0]) != digest:
             raise AnswerError(f"{self._path} has a manifest {digest} that does not match its digest", "Copy it again")
         known = media_type if media_type in KNOWN_TYPES else "application/json"
@@ -176,47 +165,49 @@ class Layout:
         return list(self._subjects.get(digest, {}).values())
 
     def has_blob(self, _repository, digest):
-        return os.path.isfile(self._blob(digest))
+        """Whether it is there, or at the side for which the layout is made."""
+        return digest in self._held or bool(self.blobs.files(digest))
 
     def blob(self, _repository, digest):
         """A small blob, such as a configuration, or None."""
-        try:
-            with open(self._blob(digest), "rb") as file:
-                content = file.read(BODY_LIMIT)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._failed(f"{digest} can't be read", error) from None
-        if digest_of(content, digest.partition(":")[0]) != digest:
+        content = self._small(digest)
+        if content is not None and digest_of(content, digest.partition(":")[0]) != digest:
             raise AnswerError(f"{self._path} has a blob {digest} that does not match its digest", "Copy it again")
+        return content
+
+    def _small(self, digest):
+        """The bytes of a blob, one byte more than may be held at most, or None."""
+        if self.blobs.size(digest) is None:
+            return None
+        content = b""
+        for piece in self.blobs.read(digest):
+            content += piece
+            if len(content) > BODY_LIMIT:
+                break
         return content
 
     def open_blob(self, _repository, digest, start=0):
         """The BlobStream of a blob from the byte `start` on, or None where there is no such blob."""
-        try:
-            size = os.stat(self._blob(digest)).st_size
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._failed(f"{digest} can't be read", error) from None
-        return BlobStream(size, self._pieces(digest, start))
+        size = self.blobs.size(digest)
+        return None if size is None else BlobStream(size, self.blobs.read(digest, start))
 
-    def _pieces(self, digest, start):
-        try:
-            with open(self._blob(digest), "rb") as file:
-                file.seek(start)
-                piece = file.read(_PIECE)
-                while piece:
-                    yield piece
-                    piece = file.read(_PIECE)
-        except OSError as error:
-            raise self._failed(f"{digest} can't be read", error) from None
+    def reachable(self):
+        """The digests of all that is named, and of all that this needs."""
+        needed, waiting = set(), [entry["digest"] for entry in self.entries]
+        while waiting:
+            digest = waiting.pop()
+            if digest in needed:
+                continue
+            needed.add(digest)
+            manifest = self._manifest(digest) if self._may_be_manifest(digest) else None
+            if manifest is not None and manifest.looks_like_one:
+                parts = manifest.parts
+                waiting += [part["digest"] for part in (*parts.children, *parts.blobs, *parts.foreign)]
+        return needed
 
-    def _blob(self, digest):
-        found = _DIGEST.fullmatch(digest)
-        if found is None:
-            raise AnswerError(f"{digest} is no digest that a layout can hold", "Push the image again with SHA-256")
-        return os.path.join(self._blobs, found[1], found[2])
+    def _may_be_manifest(self, digest):
+        size = self.blobs.size(digest)
+        return bool(size) and size <= BODY_LIMIT and next(self.blobs.read(digest))[:1] == b"{"
 
     # --- what is written ----------------------------------------------------------------------------------------------
 
@@ -224,60 +215,31 @@ class Layout:
         """Whether a blob is there, as all repositories share them."""
         return self.has_blob("", digest)
 
-    def upload_blob(self, _repository, digest, _size, pieces):
+    def upload_blob(self, _repository, digest, size, pieces):
         """Writes a blob, whole or not at all. Its digest is verified where the pieces come from."""
-        path = self._blob(digest)
-        try:
-            self._make(os.path.dirname(path))
-            handle, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=self._blobs)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    _hold(file.fileno())
-                    for piece in pieces:
-                        file.write(piece)
-                    # Media such as FAT have no permissions.
-                    with contextlib.suppress(OSError):
-                        os.fchmod(file.fileno(), 0o644)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(unfinished, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(unfinished)
-                raise
-        except OSError as error:
-            raise self._failed(f"{digest} can't be written", error) from None
+        # Before anything is made: it may be none that can be stored.
+        self.blobs.files(digest)
+        self._make()
+        self.blobs.write(digest, size, pieces)
 
-    def _make(self, folder):
+    def _make(self):
         with self._lock:
-            if not self._made:
-                os.makedirs(self._blobs, exist_ok=True)
-                marker = File(os.path.join(self._path, "oci-layout"))
-                with marker.locked():
-                    if marker.load() is None:
-                        marker.replace(json.dumps(_MARKER).encode())
-                self._change(list)
-                self._made = True
-            if not self._tidy:
-                self._remove_unfinished()
-                self._tidy = True
-        os.makedirs(folder, exist_ok=True)
-
-    def _remove_unfinished(self):
-        """What killed runs have left. The file that another run is writing is locked."""
-        os.makedirs(self._blobs, exist_ok=True)
-        for name in os.listdir(self._blobs):
-            path = os.path.join(self._blobs, name)
-            # One that was made just now may not be locked yet.
-            with contextlib.suppress(FileNotFoundError, BlockingIOError):
-                if name.startswith(_UNFINISHED) and time.time() - os.stat(path).st_mtime > _SECONDS_TO_LOCK:
-                    with open(path, "rb") as file:
-                        _hold(file.fileno())
-                        os.unlink(path)
+            if self._made:
+                return
+            try:
+                os.makedirs(os.path.join(self._path, "blobs"), exist_ok=True)
+            except OSError as error:
+                raise self._failed("it can't be made", error) from None
+            marker = File(os.path.join(self._path, "oci-layout"))
+            with marker.locked():
+                if marker.load() is None:
+                    marker.replace(json.dumps(_MARKER).encode())
+            self._change(list)
+            self._made = True
 
     def put_manifest(self, repository, reference, manifest):
         """Writes a manifest, and names it where the reference is a tag."""
-        if not self.has_blob(repository, manifest.digest):
+        if not self.blobs.files(manifest.digest):
             self.upload_blob(repository, manifest.digest, len(manifest.content), [manifest.content])
         entry = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.content)}
         artifact_type = manifest.document.get("artifactType")
@@ -295,9 +257,9 @@ class Layout:
     def delete_manifest(self, repository, tag):
         """Whether there was such a tag. What it led to stays until sweep()."""
         with self._lock:
-            before = len(self._entries)
+            before = len(self.entries)
             self._change(lambda entries: _without(entries, repository, tag))
-            return len(self._entries) < before
+            return len(self.entries) < before
 
     def _change(self, change):
         """Another process may have written since: what it named stays named."""
@@ -313,35 +275,11 @@ class Layout:
             raise RegistryError(
                 f"{self._path}/index.json was changed by another program meanwhile", "Run it again when that has ended"
             ) from None
-        self._entries = entries
+        self.entries = entries
 
     def sweep(self):
         """Removes the blobs that no image needs, and returns the bytes that this frees."""
-        needed, waiting = set(), [entry["digest"] for entry in self._entries]
-        while waiting:
-            digest = waiting.pop()
-            if digest in needed:
-                continue
-            needed.add(digest)
-            manifest = self._manifest(digest) if self._may_be_manifest(digest) else None
-            if manifest is not None and manifest.looks_like_one:
-                parts = manifest.parts
-                waiting += [part["digest"] for part in (*parts.children, *parts.blobs, *parts.foreign)]
-        freed = 0
-        for folder, _folders, files in os.walk(self._blobs):
-            for name in files:
-                if f"{os.path.basename(folder)}:{name}" not in needed:
-                    path = os.path.join(folder, name)
-                    freed += os.path.getsize(path)
-                    os.unlink(path)
-        return freed
-
-    def _may_be_manifest(self, digest):
-        path = self._blob(digest)
-        if not os.path.isfile(path) or os.path.getsize(path) > BODY_LIMIT:
-            return False
-        with open(path, "rb") as file:
-            return file.read(1) == b"{"
+        return self.blobs.sweep(self.reachable())
 
     def _failed(self, what, error):
         return InputError(f"{self._path}: {what}: {error.strerror}", "Check the medium and its free space")
@@ -353,16 +291,6 @@ def _is_new(path):
     return (
         os.path.isdir(path) and set(os.listdir(path)) <= {"blobs"} and not (os.path.isdir(blobs) and os.listdir(blobs))
     )
-
-
-def _hold(handle):
-    """Locks a file while it is written. Some media know no locks."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        pass
 
 
 def _is_descriptor(entry):

@@ -16,9 +16,14 @@ from ansible_collections.wharf.registry.plugins.module_utils._transfer.selection
 
 
 class Sync:
-    """Copies what rules choose. sources and destinations are Pools; tell is called with a sentence on each step."""
+    """Copies what rules choose. sources and destinations are Pools; tell is called with a sentence on each step.
 
-    def __init__(self, sources, destinations, rules, *, overwrite=False, dry_run=False, max_workers=8, tell=None):
+    places are {digest: repository of the destination} of blobs that are there already.
+    """
+
+    def __init__(
+        self, sources, destinations, rules, *, overwrite=False, dry_run=False, max_workers=8, tell=None, places=None
+    ):
         self._sources = sources
         self._destinations = destinations
         self._rules = rules
@@ -26,7 +31,7 @@ class Sync:
         self._dry_run = dry_run
         self._max_workers = max_workers
         self._tell = tell or (lambda _sentence: None)
-        self._mover = BlobMover(sources, destinations, dry_run)
+        self._mover = BlobMover(sources, destinations, dry_run, places)
         self._lists = ReferrerLists()
         self._stopped = None
         self._selection = None

@@ -137,6 +137,28 @@ def test_any_other_is_read_as_http_client_reads_it_or_refused(content, method, s
         assert_same(content, method, sizes)
 
 
+@given(st.one_of(answers(), noise()), METHODS, st.lists(st.integers(1, 9), max_size=60))
+def test_what_is_streamed_is_what_is_read_whole(content, method, sizes):
+    def read(stream):
+        try:
+            answer = Answer(Wire(content, sizes).receive, method, 1 << 20, stream)
+            body = b"".join(answer.pieces()) if answer.body is None else answer.body
+        except http.client.HTTPException as error:
+            return type(error)
+        return answer.status, body, answer.closes
+
+    assert read(stream=True) == read(stream=False)
+
+
+def test_a_part_of_a_long_body_is_all_that_is_held():
+    """Of a body in one chunk of a gibibyte, as many bytes are there as came."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40000000\r\n"
+    pieces = Answer(Wire(head + b"abc" * 100, [len(head) + 3, 7, 50]).receive, "GET", 0, stream=True).pieces()
+    assert [len(next(pieces)) for _piece in range(3)] == [3, 7, 50]
+    with pytest.raises(http.client.IncompleteRead):
+        list(pieces)
+
+
 @given(st.binary(max_size=60))
 def test_anything_ends_in_an_answer_or_an_error(content):
     with contextlib.suppress(http.client.HTTPException, TooLongError):
