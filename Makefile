@@ -37,11 +37,11 @@ deps: ## Make .venv with what the plays need
 deps-dev:
 	@scripts/venv dev
 
-# Behind a colon stands what a part needs; behind @ the hundredths of the machine that it takes. The long ones wait much, so that
-# four of them fit beside each other.
+# Behind a colon stands what a part needs; behind @ the tenths of the machine that it takes. The long ones wait much, so that
+# three of them fit beside each other.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
 	@"$(BIN)/python" scripts/parts lint images docs artefact unit sanity \
-	  default@25:images integration-server@25:images integration-client@25:images fleet@25:images day-two@25:images quickstart@25:images
+	  default@3:images integration-server@3:images integration-client@3:images fleet@3:images day-two@3:images quickstart@3:images
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles

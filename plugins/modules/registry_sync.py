@@ -110,8 +110,8 @@ options:
         suboptions:
           globs:
             description:
-              - Names or globs of tags, or digests. Names without a wildcard need no list of the tags. Quote numbers in
-                YAML, to which C(1.10) is 1.1.
+              - Names or globs of tags, or digests. Names without a wildcard are copied even where the tags can't be
+                listed. Quote numbers in YAML, to which C(1.10) is 1.1.
             type: list
             elements: str
             default: ['*']

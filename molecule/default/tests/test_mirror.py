@@ -1,4 +1,4 @@
-"""mirror.yml and bundles, as an operator runs them: what would be done, then that, then nothing; and a source that fails."""
+"""mirror.yml and bundles, as an operator runs them: what would be done, then that, then nothing."""
 
 from __future__ import annotations
 

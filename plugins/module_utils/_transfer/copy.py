@@ -98,7 +98,7 @@ class ImageCopy:
         if (same and self._is_whole(digest)) or (there is not None and self._is_reduction(digest, head.digest)):
             outcome.digest, outcome.skipped = digest, "unchanged"
             if item.rule.referrers:
-                self._bring_referrers(self._roots_there(digest))
+                self._bring_referrers(self._subjects_there(digest), asked_for={digest})
             return
         if there is not None and not same and not self._overwrite:
             raise ConflictError(
@@ -236,34 +236,27 @@ class ImageCopy:
 
     # --- what belongs to it -------------------------------------------------------------------------------------------
 
-    def _roots_there(self, digest):
+    def _subjects_there(self, digest):
         """The digests that signatures of an unchanged image may be of, as the destination has them."""
-        if not self._has_any_tagged_referrer() and not self._keeps_lists():
-            return []
+        if not any(map(subject_of, self._item.tags or ())):
+            # To ask for what each child may have costs too much.
+            return [digest]
         found, waiting = [], [digest]
         while waiting:
-            one = waiting.pop()
-            if one in found:
-                continue
-            found.append(one)
-            manifest = self._destination.manifest(self._item.to, one)
+            found.append(waiting.pop())
+            manifest = self._destination.manifest(self._item.to, found[-1])
             if manifest is not None and manifest.is_index:
-                waiting += [child["digest"] for child in manifest.parts.children]
+                waiting += {child["digest"] for child in manifest.parts.children}.difference(found)
         return found
-
-    def _keeps_lists(self):
-        return self._listed_referrers(self.outcome.source_digest) is not None
-
-    def _has_any_tagged_referrer(self):
-        return self._item.tags is None or any(map(subject_of, self._item.tags))
 
     def _listed_referrers(self, digest):
         return self._lists.of(self._source, self._item.repository, digest)
 
-    def _bring_referrers(self, roots, manifest=None):
+    def _bring_referrers(self, roots, manifest=None, asked_for=None):
         """Signatures, attestations and other referrers of these digests, and theirs in turn.
 
-        manifest is the image where its tag is still to be written: what belongs to it comes before the tag.
+        manifest is the image where its tag is still to be written: what belongs to it comes before the tag. Only those
+        asked for are looked up in lists, where they are given, and what belongs to them.
         """
         waiting, known = list(roots), set()
         while waiting:
@@ -276,7 +269,8 @@ class ImageCopy:
                     f"{_named(self._item.repository, self._item.tag)} has more than {_MOST_REFERRERS} referrers",
                     "Remove some at the source, or set referrers to false",
                 )
-            listed = [one["digest"] for one in self._listed_referrers(subject) or []]
+            ask = asked_for is None or subject in asked_for or subject not in roots
+            listed = [one["digest"] for one in (self._listed_referrers(subject) if ask else None) or []]
             missing = [digest for digest in listed if self._destination.head(self._item.to, digest) is None]
             if manifest is not None and (missing or self._tagged(subject)):
                 self._write(manifest.digest, manifest)

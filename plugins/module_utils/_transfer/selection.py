@@ -95,8 +95,13 @@ class ImageRule:
         return self.to + repository if self.to.endswith("/") or not self.to else self.to
 
     @property
+    def needs_list(self):
+        """Whether a list of all tags is of use: to choose from, and to see which signatures there are."""
+        return self.literal is None or self.referrers
+
+    @property
     def literal(self):
-        """The tags where they are named one by one, else None: no list of all tags is needed then."""
+        """The tags where they are named one by one, else None. They are copied also where no list can be read."""
         if self.conditions is not None or any(map(is_glob, self.globs)):
             return None
         return self.globs
@@ -125,7 +130,8 @@ class Selection:
         # The repositories at the destination that the rules write to, and those for which not all could be read.
         self.destinations, self.unread = set(), set()
         found = [(rule, repository) for rule in rules for repository in self._repositories(rule)]
-        listed = self._listed({repository for rule, repository in found if rule.literal is None})
+        needed = {repository for rule, repository in found if rule.literal is None}
+        listed = self._listed({name: name in needed for rule, name in found if rule.needs_list})
         chosen = set()
         for rule, repository in found:
             self.destinations.add(rule.destination(repository))
@@ -144,19 +150,22 @@ class Selection:
             return find_repositories(client, [rule.repository])
 
     def _listed(self, repositories):
-        """{repository: its tags} of those that could be listed."""
-        names = sorted(repositories)
-        return {name: tags for name, tags in zip(names, self._pool.map(self._list, names)) if tags is not None}
+        """{repository: its tags} of those that could be listed. repositories are {name: whether the list is needed}."""
+        places = sorted(repositories.items())
+        lists = zip(places, self._pool.map(self._list, places))
+        return {name: tags for (name, _needed), tags in lists if tags is not None}
 
-    def _list(self, client, repository):
+    def _list(self, client, place):
+        repository, needed = place
         try:
             tags = client.tags(repository)
         except RegistryError as error:
             if concerns_all(error):
                 raise
-            self._stop(repository, error)
+            if needed:
+                self._stop(repository, error)
             return None
-        if tags is None:
+        if tags is None and needed:
             self._stop(repository, AnswerError(f"{client.registry.name} has no repository {repository}", _CORRECT))
         return tags
 
