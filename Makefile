@@ -63,10 +63,10 @@ docs-site: ## Build the documentation site; the last line is the page to open
 artefact: deps-dev ## Build the collection, check what it ships, install it and read its playbooks
 	@$(TOOLS) tests/artefact
 
-sanity: deps-dev ## Run ansible-test sanity on what ships, with no ignores
+sanity: deps-dev ## Run ansible-test sanity on what ships, with no ignores, but for what lint checks
 	@$(TOOLS) tests/sanity
 
-sanity-all: deps-dev ## Run it on all files, with all Pythons that are here
+sanity-all: deps-dev ## Run all of it on all files, with all Pythons that are here
 	@$(TOOLS) tests/sanity all
 
 engine: deps

@@ -48,6 +48,9 @@ _value:
     mirror:
       description: Unit and directories of the mirror.
       type: str
+    mirror_account:
+      description: Account and group of the mirror.
+      type: str
     label:
       description: What the labels of the containers begin with.
       type: str
@@ -93,6 +96,7 @@ def instance_names(instance):
         "maintenance": f"{registry}-maintenance",
         "backup": f"{registry}-backup",
         "mirror": f"{registry}-mirror",
+        "mirror_account": f"{prefix}-mirror",
         "label": f"registry.{prefix}",
         "programs": f"/usr/local/lib/{registry}",
         "config_directory": config,

@@ -239,7 +239,7 @@ EXAMPLES = r"""
       username: runtime
       password: "{{ vault_runtime_password }}"
     images:
-      - repository: apps/*
+      - repository: apps/web
         tags:
           versions: ["^1.4"]
     receipt: /media/usb/receipt.json

@@ -263,7 +263,7 @@ EXAMPLES = r"""
     destination:
       layout: /media/usb/images
     images:
-      - repository: apps/*
+      - repository: apps/web
         tags:
           versions: ["^1.4"]
     progress_path: /var/log/images.log

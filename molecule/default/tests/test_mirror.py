@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 UNIT = "wharf-registry-mirror"
 STATE = f"/var/lib/{UNIT}/state.json"
 SETTINGS = "/etc/wharf-registry/mirror.json"
-# From one part of the registry into another, as another user: a registry like any other to the mirror.
-MIRRORS = [
-    {
+
+
+def arguments(reference: str) -> str:
+    """From one part of the registry into another, as another user: a registry like any other to the mirror."""
+    password = "{{ (lab_users | selectattr('name', 'eq', 'runtime') | first).password }}"
+    mirror = {
         "name": "upstream",
         "source": {
             "registry": "registry.lab.test",
             "username": "runtime",
-            "password": "{{ (lab_users | selectattr('name', 'eq', 'runtime') | first).password }}",
-            "ca_path": "/etc/wharf-registry/mirror-ca.crt",
+            "password": password,
+            "ca_path": "/etc/wharf-registry/certificate/ca.crt",
         },
-        "images": [{"repository": "up/*", "to": "mirror/"}],
+        "images": [{"repository": "up/stream", "to": "mirror/", "tags": {"globs": [reference.rpartition(":")[2]]}}],
     }
-]
-ARGUMENTS = ("--extra-vars=" + json.dumps({"mirror_sync": MIRRORS}),)
+    return "--extra-vars=" + json.dumps({"mirror_sync": [mirror]})
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +49,17 @@ def state(lab: LabHost) -> dict:
 
 def test_images_are_copied(lab: LabHost, registry: Registry, upstream: str, clients: dict[str, DockerClient]) -> None:
     tag = upstream.rpartition(":")[2]
-    bare = run_playbook("wharf.registry.mirror", "--check", *ARGUMENTS)
-    assert bare.changed("trixie")["trixie"] >= 1 and "Nothing is installed yet" in bare.output
+    bare = run_playbook("wharf.registry.mirror", "--check", arguments(upstream))
+    assert bare.changed("trixie")["trixie"] >= 1 and "upstream: 1 of 1 images would be copied" in bare.output
     assert lab.run(f"ls {SETTINGS}", check=False).returncode != 0
-    done = run_playbook("wharf.registry.mirror", *ARGUMENTS)
+    done = run_playbook("wharf.registry.mirror", arguments(upstream))
     assert "upstream: 1 of 1 images are here" in done.output
-    digests = [
-        registry.request("HEAD", f"/v2/{name}/manifests/{tag}", "runtime").headers["docker-content-digest"]
-        for name in ("up/stream", "mirror/up/stream")
-    ]
-    assert digests[0] == digests[1]
+    here, there = (registry.manifest(name, tag, "runtime").body for name in ("up/stream", "mirror/up/stream"))
+    assert here == there
     copy = upstream.replace("up/stream", "mirror/up/stream")
     assert clients["runtime"].pull_anew(copy) == clients["runtime"].layers(upstream)
     for check in ((), ("--check",)):
-        again = run_playbook("wharf.registry.mirror", *check, *ARGUMENTS)
+        again = run_playbook("wharf.registry.mirror", *check, arguments(upstream))
         assert again.changed("trixie") == {"trixie": 0}, again.output
     assert state(lab)["succeeded"] and state(lab)["images"] == 1
 
@@ -72,7 +71,7 @@ def test_the_timer_is_set(lab: LabHost) -> None:
 
 
 def test_passwords_are_roots(lab: LabHost, registry: Registry) -> None:
-    assert lab.output(f"stat --format='%U %a' {SETTINGS}") == "root 600"
+    assert lab.output(f"stat --format='%U %G %a' {SETTINGS}") == "root wharf-mirror 640"
     settings = json.loads(lab.output(f"cat {SETTINGS}"))
     passwords = {settings["mirrors"][0]["options"][side]["password"] for side in ("source", "destination")}
     assert len(passwords) == 2
@@ -88,8 +87,8 @@ def test_the_unit_is_shut_in(lab: LabHost) -> None:
 
 def test_a_source_that_fails_leaves_what_is_there(lab: LabHost, registry: Registry, upstream: str) -> None:
     before = state(lab)["succeeded"]
-    path = f"/v2/up/stream/manifests/{upstream.rpartition(':')[2]}"
-    digest = registry.request("HEAD", path, "runtime").headers["docker-content-digest"]
+    tag = upstream.rpartition(":")[2]
+    digest = registry.manifest("up/stream", tag, "runtime").headers["docker-content-digest"]
     # What the tag leads to is not there any more.
     data = "/var/lib/wharf-registry/data/docker/registry/v2/repositories/up/stream/_manifests/revisions/sha256"
     lab.run(f"mv {data}/{digest[7:]} /root/moved")
@@ -97,8 +96,7 @@ def test_a_source_that_fails_leaves_what_is_there(lab: LabHost, registry: Regist
         assert lab.run(f"systemctl start {UNIT}.service", check=False).returncode != 0
         assert state(lab)["stale_since"] == state(lab)["succeeded"] == before
         assert "up/stream" in state(lab)["problem"]
-        copy = path.replace("up/stream", "mirror/up/stream")
-        assert registry.request("HEAD", copy, "runtime").status == 200
+        assert registry.manifest("mirror/up/stream", tag, "runtime").status == 200
     finally:
         lab.run(f"mv /root/moved {data}/{digest[7:]}")
     lab.run(f"systemctl start {UNIT}.service")
@@ -111,7 +109,7 @@ def test_a_bundle_goes_out_and_comes_in(lab: LabHost, registry: Registry, upstre
     public = lab.output("cat /media/usb/key.pub")
     options = {
         "bundle_path": "/media/usb/bundle-1",
-        "bundle_images": [{"repository": "up/stream"}],
+        "bundle_images": [{"repository": "up/stream", "tags": {"globs": [upstream.rpartition(":")[2]]}}],
         "bundle_signing_key": "/media/usb/key",
         "bundle_trusted_keys": [public],
         "bundle_to": "site-b/",

@@ -51,6 +51,24 @@ def mirror_problems(mirrors, destination):
     return problems
 
 
+def mirror_foretold(results):
+    """What would become of each mirror, a line for each and one for each image that would be copied.
+
+    results are those of registry_sync in check mode.
+    """
+    lines = []
+    for result in results:
+        name = result["item"]["name"]
+        images = [one for one in result.get("images", []) if one["changed"]]
+        removed = sum(map(len, result.get("removed", {}).values()))
+        line = f"{name}: {len(images)} of {len(result.get('images', []))} images would be copied"
+        line += f", {result.get('copied_bytes', 0)} bytes" if images else ""
+        line += f", and {removed} tags removed" if removed else ""
+        lines.append(f"{line}. {result['msg']}" if result.get("msg") else line)
+        lines += [f"  {one['repository']}:{one['tag']} to {one['to']}: {one['copied_bytes']} bytes" for one in images]
+    return lines or ["Nothing: mirror_sync has no entry."]
+
+
 def mirror_lines(state):
     """What became of each mirror, a line each."""
     lines = []

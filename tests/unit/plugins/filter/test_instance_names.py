@@ -54,6 +54,7 @@ def test_an_installation_of_before_keeps_its_names():
         "proxy_unit": "wharf-registry-proxy",
         "maintenance": "wharf-registry-maintenance",
         "mirror": "wharf-registry-mirror",
+        "mirror_account": "wharf-mirror",
         "backup": "wharf-registry-backup",
         "label": "registry.wharf",
         "programs": "/usr/local/lib/wharf-registry",
