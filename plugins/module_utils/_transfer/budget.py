@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -36,38 +37,56 @@ class Budget:
         self._reserve = reserve
         self._patience = max_wait
         self._notice = notice or (lambda _sentence: None)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._waits = threading.Lock()
-        # None where the registry has not told, as most do not.
+        # As the registry has told: None where it does not, as most don't. What is on its way may not be counted in it.
         self.remaining = None
+        self._on_the_way = 0
         self._window = None
-        self._told = 0.0
+        self._told = self._landed = 0.0
 
-    def note(self, response):
-        """Reads what an answer tells of the limit."""
+    def note(self, response, asked):
+        """Reads what an answer tells of the limit to a request that was sent at this time."""
         found = _REMAINING.match(response.headers.get("RateLimit-Remaining") or "")
         if found is None:
             return
-        with self._lock:
+        with self._changed:
+            if self.remaining is not None and int(found[1]) > self.remaining and asked < self._landed:
+                # An answer that was overtaken by that to a pull.
+                return
             self.remaining = int(found[1])
             self._window = int(found[2]) if found[2] else None
             self._told = time.monotonic()
 
-    def spend(self, ask):
-        """Takes one pull, once more than the reserve is left. Raises BudgetError.
+    @contextlib.contextmanager
+    def pull(self, ask):
+        """Takes one pull for the request within, once more than the reserve is left. Raises BudgetError.
 
         ask sends a request that costs nothing and tells how many are left.
         """
-        with self._lock:
+        self._wait_for_one(ask)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._on_the_way -= 1
+                self._landed = time.monotonic()
+                self._changed.notify_all()
+
+    def _wait_for_one(self, ask):
+        with self._changed:
             if self._take():
                 return
         # One thread waits for all.
         with self._waits:
             while True:
-                with self._lock:
-                    if self._take():
-                        return
+                with self._changed:
+                    while not (taken := self._take()) and self._on_the_way:
+                        # The answers of these tell more.
+                        self._changed.wait()
                     left = self.remaining
+                if taken:
+                    return
                 self._pause(
                     _PAUSE,
                     f"{self._name} allows {left} more pulls in this window, and min_remaining is {self._reserve}",
@@ -75,15 +94,13 @@ class Budget:
                 ask()
 
     def _take(self):
-        if self.remaining is None:
-            return True
-        if self._window is not None and time.monotonic() - self._told > self._window:
-            # All that was counted then is forgotten by now.
-            self.remaining = None
-            return True
-        if self.remaining <= self._reserve:
-            return False
-        self.remaining -= 1
+        if self.remaining is not None:
+            if self._window is not None and time.monotonic() - self._told > self._window:
+                # All that was counted then is forgotten by now.
+                self.remaining = None
+            elif self.remaining - self._on_the_way <= self._reserve:
+                return False
+        self._on_the_way += 1
         return True
 
     def turned_away(self, response):
@@ -112,14 +129,20 @@ class MeteredClient(HttpClient):
         self._budget = budget
 
     def request(self, method, url, headers=None, *args, **options):
-        if method == "GET" and _PULL.search(url):
-            self._budget.spend(lambda: self._note(super(MeteredClient, self).request("HEAD", url, headers)))
+        if method != "GET" or not _PULL.search(url):
+            return self._persistently(method, url, headers, *args, **options)
+        with self._budget.pull(lambda: self._noted("HEAD", url, headers)):
+            return self._persistently(method, url, headers, *args, **options)
+
+    def _persistently(self, *args, **options):
         while True:
-            response = self._note(super().request(method, url, headers, *args, **options))
+            response = self._noted(*args, **options)
             if response.status != 429:
                 return response
             self._budget.turned_away(response)
 
-    def _note(self, response):
-        self._budget.note(response)
+    def _noted(self, *args, **options):
+        asked = time.monotonic()
+        response = super().request(*args, **options)
+        self._budget.note(response, asked)
         return response
