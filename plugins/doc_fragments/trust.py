@@ -53,6 +53,14 @@ options:
     type: list
     elements: str
     default: []
+  upstream_mirrors:
+    description:
+      - Mirrors of any registry, by its name, each a URL or a list of them. A URL may have a path, below which the
+        images lie under the names that they have at their registry, as
+        V(https://registry.example.com/mirror/quay.io).
+      - Podman asks all of them. Docker asks mirrors of C(docker.io) without a path, and the module warns of the others.
+    type: dict
+    default: {}
   engines:
     description: The engines to write for. By default those that are installed, or Docker where none is.
     type: list

@@ -69,6 +69,8 @@ BACKUP = {"backup_repository": "/srv/backup", "backup_password": "geheim"}
 S3 = {"backup_repository": "s3:https://host/x", "backup_s3_access_key_id": "a", "backup_s3_secret_access_key": "b"}
 CENTOS = {"distribution": "CentOS", "distribution_version": "7.9", "distribution_major_version": "7"}
 
+MIRROR = {"name": "hub", "source": {"registry": "docker.io"}, "images": [{"repository": "nginx"}]}
+
 # By the role that says it: wrong variables, and what is said of them.
 WRONG = {
     # No role: the check of all hosts at once, which `test_client_problems.py` is about.
@@ -156,6 +158,16 @@ WRONG = {
         ({"backup_on_failure": "tell-admins"}, 'backup_on_failure is "tell-admins". Give the name of a unit'),
         ({"backup_compression": "best"}, "value of backup_compression must be one of"),
     ],
+    "mirror": [
+        (
+            {"mirror_sync": [{"name": "hub", "source": {"registry": "docker.io"}}]},
+            "mirror_sync, hub: images is missing",
+        ),
+        ({"mirror_sync": [MIRROR | {"source": {"registry": "a.test", "username": "ci"}}]}, "only one of username and"),
+        ({"mirror_sync": [MIRROR], "mirror_user": "nobody"}, "reverse_proxy_users has no user nobody with a password"),
+        ({"mirror_schedule": "daily\nPersistent=true"}, "mirror_schedule is"),
+    ],
+    "bundle": [({}, "bundle_path is missing: give the directory of the bundle")],
 }
 
 CASES = [(role, number) for role, cases in WRONG.items() for number in range(len(cases))]
@@ -197,6 +209,7 @@ def hosts(certificate, taken):
         found[f"right-{number}"] = {"checked": ["backup"]} | BACKUP | variables
     for number, (changes, more, _says) in enumerate(MISFITS):
         found[f"misfit-{number}"] = {"checked": ["certificate"]} | files(certificate, **changes) | more
+    found["mirrors"] = {"checked": ["mirror"], "mirror_sync": [MIRROR]}
     found["fits"] = {"checked": ["certificate"]} | files(certificate)
     found["taken"] = {"checked": ["reverse_proxy"], "registry_port": taken}
     return found
@@ -287,6 +300,10 @@ def test_a_port_in_use(said):
 
 def test_a_certificate_that_fits_passes(said):
     assert said["fits"] == ""
+
+
+def test_rules_of_a_mirror_pass(said):
+    assert said["mirrors"] == ""
 
 
 @pytest.mark.parametrize("number", range(len(MISFITS)))

@@ -95,6 +95,8 @@ _ENCODINGS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# What may stand behind the host of a mirror: the beginning of the names of repositories.
+_PATH = re.compile(r"(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*/?")
 
 
 class DaemonConfig:
@@ -203,18 +205,34 @@ def is_effective(entry, insecure):
 
 def check_mirror(url):
     """Raises InputError where Docker would not accept the URL of a mirror."""
+    if not _is_url(url) or has_path(url):
+        raise InputError(
+            f"{url!r} is no mirror that Docker takes", "Give http:// or https://, a host, and a port where it needs one"
+        )
+
+
+def check_upstream_mirror(url):
+    """Raises InputError where no engine would accept the URL of a mirror. It may lie below a path of its registry."""
+    if not _is_url(url) or not _PATH.fullmatch(urllib.parse.urlsplit(url).path):
+        raise InputError(
+            f"{url!r} is no mirror", "Give http:// or https://, a host, and the path where the images lie, if any"
+        )
+
+
+def has_path(url):
+    return bool(urllib.parse.urlsplit(url).path.strip("/"))
+
+
+def _is_url(url):
     if "@" in url:
         # The URL is not shown, since it may contain a password.
-        raise InputError("a mirror holds an @", "Docker shows a mirror no user and no password: give the URL without")
+        raise InputError("a mirror holds an @", "Engines show a mirror no user and no password: give the URL without")
     try:
         parts = urllib.parse.urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        fits = False
-    if not fits or parts.path.strip("/") or parts.query or parts.fragment:
-        raise InputError(
-            f"{url!r} is no mirror that Docker takes", "Give http:// or https://, a host, and a port where it needs one"
-        )
+        return False
+    return fits and not parts.query and not parts.fragment
 
 
 def without_users(text):

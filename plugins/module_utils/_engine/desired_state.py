@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import HUB, parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
 from ansible_collections.wharf.registry.plugins.module_utils._common.x509 import check_ca, check_pair
-from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import check_mirror
+from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import (
+    check_mirror,
+    check_upstream_mirror,
+    has_path,
+)
 
 _CA, _CERTIFICATE, _KEY = "ca.crt", "client.cert", "client.key"
 
@@ -19,13 +23,22 @@ _CA, _CERTIFICATE, _KEY = "ca.crt", "client.cert", "client.key"
 class DesiredState:
     """The settings of registries that engines are to have.
 
-    registries: dictionaries with the options of registry_client. present: whether the settings are to exist.
-    `warnings` lists what is unusual about them. Raises InputError where they are invalid.
+    registries: dictionaries with the options of registry_client. mirrors: those of Docker Hub, and upstreams those of
+    any registry, {registry: [URL]}. present: whether the settings are to exist. `warnings` lists what is unusual about
+    them. Raises InputError where they are invalid.
     """
 
-    def __init__(self, registries, mirrors, present):
+    def __init__(self, registries, mirrors, present, upstreams=None):
         self.present = present
-        self.mirrors = mirrors
+        for url in mirrors:
+            check_mirror(url)
+        upstreams = {_upstream(name): _urls(name, urls) for name, urls in (upstreams or {}).items()}
+        of_hub = upstreams.pop(HUB, [])
+        # What the Docker Engine can be told, and what it can't: it knows mirrors of Docker Hub alone, without a path.
+        self.mirrors = [*mirrors, *(url for url in of_hub if not has_path(url))]
+        self.beyond_docker = ([f"{HUB} below a path"] if any(map(has_path, of_hub)) else []) + sorted(upstreams)
+        # Those of each registry, for engines that can ask them.
+        self.upstreams = {**({HUB: [*mirrors, *of_hub]} if mirrors or of_hub else {}), **upstreams}
         self.registries = [
             (parse_registry(options["host"], former=not present).name, options) for options in registries
         ]
@@ -37,8 +50,6 @@ class DesiredState:
                 f"registries names {' and '.join(duplicates)} more than once",
                 "Put all options of a registry into one entry",
             )
-        for url in mirrors:
-            check_mirror(url)
         if present:
             for name, options in self.registries:
                 self._check(name, options)
@@ -70,6 +81,21 @@ class DesiredState:
                     content = f"{text.strip()}\n".encode() if text.strip() else None
                     files.append((os.path.join(folder, name, file), content, mode))
         return files
+
+
+def _upstream(name):
+    named = parse_registry(name, what="upstream_mirrors").name
+    return HUB if named == "index.docker.io" else named
+
+
+def _urls(name, urls):
+    """The URLs of the mirrors of a registry, one or several."""
+    found = [urls] if isinstance(urls, str) else urls
+    if not isinstance(found, list) or not found or not all(isinstance(url, str) for url in found):
+        raise InputError(f"upstream_mirrors gives {name} no URL", "Give one, or a list of them")
+    for url in found:
+        check_upstream_mirror(url)
+    return found
 
 
 def certificate_changes(desired, folder):

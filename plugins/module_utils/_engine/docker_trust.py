@@ -71,6 +71,11 @@ class DockerTrust:
                 f"dockerd is started with --insecure-registry for {', '.join(self._insecure_by_flag)}, which stays "
                 "insecure until that flag is gone."
             )
+        if desired.present and desired.beyond_docker:
+            desired.warnings.append(
+                f"Docker asks no mirror for {' and '.join(desired.beyond_docker)}: it knows mirrors of docker.io "
+                "alone, and without a path. Podman asks them."
+            )
         change = Change(self.config_path, None, option="daemon_config_path")
         before = DaemonConfig(change.before.content, self.config_path)
         absent = [] if desired.present else desired.mirrors

@@ -43,9 +43,10 @@ class Podman:
         """The file that permits a registry without TLS, or without a CA."""
         return os.path.join(self.folder, "wharf-registry-" + re.sub(r"[:\[\]]", "_", host) + ".conf")
 
-    @property
-    def mirrors_path(self):
-        return os.path.join(self.folder, "wharf-mirrors.conf")
+    def mirrors_path(self, upstream=HUB):
+        """The file of the mirrors of a registry."""
+        of = "" if upstream == HUB else "-" + re.sub(r"[:\[\]]", "_", upstream)
+        return os.path.join(self.folder, f"wharf-mirrors{of}.conf")
 
     def unmanaged_config(self, path):
         """The UnmanagedConfig around the managed file of this path."""
@@ -74,17 +75,18 @@ class Podman:
             return [f"{entry.path} makes {host} insecure for Podman until that entry is removed."]
         return []
 
-    def check_mirrors(self):
-        """As check_insecure, for the mirrors of Docker Hub."""
-        others = self.unmanaged_config(self.mirrors_path)
-        hiding = others.hiding(HUB)
+    def check_mirrors(self, upstream=HUB):
+        """As check_insecure, for the mirrors of a registry."""
+        path = self.mirrors_path(upstream)
+        others = self.unmanaged_config(path)
+        hiding = others.hiding(upstream)
         if hiding is not None:
-            raise _no_effect(HUB, hiding, self.mirrors_path, "the mirrors")
-        warnings = _unaffected(others, HUB, self.mirrors_path, "the mirrors")
-        warnings += _check_lost(others, HUB, self.mirrors_path, "the mirrors")
-        entry = others.counting(HUB)
-        if entry is not None and entry.prefix == HUB:
-            warnings.append(f"{entry.path} has an entry for {HUB} as well, which Podman ignores from now on.")
+            raise _no_effect(upstream, hiding, path, "the mirrors")
+        warnings = _unaffected(others, upstream, path, "the mirrors")
+        warnings += _check_lost(others, upstream, path, "the mirrors")
+        entry = others.counting(upstream)
+        if entry is not None and entry.prefix == upstream:
+            warnings.append(f"{entry.path} has an entry for {upstream} as well, which Podman ignores from now on.")
         return warnings
 
     def check(self):
@@ -142,9 +144,9 @@ def insecure_text(host):
     return f'{_HEADER}[[registry]]\nlocation = "{host}"\ninsecure = true\n'
 
 
-def mirrors_text(mirrors):
-    """The file that makes these URLs the mirrors of Docker Hub."""
-    text = f'{_HEADER}[[registry]]\nlocation = "{HUB}"\n'
+def mirrors_text(upstream, mirrors):
+    """The file that makes these URLs the mirrors of a registry."""
+    text = f'{_HEADER}[[registry]]\nlocation = "{upstream}"\n'
     for url in mirrors:
         scheme, _slashes, host = url.rstrip("/").partition("://")
         text += f'\n[[registry.mirror]]\nlocation = "{host}"\ninsecure = {"true" if scheme == "http" else "false"}\n'

@@ -42,20 +42,16 @@ class PodmanTrust:
                 if desired.present:
                     check = self.podman.check_insecure if insecure else self.podman.check_secure
                     desired.warnings += check(name)
-        if desired.mirrors:
-            changes.append(self._mirrors_change(desired))
-        return changes
+        return changes + [self._mirrors_change(desired, *upstream) for upstream in sorted(desired.upstreams.items())]
 
-    def _mirrors_change(self, desired):
-        change = Change(self.podman.mirrors_path, None, 0o644)
+    def _mirrors_change(self, desired, upstream, mirrors):
+        change = Change(self.podman.mirrors_path(upstream), None, 0o644)
         found = mirrors_of((change.before.content or b"").decode("utf-8", "replace"))
-        kept = [
-            url for url in found if desired.present or not any(same_mirror(url, other) for other in desired.mirrors)
-        ]
+        kept = [url for url in found if desired.present or not any(same_mirror(url, other) for other in mirrors)]
         if desired.present:
-            kept += [url for url in desired.mirrors if not any(same_mirror(url, other) for other in kept)]
-            desired.warnings += self.podman.check_mirrors()
-        change.after = mirrors_text(kept).encode() if kept else None
+            kept += [url for url in mirrors if not any(same_mirror(url, other) for other in kept)]
+            desired.warnings += self.podman.check_mirrors(upstream)
+        change.after = mirrors_text(upstream, kept).encode() if kept else None
         if change.after is None:
             change.mode = None
         return change

@@ -47,7 +47,8 @@ class RegistryTrust:
 
     def run(self):
         """The result of registry_client. Raises RegistryError, after a rollback of all changes."""
-        desired = DesiredState(self._params["registries"], self._params["mirrors"], self._params["state"] == "present")
+        present, upstreams = self._params["state"] == "present", self._params["upstream_mirrors"]
+        desired = DesiredState(self._params["registries"], self._params["mirrors"], present, upstreams)
         changes = self._run(desired)
         self.warnings = [*dict.fromkeys([*desired.warnings, *self.warnings])]
         before, after = _diff_of(self._engines, changes)

@@ -37,6 +37,7 @@ TRUST_OPTIONS = {
         },
     },
     "mirrors": {"type": "list", "elements": "str", "default": []},
+    "upstream_mirrors": {"type": "dict", "default": {}},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "engines": {"type": "list", "elements": "str", "choices": ["docker", "podman"]},
     "daemon_config_path": {"type": "path"},

@@ -147,7 +147,7 @@ class BundleRun:
     def _write_receipt(self, destinations, bundle):
         path, key = self._params["receipt"], self._params["signing_key"]
         keys = [public_key(key)]
-        former = read_receipt(path, keys) if os.path.exists(path) else Receipt()
+        former = self._former_receipt(path, keys)
         digests = {}
         for repository in sorted({self._rule(name, ["x"]).destination(name) for name in bundle.images}):
             for found in destinations.map(_holdings(repository), self._tags(destinations, repository)):
@@ -159,6 +159,16 @@ class BundleRun:
         self.result["changed"] = True
         if not self._dry_run:
             receipt.write(path, Endpoint(self._params["destination"]).name, key)
+
+    def _former_receipt(self, path, keys):
+        """What is added to. Where a killed run has left half of one, the next bundle is larger, and nothing is lost."""
+        if not os.path.exists(path):
+            return Receipt()
+        try:
+            return read_receipt(path, keys)
+        except RegistryError as error:
+            self.warnings.append(f"{error.message}: it is written anew")
+            return Receipt()
 
     @staticmethod
     def _tags(destinations, repository):

@@ -19,6 +19,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth 
 _COLLECTION = os.path.abspath(os.path.join(os.path.dirname(__file__), *3 * [os.pardir]))
 _SPECIFICATION = os.path.join(_COLLECTION, "roles", "client", "meta", "argument_specs.yml")
 _MIRROR = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
+_UPSTREAM_MIRROR = re.compile(_MIRROR.pattern.removesuffix("/?") + r"(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*/?")
 _ROLLOUT = {
     "rollout_batches": {"type": "list"},
     "rollout_max_fail_percentage": {"type": "float"},
@@ -105,9 +106,23 @@ def _said_by(check, *arguments):
 
 
 def _mirrors(values):
-    for mirror in values.get("client_mirrors") or []:
+    mirrors = values.get("client_mirrors") or []
+    if isinstance(mirrors, dict):
+        yield from _upstream_mirrors(mirrors)
+        return
+    for mirror in mirrors:
         if not _MIRROR.fullmatch(mirror):
             yield f'client_mirrors has "{mirror}": give http:// or https:// with a host, and no path.'
+
+
+def _upstream_mirrors(mirrors):
+    for upstream, urls in mirrors.items():
+        for url in urls if isinstance(urls, list) else [urls]:
+            if not isinstance(url, str) or not _UPSTREAM_MIRROR.fullmatch(url):
+                yield (
+                    f'client_mirrors gives {upstream} "{url}": give http:// or https:// with a host, and the path '
+                    "where the images lie, if any."
+                )
 
 
 def _logins(values):

@@ -28,6 +28,17 @@ def test_a_foreign_key_that_the_engine_does_not_know(docker: Machine) -> None:
     assert client(docker, {"host": HOST, "ca": ""})["changed"] is False
 
 
+def test_mirrors_that_docker_can_not_ask(trixie: Machine) -> None:
+    """Those of other registries and those below a path are named, and the one that it can ask is asked."""
+    mirrors = {"docker.io": [MIRROR, f"{MIRROR}/hub"], "quay.example": MIRROR}
+    done = client(trixie, upstream_mirrors=mirrors)
+    assert "Docker asks no mirror for docker.io below a path and quay.example" in warned(done)
+    assert trixie.belief()["mirrors"] == [f"{MIRROR}/"]
+    assert not client(trixie, upstream_mirrors=mirrors)["changed"]
+    assert client(trixie, upstream_mirrors=mirrors, state="absent")["changed"]
+    assert trixie.belief()["mirrors"] == []
+
+
 def test_an_engine_that_is_down_stays_down(docker: Machine, full: dict) -> None:
     docker.run("systemctl stop docker")
     # The socket is there, and would start it.

@@ -12,6 +12,7 @@ from steps import four_runs, says
 
 if TYPE_CHECKING:
     from hosts import Machine
+    from peers import Peers
 
 
 def podmans(machine: Machine) -> dict:
@@ -45,6 +46,45 @@ def test_podman(podman: Machine, user: str, full: dict) -> None:
     four_runs(functools.partial(client, account, {"host": HOST}, six, mirrors=mirrors, state="absent"), look)
     if user == "root":
         assert podmans(account) == {}
+
+
+UPSTREAMS = {
+    "docker.io": f"{MIRROR}/mirror/docker.io",
+    "quay.example:5000": [f"{MIRROR}/mirror/quay", "http://second.example.com"],
+}
+
+
+def test_mirrors_of_any_registry(podman: Machine) -> None:
+    """Each has a file of its own, and keeps what another run has added."""
+    four_runs(functools.partial(client, podman, upstream_mirrors=UPSTREAMS, mirrors=[MIRROR]), podman.files)
+    host = MIRROR.partition("://")[2]
+    assert podmans(podman) == {
+        "docker.io": [False, (host, False), (f"{host}/mirror/docker.io", False)],
+        "quay.example:5000": [False, (f"{host}/mirror/quay", False), ("second.example.com", True)],
+    }
+    gone = {"quay.example:5000": "http://second.example.com/"}
+    four_runs(functools.partial(client, podman, upstream_mirrors=gone, state="absent"), podman.files)
+    assert podmans(podman)["quay.example:5000"] == [False, (f"{host}/mirror/quay", False)]
+    four_runs(
+        functools.partial(client, podman, upstream_mirrors=UPSTREAMS, mirrors=[MIRROR], state="absent"), podman.files
+    )
+    assert podmans(podman) == {}
+
+
+def test_a_pull_by_a_mirror(podman: Machine, peers: Peers, image: str) -> None:
+    """The registry that the name names does not exist. The mirror has the image below a path, behind a password."""
+    repository, tag = image.split(":")
+    room, name = repository.split("/", 1)
+    registry = {"host": peers.outside, "ca": peers.ca.read_text()}
+    client(podman, registry, upstream_mirrors={"gone.example": f"https://{peers.outside}/{room}"})
+    podman.run(f"podman login --username ci --password-stdin {peers.outside}", stdin=peers.users["ci"])
+    try:
+        podman.run(f"podman pull --quiet gone.example/{name}:{tag}")
+    finally:
+        podman.run(f"podman logout {peers.outside}")
+    asked = [path for _method, path, status, user in peers.requests("basic") if user == "ci" and status == 200]
+    assert f"/v2/{repository}/manifests/{tag}" in asked
+    podman.run(f"podman rmi gone.example/{name}:{tag}")
 
 
 def test_podman_in_its_own_words(podman: Machine, full: dict) -> None:

@@ -258,6 +258,17 @@ def test_a_foreign_receipt(filled: Gap) -> None:
     assert not (gap.medium / "42").exists()
 
 
+def test_a_receipt_that_a_killed_run_has_left(filled: Gap) -> None:
+    """Between the signature and what is signed: it is written anew, and the next export takes it."""
+    gap = filled
+    gap.export("41")
+    (gap.medium / "receipt.json").write_text("{}")
+    (gap.medium / "receipt.json.sig").write_text("of another one")
+    done = gap.bring("41", **gap.receipt())
+    assert "written anew" in str(done["warnings"])
+    assert gap.export("42", **gap.answered())["copied_bytes"] == 0
+
+
 def test_tags_come_all_or_none(filled: Gap) -> None:
     """One that is at another image there stops all, before anything is written."""
     gap = filled

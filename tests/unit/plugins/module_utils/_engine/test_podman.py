@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 HOSTS = ["r.example.com", "R.Example.COM:5000", "[::1]:5000", "[2001:db8::1]", "10.0.0.1:80", "localhost"]
-urls = st.tuples(st.sampled_from(["http", "https"]), st.sampled_from(HOSTS)).map("://".join)
+PATHS = ["", "/mirror", "/mirror/quay.io"]
+urls = st.tuples(st.sampled_from(["http://", "https://"]), st.sampled_from(HOSTS), st.sampled_from(PATHS)).map("".join)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -35,12 +36,12 @@ def test_each_registry_has_a_file_of_its_own():
         assert path.endswith(".conf") and not set("[]: ") & set(path)
 
 
-@given(mirrors=st.lists(urls, unique=True, max_size=5))
-def test_mirrors_there_and_back(mirrors):
-    text = mirrors_text(mirrors)
+@given(upstream=st.sampled_from(["docker.io", *HOSTS]), mirrors=st.lists(urls, unique=True, max_size=5))
+def test_mirrors_there_and_back(upstream, mirrors):
+    text = mirrors_text(upstream, mirrors)
     assert mirrors_of(text) == mirrors
     (hub,) = tomllib.loads(text)["registry"]
-    assert hub["location"] == "docker.io" and "insecure" not in hub
+    assert hub["location"] == upstream and "insecure" not in hub
     assert [(mirror["location"], mirror["insecure"]) for mirror in hub.get("mirror", [])] == [
         (url.partition("://")[2], url.startswith("http:")) for url in mirrors
     ]
@@ -112,7 +113,7 @@ def test_a_registry_that_others_make_insecure_or_block(podman, tmp_path):
             "",
         ),
         ({"a.conf": '[[registry]]\nprefix = "docker.io/library"\nlocation = "m.other"\n'}, "", "docker.io/library"),
-        ({"wharf-mirrors.conf": mirrors_text(["https://m"])}, "", ""),
+        ({"wharf-mirrors.conf": mirrors_text("docker.io", ["https://m"])}, "", ""),
     ],
 )
 def test_what_files_of_others_say_of_the_hub(podman, tmp_path, files, refuses, warns):

@@ -49,6 +49,10 @@ def test_nothing_is_wrong(values, groups):
         (login("ci"), ["runtimes"], "client_logins has no user who may only pull, but ci (push)"),
         ({"client_apply": "kill"}, ["runtimes"], "value of client_apply must be one of"),
         ({"client_mirrors": ["mirror.example.com"]}, ["runtimes"], "give http:// or https://"),
+        ({"client_mirrors": ["https://mirror.example.com/quay"]}, ["runtimes"], "and no path"),
+        ({"client_mirrors": {"quay.io": "mirror/quay"}}, ["runtimes"], 'client_mirrors gives quay.io "mirror/quay"'),
+        ({"client_mirrors": {"quay.io": ["https://m.test/Quay"]}}, ["runtimes"], "the path where the images lie"),
+        ({"client_mirrors": {"quay.io": [None]}}, ["runtimes"], 'client_mirrors gives quay.io "None"'),
         ({"rollout_batches": ["12.5%"]}, ["runtimes"], 'rollout_batches has "12.5%"'),
     ],
 )
