@@ -246,6 +246,25 @@ def test_no_right_to_write(mirror: Mirror) -> None:
     assert "403" in done["msg"] and "user 'ci' may not" in done["msg"]
 
 
+@pytest.mark.parametrize(("medium", "said"), [("/full", "No space left"), ("/read-only", "Read-only file system")])
+def test_a_medium_that_takes_no_more(mirror: Mirror, root_box: Box, medium: str, said: str) -> None:
+    """One clear error, and no image that looks whole."""
+    name = f"{mirror.room}/app"
+    mirror.content.image(name, "1.0", layer=secrets.token_bytes(100_000))
+    options = {
+        "source": {**mirror.sides["source"], "ca_path": "/ca.crt"},
+        "destination": {"layout": f"{medium}/images"},
+        "images": [{"repository": name}],
+    }
+    try:
+        done = root_box.host.run_module("registry_sync", options, failed=True, secrets=mirror.secrets)
+        assert said in words(done["msg"]) and f"{medium}/images" in done["msg"]
+        assert root_box.output(f"grep -rl {name} {medium} || true") == ""
+        assert root_box.output(f"find {medium} -name '.wharf*'") == ""
+    finally:
+        root_box.run("rm -rf /full/*")
+
+
 def test_what_no_rule_chooses_is_removed(mirror: Mirror, proxy: Front) -> None:
     """By a user who may delete, with the signatures."""
     mirror.sides["destination"] |= {"username": "admin", "password": proxy.passwords["admin"]}
