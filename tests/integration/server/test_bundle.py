@@ -209,7 +209,9 @@ def layer_of(bundle: Path) -> Path:
 def renamed(bundle: Path) -> None:
     """A tag that leads to another image of the same bundle, all of which is signed."""
     index = json.loads((bundle / "index.json").read_text())
-    first, second = [one for one in index["manifests"] if "annotations" in one][:2]
+    first, *others = [one for one in index["manifests"] if "annotations" in one]
+    # Two of the images are the same but for their names.
+    second = next(one for one in others if one["digest"] != first["digest"])
     first["digest"], second["digest"] = second["digest"], first["digest"]
     (bundle / "index.json").write_text(json.dumps(index))
 
