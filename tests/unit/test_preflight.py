@@ -352,4 +352,4 @@ def test_the_playbook_checks_by_the_same_roles(root):
     first, others = of_registry["tasks"]
     assert of_registry["any_errors_fatal"]
     assert first["ansible.builtin.include_role"]["name"] == "wharf.registry.engine"
-    assert {"engine", *others["loop"], "backup"} == set(WRONG) - {None}
+    assert {"engine", *others["loop"], "backup", "bundle", "mirror"} == set(WRONG) - {None}

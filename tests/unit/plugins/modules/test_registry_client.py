@@ -69,6 +69,7 @@ def params(place, *registries):
     return {
         "registries": [{**empty, **one} for one in registries],
         "mirrors": [],
+        "upstream_mirrors": {},
         "state": "present",
         "engines": ["docker"],
         "certs_dir": str(place / "certs.d"),
