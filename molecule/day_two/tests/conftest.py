@@ -72,13 +72,17 @@ class Load:
         self.counts["pushes"] += 1
 
     def _churn(self, turn: int) -> None:
-        """A tag that moves, and what it pointed to is deleted at once; and a tag that comes and goes."""
-        former = self.images.digest("load/app", "moving")
-        self.images.push("load/app", "moving")
+        """A tag that moves, and what it pointed to is deleted at once; and a tag that comes and goes.
+
+        In a repository without other writers: to delete a digest, version 2 of the registry reads the links of all tags
+        there, and where one is just being written it answers 500 and leaves the tag of what it has deleted.
+        """
+        former = self.images.digest("load/churn", "moving")
+        self.images.push("load/churn", "moving")
         if former:
-            self.images.delete("load/app", former)
+            self.images.delete("load/churn", former)
         self.counts["moves"] += 1
-        self.images.delete("load/app", self.images.push("load/app", f"short-{turn}"))
+        self.images.delete("load/churn", self.images.push("load/churn", f"short-{turn}"))
         self.counts["deletes"] += 1
 
     def start(self) -> None:
