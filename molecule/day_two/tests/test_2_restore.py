@@ -87,7 +87,7 @@ def test_damage_is_shown_by_the_image(onto_a_bare_host: PlaybookRun, spare: LabH
 def test_a_registry_is_not_overwritten(onto_a_bare_host: PlaybookRun, restored: Images) -> None:
     run = restore(check=False)
     assert run.code == 2
-    assert "This host has a registry: 2 repositories" in run.output and "restore_replace=true" in run.output
+    assert "This host has a registry: 3 repositories" in run.output and "restore_replace=true" in run.output
     assert restored.digest("quiet/app", "after")
 
 
