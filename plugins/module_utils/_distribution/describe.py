@@ -141,7 +141,7 @@ class Describer:
             child = self._child(api, repository, manifest, descriptor, level + 1)
             sizes.update(child["sizes"])
             problems += child["problems"]
-            platform = _platform(descriptor.get("platform"))
+            platform = platform_of(descriptor.get("platform"))
             if child["kind"] == "image" and platform != "unknown/unknown":
                 platforms += [platform] if platform else child["platforms"]
                 created, labels = created or child["created"], labels or child["labels"]
@@ -203,7 +203,7 @@ def describe_manifest(api, repository, manifest, whole=False):
         problems.append(f"the configuration {config['digest']} has labels that are not text")
         if whole:
             raise AnswerError(problems[-1], "Push the image again")
-    created, platform = content.get("created"), _platform(content)
+    created, platform = content.get("created"), platform_of(content)
     return facts_of(
         "image",
         sizes,
@@ -256,7 +256,8 @@ def total_size(facts):
     return sum(facts["sizes"].values())
 
 
-def _platform(fields):
+def platform_of(fields):
+    """os/architecture[/variant], or an empty string where that is not told."""
     fields = fields if isinstance(fields, dict) else {}
     parts = [fields.get(name) for name in ("os", "architecture", "variant")]
     return "/".join(printable(part) for part in parts if isinstance(part, str) and part)

@@ -183,18 +183,19 @@ class Answer:
 
     def _framing(self):
         """(whether it comes in chunks, its bytes or None). Decides whether the connection ends with it."""
-        chunked, length = self._is_chunked(), self._length()
+        chunked, length = self._headers_of_body()
         if chunked == (length is not None):
             # With both headers, an intermediary may have ignored one of them; with none, the body ends with it.
             self.closes = True
         return chunked, length
 
+    def _headers_of_body(self):
+        return self._is_chunked(), self._length()
+
     def _read_body(self, method):
         if method == "HEAD" or self.status in (204, 304):
-            closes = self.closes
             # What the headers say of a body must be possible all the same.
-            self._framing()
-            self.closes = closes
+            self._headers_of_body()
             return b""
         chunked, length = self._framing()
         if chunked:

@@ -181,7 +181,7 @@ class Promotion:
         there = self._api.manifest(self._repository, reference)
         if there is None:
             return False
-        ours, theirs = _parts(manifest), _parts(there)
+        ours, theirs = listed_in(manifest), listed_in(there)
         if not (ours <= theirs or theirs <= ours or self._overwrite):
             raise ConflictError(
                 f"{self._api.registry.name}: {self._repository}:{reference} holds signatures ({there.digest}) that "
@@ -266,7 +266,7 @@ class Promotion:
         )
 
 
-def _parts(manifest):
+def listed_in(manifest):
     """What a list of signatures or of referrers holds: each is a layer or a child of it."""
     parts = manifest.whole
     return {part["digest"] for part in [*parts.children, *parts.listed, *parts.layers, *parts.foreign]}

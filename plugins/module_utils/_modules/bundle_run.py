@@ -15,12 +15,11 @@ from ansible_collections.wharf.registry.plugins.module_utils._modules.endpoint i
 from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import parse_images
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.bundle import (
     Receipt,
-    current_bundle,
     damage,
     images_of,
     read_bundle,
     read_receipt,
-    write_bundle,
+    written_bundle,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.layout import Layout
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.selection import ImageRule
@@ -53,16 +52,15 @@ class BundleRun:
         receipt = Receipt()
         if self._params["receipt"]:
             receipt = read_receipt(self._params["receipt"], self._params["trusted_keys"])
-        keys = [public_key(key)]
+        # What is wrong with the key is said before anything is copied.
+        public_key(key)
         source = Endpoint(self._params["source"])
         rules = parse_images(self._params["images"], source)
         layout = Layout(path, create=True, part_size=self._params["part_size"], held=frozenset(receipt.digests))
         with source.pool(2 * self._params["max_workers"]) as sources, self._pool(layout) as destinations:
             sync = self._sync(sources, destinations, rules, overwrite=True)
-        bundle = current_bundle(path, layout, receipt, keys)
-        self.result["changed"] = bundle is None or any(outcome.changed for outcome in sync.outcomes)
-        if bundle is None and not self._dry_run:
-            bundle = write_bundle(layout, path, receipt, key)
+        bundle, written = written_bundle(layout, path, receipt, key, dry_run=self._dry_run)
+        self.result["changed"] = written or any(outcome.changed for outcome in sync.outcomes)
         self._tell_of(bundle, sync)
 
     # --- verified -----------------------------------------------------------------------------------------------------

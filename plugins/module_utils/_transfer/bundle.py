@@ -18,7 +18,11 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.errors impo
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import fits_digest
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import subject_of
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import read_object
-from ansible_collections.wharf.registry.plugins.module_utils._transfer.signature import read_signed, write_signed
+from ansible_collections.wharf.registry.plugins.module_utils._transfer.signature import (
+    public_key,
+    read_signed,
+    write_signed,
+)
 
 _FORMAT = 1
 _LIST = "bundle.json"
@@ -96,8 +100,8 @@ def read_receipt(path, keys):
     return Receipt(bundles, digests)
 
 
-def write_bundle(layout, path, receipt, key):
-    """Lists and signs what a layout holds, and returns the Bundle. Without the list, which comes last, it is none."""
+def _listed(layout, receipt):
+    """(images, contents, needs) as a Bundle has them, of what a layout holds now."""
     images, contents, needs = {}, {}, {}
     for repository in layout.repositories():
         for tag in layout.tags(repository):
@@ -108,6 +112,21 @@ def write_bundle(layout, path, receipt, key):
             contents[digest] = size
         elif digest in receipt.digests:
             needs[digest] = receipt.digests[digest]
+    return images, contents, needs
+
+
+def written_bundle(layout, path, receipt, key, *, dry_run=False):
+    """(Bundle, whether it was written or would be): lists and signs what a layout holds, where the list is another one.
+
+    Without the list, which comes last, it is no bundle. With dry_run, the Bundle is None where it is to be written.
+    """
+    images, contents, needs = _listed(layout, receipt)
+    former = _former(path, key)
+    listed = (images, contents.keys(), needs)
+    if former is not None and (former.images, former.contents.keys(), former.needs) == listed:
+        return former, False
+    if dry_run:
+        return None, True
     document = {
         "format": _FORMAT,
         "bundle": f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}",
@@ -118,24 +137,17 @@ def write_bundle(layout, path, receipt, key):
         "needs": needs,
     }
     write_signed(os.path.join(path, _LIST), _text(document), key)
-    return Bundle(document)
+    return Bundle(document), True
 
 
-def current_bundle(path, layout, receipt, keys):
-    """The Bundle at a path where it lists what the layout holds now, else None."""
+def _former(path, key):
+    """The Bundle at a path that this key has signed, or None."""
     if not os.path.isfile(os.path.join(path, _LIST)):
         return None
     try:
-        bundle = read_bundle(path, keys)
+        return read_bundle(path, [public_key(key)])
     except RegistryError:
         return None
-    reachable = set(layout.reachable())
-    held = {digest for digest in reachable if layout.blobs.size(digest) is None}
-    names = {
-        name: {tag: layout.manifest(name, tag).digest for tag in layout.tags(name)} for name in layout.repositories()
-    }
-    same = bundle.images == names and set(bundle.contents) == reachable - held
-    return bundle if same and bundle.needs == {one: receipt.digests.get(one, "") for one in held} else None
 
 
 def damage(layout, bundle):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import is_digest
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client import named
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import (
     ConflictError,
     DeniedError,
@@ -19,12 +20,13 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.manif
     OCI_MANIFEST,
     new_manifest,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import listed_in
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_mover import Moved
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.platforms import (
     is_reduction,
     of_platforms,
-    platform_of,
+    platform_in,
     reduced,
 )
 
@@ -88,7 +90,7 @@ class ImageCopy:
         head = self._source.head(item.repository, item.tag)
         if head is None:
             raise AnswerError(
-                f"{self._source.registry.name} has no {_named(item.repository, item.tag)}",
+                f"{self._source.registry.name} has no {named(item.repository, item.tag)}",
                 "Correct the name, or look whether it was deleted there",
             )
         outcome.source_digest = head.digest
@@ -102,7 +104,7 @@ class ImageCopy:
             return
         if there is not None and not same and not self._overwrite:
             raise ConflictError(
-                f"{self._destination.registry.name}: {_named(item.to, item.tag)} is at {digest}, and "
+                f"{self._destination.registry.name}: {named(item.to, item.tag)} is at {digest}, and "
                 f"{self._source.registry.name} has it at {head.digest} now",
                 "Set overwrite to true where tags may move",
             )
@@ -126,13 +128,13 @@ class ImageCopy:
         manifest = self._source.manifest(self._item.repository, reference)
         if manifest is None:
             raise AnswerError(
-                f"{self._source.registry.name}: {_named(self._item.repository, self._item.tag)} needs {reference}, "
+                f"{self._source.registry.name}: {named(self._item.repository, self._item.tag)} needs {reference}, "
                 "which is not there",
                 "The image is damaged at its source: push it there again",
             )
         if manifest.media_type not in KNOWN_TYPES:
             raise AnswerError(
-                f"{self._source.registry.name}: {_named(self._item.repository, reference)} has the media type "
+                f"{self._source.registry.name}: {named(self._item.repository, reference)} has the media type "
                 f"{manifest.media_type}",
                 "Only the formats of Docker (version 2, schema 2) and OCI can be copied",
             )
@@ -142,7 +144,7 @@ class ImageCopy:
         """Blobs and children of a manifest, and the digests of it and of all manifests below it."""
         if level > MOST_LEVELS:
             raise AnswerError(
-                f"{_named(self._item.repository, self._item.tag)} holds indexes more than {MOST_LEVELS} deep",
+                f"{named(self._item.repository, self._item.tag)} holds indexes more than {MOST_LEVELS} deep",
                 "Push it anew",
             )
         parts, digests = manifest.whole, [manifest.digest]
@@ -177,7 +179,7 @@ class ImageCopy:
         try:
             self._write(tag, manifest)
         except (DeniedError, RequestError) as error:
-            name = f"{self._destination.registry.name}: {_named(self._item.to, tag)}"
+            name = f"{self._destination.registry.name}: {named(self._item.to, tag)}"
             if former:
                 raise ConflictError(
                     f"{name} is at {former}, and may not be moved to {manifest.digest}. {error.message}",
@@ -205,9 +207,9 @@ class ImageCopy:
         chosen = of_platforms(manifest.children, rule.platforms)
         if not chosen:
             raise AnswerError(
-                f"{self._source.registry.name}: {_named(self._item.repository, self._item.tag)} is not there for "
+                f"{self._source.registry.name}: {named(self._item.repository, self._item.tag)} is not there for "
                 f"{' or '.join(rule.platforms)}",
-                f"It has {', '.join(sorted({platform_of(child) for child in manifest.children} - {''}))}",
+                f"It has {', '.join(sorted({platform_in(child) for child in manifest.children} - {''}))}",
             )
         self._wanted = {child["digest"] for child in chosen}
         if rule.sparse or len(chosen) == len(manifest.children):
@@ -266,7 +268,7 @@ class ImageCopy:
             known.add(subject)
             if len(known) > _MOST_REFERRERS:
                 raise AnswerError(
-                    f"{_named(self._item.repository, self._item.tag)} has more than {_MOST_REFERRERS} referrers",
+                    f"{named(self._item.repository, self._item.tag)} has more than {_MOST_REFERRERS} referrers",
                     "Remove some at the source, or set referrers to false",
                 )
             ask = asked_for is None or subject in asked_for or subject not in roots
@@ -315,7 +317,7 @@ class ImageCopy:
         found = self._read(head.digest)
         if there is not None and not self._holds(there.digest, found) and not self._overwrite:
             self.outcome.warnings.append(
-                f"{_named(self._item.to, tag)} holds signatures that the source has not, and was left as it is; set "
+                f"{named(self._item.to, tag)} holds signatures that the source has not, and was left as it is; set "
                 "overwrite to true where those of the source are meant"
             )
             return []
@@ -327,7 +329,7 @@ class ImageCopy:
     def _holds(self, former, manifest):
         """Whether a list of signatures holds all of a former one: each is a layer or a child of it."""
         there = self._destination.manifest(self._item.to, former)
-        return there is None or _contents(there) <= _contents(manifest)
+        return there is None or listed_in(there) <= listed_in(manifest)
 
     def _keep_list(self, subject, brought):
         """Where the destination keeps no list of referrers by itself, clients look for one under a tag."""
@@ -343,11 +345,6 @@ class ImageCopy:
         self._write(tag, new_manifest(document, OCI_INDEX))
 
 
-def _contents(manifest):
-    parts = manifest.whole
-    return {part["digest"] for part in (*parts.children, *parts.listed, *parts.layers, *parts.foreign)}
-
-
 def _descriptor(manifest):
     """As a list of referrers tells of one."""
     document = manifest.document
@@ -361,7 +358,3 @@ def _descriptor(manifest):
     if isinstance(document.get("annotations"), dict):
         entry["annotations"] = document["annotations"]
     return entry
-
-
-def _named(repository, reference):
-    return f"{repository}{'@' if is_digest(reference) else ':'}{reference}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import platform_of
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import new_manifest
 
 # Annotations of an index that was reduced: the digest of the whole one, and the platforms that were asked for.
@@ -41,16 +42,13 @@ def _annotations(document):
 
 def of_platforms(children, platforms):
     """Those of the children that are for one of the platforms, and the attestations of these."""
-    chosen = {child["digest"] for child in children if _fits(platform_of(child), platforms)}
+    chosen = {child["digest"] for child in children if _fits(platform_in(child), platforms)}
     return [child for child in children if child["digest"] in chosen or _attested(child) in chosen]
 
 
-def platform_of(child):
-    """os/architecture[/variant] of an entry of an index, or an empty string."""
-    fields = child.get("platform")
-    fields = fields if isinstance(fields, dict) else {}
-    parts = [fields.get(name) for name in ("os", "architecture", "variant")]
-    text = "/".join(part for part in parts if isinstance(part, str) and part)
+def platform_in(child):
+    """The platform of an entry of an index, or an empty string."""
+    text = platform_of(child.get("platform"))
     return "" if text == "unknown/unknown" else text
 
 

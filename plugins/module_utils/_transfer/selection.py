@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import (
     check_digest,
@@ -127,21 +125,20 @@ class Selection:
         self._now = now
         self.items = []
         self.problems = {}
-        # The repositories at the destination that the rules write to, and those for which not all could be read.
-        self.destinations, self.unread = set(), set()
+        # {repository at the destination: its tags} that the rules choose, and those for which not all could be read.
+        self.destinations, self.unread = {}, set()
         found = [(rule, repository) for rule in rules for repository in self._repositories(rule)]
         needed = {repository for rule, repository in found if rule.literal is None}
         listed = self._listed({name: name in needed for rule, name in found if rule.needs_list})
-        chosen = set()
         for rule, repository in found:
-            self.destinations.add(rule.destination(repository))
+            to = rule.destination(repository)
+            tags = self.destinations.setdefault(to, set())
             for item in self._chosen(rule, repository, listed.get(repository)):
-                place = item.to, item.tag
-                if place not in chosen:
-                    chosen.add(place)
+                if item.tag not in tags:
+                    tags.add(item.tag)
                     self.items.append(item)
             if repository in self.problems:
-                self.unread.add(rule.destination(repository))
+                self.unread.add(to)
 
     def _repositories(self, rule):
         if not is_glob(rule.repository):
@@ -210,9 +207,3 @@ class Selection:
 
 
 _CORRECT = "Correct the name, or look whether the user may read it"
-
-
-def destinations_of(items):
-    """{repository at the destination: its tags} that the rules choose."""
-    ordered = sorted(items, key=lambda item: item.to)
-    return {to: {item.tag for item in some} for to, some in itertools.groupby(ordered, key=lambda item: item.to)}

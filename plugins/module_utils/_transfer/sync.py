@@ -12,7 +12,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.clien
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_mover import BlobMover, Moved
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.copy import ImageCopy, ReferrerLists
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.prune import Pruning
-from ansible_collections.wharf.registry.plugins.module_utils._transfer.selection import Selection, destinations_of
+from ansible_collections.wharf.registry.plugins.module_utils._transfer.selection import Selection
 
 
 class Sync:
@@ -82,9 +82,8 @@ class Sync:
 
         A repository of which not all could be read at the source is left alone.
         """
-        selection = self._selection
-        chosen = {**dict.fromkeys(selection.destinations, ()), **destinations_of(selection.items)}
-        self.pruning = Pruning(self._destinations, {name: chosen[name] for name in chosen.keys() - selection.unread})
+        chosen, unread = self._selection.destinations, self._selection.unread
+        self.pruning = Pruning(self._destinations, {name: chosen[name] for name in chosen.keys() - unread})
         self.pruning.judge(now, most, most_percent)
         if not self._dry_run:
             self.pruning.remove()
