@@ -196,13 +196,13 @@ def main():
     with module.errors_explained():
         for wanted in module.params["paths"]:
             path = placed(module, wanted)
-            if path.checksum:
-                checksums[path.path] = path.checksum
             if path.changed:
                 if not module.check_mode:
                     path.apply()
                 changed.append(path.path)
                 diffs.append(path.diff())
+            if path.checksum:
+                checksums[path.path] = path.checksum
     module.exit_json(changed=bool(changed), changed_paths=changed, checksums=checksums, diff=diffs)
 
 

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a host is to have at a path: a directory, a file with its content, or nothing. Private to this collection.
 
-Each kind compares when it is made, and changes the path by `apply`. An owner is (user, group), as names.
+Each kind compares when it is made, and changes the path by `apply`. An owner is (user, group), as names. Another
+run on the same host may do the same in between: what it made or removed is as good as this one's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import hashlib
 import os
@@ -67,8 +69,9 @@ class PlacedDirectory(Placed):
         try:
             if self._found is None:
                 os.makedirs(os.path.dirname(self.path) or "/", 0o755, exist_ok=True)
-                # Root's own until it has its owner and mode.
-                os.mkdir(self.path, 0o700)
+                with contextlib.suppress(FileExistsError):
+                    # Root's own until it has its owner and mode.
+                    os.mkdir(self.path, 0o700)
             _give(self.path, os.O_DIRECTORY, self._owner, self._mode)
         except OSError as error:
             raise InputError(f"the directory {self.path} can't be made: {error.strerror}", "Correct its path") from None
@@ -87,10 +90,9 @@ class PlacedFile(Placed):
         self._owner = owner
         self._mode = mode
         self._check = check
+        self._create_only = create_only
         held = self._file.load()
-        self._content = held if create_only and held is not None else content
-        self._writes = held != self._content
-        self.checksum = hashlib.sha256(self._content).hexdigest()
+        self._decide(held, content)
         before = {"state": "absent"} if held is None else _attributes(os.stat(self._file.target), "file", owner)
         self._compare(before, {"state": "file", "owner": owner[0], "group": owner[1], "mode": f"{mode:04o}"})
         if self._writes:
@@ -99,13 +101,18 @@ class PlacedFile(Placed):
                 ("(not shown)\n", "(not shown, another one)\n") if secret else (_text(held), _text(self._content))
             )
 
+    def _decide(self, held, content):
+        self._content = held if self._create_only and held is not None else content
+        self._writes = held != self._content
+        self.checksum = hashlib.sha256(self._content).hexdigest()
+
     def apply(self):
         if self._writes:
             if self._check is not None:
                 self._check(self._content)
             try:
                 with self._file.locked():
-                    self._file.load()
+                    self._decide(self._file.load(), self._content)
                     self._file.replace(self._content, self._mode, _ids(self._owner, self.path))
             except OvertakenError:
                 raise InputError(
@@ -136,6 +143,9 @@ class PlacedNothing(Placed):
                 shutil.rmtree(self.path)
             else:
                 os.unlink(self.path)
+        except FileNotFoundError:
+            if os.path.lexists(self.path):
+                raise InputError(f"{self.path} changes while it is removed", "Run this again") from None
         except OSError as error:
             raise InputError(f"{self.path} can't be removed: {error.strerror}", "Remove it by hand") from None
 

@@ -31,6 +31,8 @@ PREPARE = f"""
     chmod 0700 outside/deep
 """
 OUTSIDE = "find outside -printf '%p %y %U:%G %m %s\\n' | sort"
+# As the role makes it: it has nothing to change.
+ACCOUNT = ("--system", "--user-group", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin")
 # What the account that owns the storage may have left there, all in one: what is passed over has its former owner.
 PLANTED = {
     "a link in place of the whole tree": "rm -r data/docker; ln -s ../outside data/docker",
@@ -73,7 +75,7 @@ def machine(images: dict[str, str]) -> str:
     """A container in which tasks run as root."""
     container = run_container(images["clients"], network="none")
     # The cases of a play, at once, would be in each other's way as they make it.
-    command("docker", "exec", container, "useradd", "--system", "--user-group", "wharf-registry")
+    command("docker", "exec", container, "useradd", *ACCOUNT, "wharf-registry")
     return container
 
 
@@ -120,6 +122,8 @@ class Cases:
         (self.directory / "hosts.yml").write_text(yaml.safe_dump({"registry": {"hosts": hosts, "vars": variables}}))
         files = (f"--inventory={self.directory / 'hosts.yml'}", str(self.directory / "play.yml"))
         said = command(str(Path(sys.executable).with_name("ansible-playbook")), *files, check=False).stdout
+        # For the report of a failure.
+        print(said)
         recap = said.rpartition("PLAY RECAP")[2]
         return {name: re.search(rf"case{number} +: (.*)", recap)[1] for number, name in enumerate(self.names)}
 

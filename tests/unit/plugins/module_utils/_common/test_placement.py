@@ -175,3 +175,34 @@ def test_nothing_is_what_is_left_of_a_file_a_link_and_a_directory(tmp_path: Path
         assert not put(PlacedNothing(str(tmp_path / name))), name
     assert [one.name for one in tmp_path.iterdir()] == ["kept"]
     assert (kept / "file").read_text() == "kept"
+
+
+def test_another_run_that_was_faster_has_done_the_same(tmp_path: Path) -> None:
+    directory, secret, gone, tree = (str(tmp_path / name) for name in ("d", "secret", "gone", "tree"))
+    (tmp_path / "gone").write_text("x")
+    (tmp_path / "tree" / "in").mkdir(parents=True)
+    first, second = (
+        [
+            PlacedDirectory(directory, ME, 0o750),
+            PlacedFile(secret, content, ME, 0o600, create_only=True),
+            PlacedFile(f"{directory}/file", b"same", ME, 0o640),
+            PlacedNothing(gone),
+            PlacedNothing(tree),
+        ]
+        for content in (b"first", b"second")
+    )
+    assert all(put(placed) for placed in first)
+    assert all(put(placed) for placed in second)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["d", "secret"]
+    assert (mode(tmp_path / "d"), (tmp_path / "d" / "file").read_bytes()) == (0o750, b"same")
+    # What the first run may have handed to others by then is kept.
+    assert (tmp_path / "secret").read_bytes() == b"first"
+    assert first[1].checksum == second[1].checksum
+
+
+def test_a_file_that_came_in_the_place_of_a_directory_is_left(tmp_path: Path) -> None:
+    placed = PlacedDirectory(str(tmp_path / "d"), ME, 0o750)
+    (tmp_path / "d").write_text("kept")
+    with pytest.raises(InputError, match="d can't be made: Not a directory"):
+        placed.apply()
+    assert (tmp_path / "d").read_text() == "kept"
