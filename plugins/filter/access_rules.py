@@ -56,6 +56,9 @@ _value:
           What is too long for one expression is in several.
       type: list
       elements: dict
+    anonymous:
+      description: Whether anything can be pulled without a login.
+      type: bool
     catalog:
       description: The numbers of the policies that may read the catalogue.
       type: list
@@ -242,6 +245,7 @@ def access_rules(users, anonymous=(), immutable=()):
             for who, action, globs in rules
             for some in _pieces(globs)
         ],
+        "anonymous": bool(anonymous),
         "catalog": [number for (_allowed, catalog), number in numbers.items() if catalog],
         "immutable": [_immutable(pattern) for pattern in immutable],
         "referring": _REFERRING,

@@ -51,6 +51,12 @@ _value:
     mirror_account:
       description: Account and group of the mirror.
       type: str
+    mirror_cache:
+      description: Unit of the caches of other registries.
+      type: str
+    mirror_cache_account:
+      description: Account and group of the caches of other registries.
+      type: str
     label:
       description: What the labels of the containers begin with.
       type: str
@@ -97,6 +103,8 @@ def instance_names(instance):
         "backup": f"{registry}-backup",
         "mirror": f"{registry}-mirror",
         "mirror_account": f"{prefix}-mirror",
+        "mirror_cache": f"{registry}-mirror-cache",
+        "mirror_cache_account": f"{prefix}-cache",
         "label": f"registry.{prefix}",
         "programs": f"/usr/local/lib/{registry}",
         "config_directory": config,

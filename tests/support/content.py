@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import secrets
+import tarfile
 
 from http_client import ACCEPT, CONFIGS, DOCKER, LAYERS, MANIFESTS, OCI, OCI_INDEX, Client, digest_of
 
@@ -56,6 +59,22 @@ class Content(Client):
             **more,
         }
         return self.manifest(repository, reference, document, kind)
+
+    def real_image(self, repository: str, reference: str) -> dict:
+        """Put an image that an engine can unpack: a layer with one new file."""
+        file, plain = io.BytesIO(secrets.token_bytes(1000)), io.BytesIO()
+        with tarfile.open(fileobj=plain, mode="w") as archive:
+            entry = tarfile.TarInfo("file")
+            entry.size = 1000
+            archive.addfile(entry, file)
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [digest_of(plain.getvalue())]},
+        }
+        descriptor = {**self.blob(repository, json.dumps(config).encode()), "mediaType": CONFIGS[OCI]}
+        return self.image(repository, reference, layer=gzip.compress(plain.getvalue()), config=descriptor)
 
     def index(
         self,

@@ -33,7 +33,10 @@ ROLES = ROOT / "roles"
 # The containers' account: root's nginx would run its workers as the user nobody, for which it has no capability here.
 ACCOUNT = os.getuid() or 64321
 REPLICAS = (1, 2)
-DIRECTORIES = ("config/nginx/tls", "config/auth", "network", "sockets", "auth", "storage", "looked-at", "registry")
+DIRECTORIES = (
+    *("config/nginx/tls", "config/auth", "network", "sockets", "auth", "storage", "looked-at", "registry"),
+    "cache/served",
+)
 # Where the containers see them; the role's own values.
 VARIABLES = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())
 INSIDE = VARIABLES["__reverse_proxy_inside"]
@@ -98,7 +101,8 @@ class Front:
     def __init__(self, directory: Path, images: dict[str, str]) -> None:
         self.directory = directory
         self.images = images
-        self.port = free_ports(1)[0]
+        # The other one is that of the mirror of Docker Hub, where there is one.
+        self.port, self.docker_port = free_ports(2)
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
@@ -241,6 +245,7 @@ class Front:
                 "--entrypoint=/bin/sh",
                 f"--publish=127.0.0.1:{self.port}:{INSIDE['https']}",
                 f"--publish={self.outside}:{INSIDE['https']}",
+                *self.mirror_ports(),
                 "--ulimit=nofile=16384:16384",
                 "--memory=1g",
                 *MEMORY,
@@ -251,6 +256,7 @@ class Front:
                         "auth": INSIDE["auth"],
                         "storage": f"{INSIDE['storage']}:ro",
                         "looked-at": INSIDE["looked_at"],
+                        "cache/served": f"{INSIDE['cache']}:ro",
                     }
                 ),
             ),
@@ -265,6 +271,12 @@ class Front:
         except AssertionError as error:
             said = "\n".join(f"{name}:\n{last_words(container)}" for name, container in self.containers.items())
             raise AssertionError(f"{error}\n{said}") from None
+
+    def mirror_ports(self) -> tuple[str, ...]:
+        if not self.options.get("reverse_proxy_cache_docker_port"):
+            return ()
+        addresses = ("127.0.0.1", self.outside.partition(":")[0])
+        return tuple(f"--publish={one}:{self.docker_port}:{INSIDE['docker_mirror']}" for one in addresses)
 
     def limit(self) -> None:
         """Count connections by address in the network of the proxy, as proxy-network does there."""
@@ -344,6 +356,10 @@ class Front:
         context = context or self.context
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=context)
         return Client(connection, None if user is None else self.basic(user, password))
+
+    def docker_connection(self) -> http.client.HTTPSConnection:
+        """A connection to the mirror of Docker Hub."""
+        return http.client.HTTPSConnection("localhost", self.docker_port, timeout=30, context=self.context)
 
     def socket(self, replica: int = 1) -> Path:
         return self.directory / "sockets" / f"registry-{replica}.sock"

@@ -71,6 +71,9 @@ CENTOS = {"distribution": "CentOS", "distribution_version": "7.9", "distribution
 
 MIRROR = {"name": "hub", "source": {"registry": "docker.io"}, "images": [{"repository": "nginx"}]}
 
+SYSTEMD = {"pretend": {"service_mgr": "systemd"}}
+CACHE = {"upstream": "docker.io", "username": "ci", "password": "geheim", "min_remaining": 20}
+
 # By the role that says it: wrong variables, and what is said of them.
 WRONG = {
     # No role: the check of all hosts at once, which `test_client_problems.py` is about.
@@ -167,6 +170,28 @@ WRONG = {
         ({"mirror_sync": [MIRROR], "mirror_user": "nobody"}, "reverse_proxy_users has no user nobody with a password"),
         ({"mirror_schedule": "daily\nPersistent=true"}, "mirror_schedule is"),
     ],
+    "mirror_cache": [
+        ({"mirror_caches": {"upstream": "docker.io"}}, "mirror_caches is not a list: give a list"),
+        (
+            {"mirror_caches": [CACHE], "pretend": {"service_mgr": "sysvinit"}},
+            "mirror_caches needs a host that systemd runs",
+        ),
+        ({"mirror_caches": [{}]}, "Entry 1 of mirror_caches has no upstream that can be the first part"),
+        *(
+            ({"mirror_caches": [{"upstream": name}]}, "Entry 1 of mirror_caches has no upstream")
+            for name in ("apps", "Docker.io", "https://docker.io", "a.test:5000", "docker.io/library", "a..b", "")
+        ),
+        ({"mirror_caches": [{"upstream": "a.b"}, {"upstream": "a.b"}]}, "mirror_caches names a.b twice"),
+        ({"mirror_caches": [{"upstream": "a.b", "username": "ci"}]}, "a.b has only one of username and password"),
+        ({"mirror_caches": [{"upstream": "a.b", "usernam": "ci"}]}, "mirror_caches, a.b: there is no option usernam"),
+        ({"mirror_caches": [{"upstream": "a.b", "min_remaining": "many"}]}, "a.b: min_remaining is 'many'"),
+        ({"mirror_caches": [{"upstream": "a.b", "registry": "a b"}]}, "mirror_caches, a.b: "),
+        ({"mirror_cache_size": "1m"}, "mirror_cache_size is '1m', which is no size of 100 MiB or more"),
+        ({"mirror_cache_size": "much"}, "mirror_cache_size is 'much'"),
+        ({"mirror_cache_seconds": -1}, "mirror_cache_seconds is"),
+        ({"mirror_cache_docker_port": 70000}, "mirror_cache_docker_port is"),
+        ({"mirror_cache_directory": "relative"}, "mirror_cache_directory is"),
+    ],
     "bundle": [({}, "bundle_path is missing: give the directory of the bundle")],
 }
 
@@ -209,6 +234,7 @@ def hosts(certificate, taken):
         found[f"right-{number}"] = {"checked": ["backup"]} | BACKUP | variables
     for number, (changes, more, _says) in enumerate(MISFITS):
         found[f"misfit-{number}"] = {"checked": ["certificate"]} | files(certificate, **changes) | more
+    found["caches"] = {"checked": ["mirror_cache"], "mirror_caches": [CACHE, {"upstream": "quay.io"}], **SYSTEMD}
     found["mirrors"] = {"checked": ["mirror"], "mirror_sync": [MIRROR]}
     found["fits"] = {"checked": ["certificate"]} | files(certificate)
     found["taken"] = {"checked": ["reverse_proxy"], "registry_port": taken}
@@ -302,8 +328,8 @@ def test_a_certificate_that_fits_passes(said):
     assert said["fits"] == ""
 
 
-def test_rules_of_a_mirror_pass(said):
-    assert said["mirrors"] == ""
+def test_rules_of_a_mirror_and_caches_pass(said):
+    assert said["mirrors"] == said["caches"] == ""
 
 
 @pytest.mark.parametrize("number", range(len(MISFITS)))

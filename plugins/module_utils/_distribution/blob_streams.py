@@ -52,6 +52,13 @@ class BlobStreamClient(BlobClient):
         length = _length(response)
         return BlobStream(None if length is None else start + length, response.pieces)
 
+    def blob_size(self, repository, digest):
+        """(whether there is such a blob, its bytes or None where the registry does not tell them)."""
+        response = self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository)
+        if response.status not in (200, 404):
+            raise self._errors.no(response, f"look for the blob {digest} of {repository}")
+        return response.status == 200, _length(response)
+
     def upload_blob(self, repository, digest, size, pieces):
         """Uploads a blob of so many bytes as they come. Raises RegistryError, also for those that come.
 
@@ -78,9 +85,8 @@ class BlobStreamClient(BlobClient):
 
 
 def _length(response):
-    # The answer was read up to here: it is a number where it is there.
-    length = response.headers.get("Content-Length")
-    return None if length is None else int(length)
+    length = response.headers.get("Content-Length") or ""
+    return int(length) if length.isascii() and length.isdecimal() else None
 
 
 def _without(pieces, skipped):

@@ -25,6 +25,10 @@ class DamagedError(AnswerError):
     """What came is not what its digest stands for."""
 
 
+class MissingError(DamagedError):
+    """The source has no such blob."""
+
+
 class Moved:
     """What one blob, or several, took: bytes that were copied, and bytes that were there or were mounted."""
 
@@ -96,7 +100,7 @@ class BlobMover:
     def _copy(self, destination, origin, repository, digest, size):
         attempt = 1
         while True:
-            download = _Download(self._sources, origin, digest, size)
+            download = Download(self._sources, origin, digest, size)
             try:
                 destination.upload_blob(repository, digest, size, download.pieces())
             except (AnswerError, UnreachableError):
@@ -108,14 +112,18 @@ class BlobMover:
                 return size
 
 
-class _Download:
-    """A blob as it comes from its source. Where that breaks off, it goes on from there."""
+class Download:
+    """A blob as it comes from its source. Where that breaks off, it goes on from there.
 
-    def __init__(self, sources, origin, digest, size):
+    sources is a Pool, and origin the repository there. size is in bytes. None stands for a size that the source is to
+    tell; it is in `size` from the first piece on, if the source tells it.
+    """
+
+    def __init__(self, sources, origin, digest, size=None):
         self._sources = sources
         self._origin = origin
         self._digest = digest
-        self._size = size
+        self.size = size
         self._offset = 0
         # Whether it was the source that ended it.
         self.failed = False
@@ -127,7 +135,7 @@ class _Download:
         held = b""
         try:
             for piece in self._persistently():
-                if self._offset + len(piece) > self._size:
+                if self.size is not None and self._offset + len(piece) > self.size:
                     raise self._other_size("more than")
                 self._offset += len(piece)
                 if hashed is not None:
@@ -163,21 +171,23 @@ class _Download:
         with self._sources.client() as source:
             stream = source.open_blob(self._origin, self._digest, self._offset)
             if stream is None:
-                raise self._damaged("is not there")
-            if stream.size not in (None, self._size):
+                raise self._damaged("is not there", MissingError)
+            if self.size is None:
+                self.size = stream.size
+            elif stream.size not in (None, self.size):
                 raise self._other_size(f"{stream.size} and not")
             yield from stream.pieces
-            if self._offset < self._size:
+            if self.size is not None and self._offset < self.size:
                 raise AnswerError(
-                    f"{source.registry.name} sent {self._offset} of the {self._size} bytes of the blob {self._digest} "
+                    f"{source.registry.name} sent {self._offset} of the {self.size} bytes of the blob {self._digest} "
                     f"of {self._origin}"
                 )
 
     def _other_size(self, how_much):
-        return self._damaged(f"has {how_much} the {self._size} bytes that its manifest tells")
+        return self._damaged(f"has {how_much} the {self.size} bytes that its manifest tells")
 
-    def _damaged(self, what):
-        return DamagedError(
+    def _damaged(self, what, kind=DamagedError):
+        return kind(
             f"the blob {self._digest} of {self._origin} {what}",
             "The image is damaged at its source, or something between here and there changes it: push it there again",
         )

@@ -20,6 +20,7 @@ _NUMBERS = (
     "auth_cache_seconds",
     "guesses_per_minute",
     "replicas",
+    "cache_docker_port",
 )
 _SWITCHES = ("http_redirect", "ocsp_stapling")
 _OTHERS = (
@@ -29,6 +30,7 @@ _OTHERS = (
     "trusted_proxies",
     "allowed_networks",
     "resolvers",
+    "caches",
 )
 # nginx made a directive of what was an option of `listen` before.
 _HTTP2_DIRECTIVE = (1, 25, 1)

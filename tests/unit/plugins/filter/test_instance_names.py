@@ -55,6 +55,8 @@ def test_an_installation_of_before_keeps_its_names():
         "maintenance": "wharf-registry-maintenance",
         "mirror": "wharf-registry-mirror",
         "mirror_account": "wharf-mirror",
+        "mirror_cache": "wharf-registry-mirror-cache",
+        "mirror_cache_account": "wharf-cache",
         "backup": "wharf-registry-backup",
         "label": "registry.wharf",
         "programs": "/usr/local/lib/wharf-registry",

@@ -26,6 +26,8 @@ OPTIONS = {
     "client_certificates": "none",
     "ocsp_stapling": False,
     "resolvers": [],
+    "caches": [],
+    "cache_docker_port": "0",
     "blobs_from_disk": "true",
     "storage_directory": "/srv",
 }

@@ -1,0 +1,72 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pull-through cache of other registries, behind the proxy: mirror_cache SETTINGS.
+
+Needs Python 3.8 and nothing else. SETTINGS is JSON: `socket` (path), `files` (where nginx has the files), `directory`
+and `state` (paths), `size` (bytes), `seconds`, and `upstreams`, each with `name`, `options` of a connection and
+`min_remaining`. systemd is told once it listens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import CONNECTION_OPTIONS
+from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import completed
+from api import Server
+from cache import Cache
+from index import Index
+from report import Report
+from store import Store
+from upstream import Upstream
+
+# Bytes. Clients that wait for the same layer have a thread each.
+_STACK = 256 << 10
+
+
+def main(arguments):
+    if len(arguments) != 1:
+        return "usage: mirror_cache SETTINGS"
+    threading.stack_size(_STACK)
+    try:
+        with open(arguments[0], encoding="utf-8") as file:
+            settings = json.load(file)
+        upstreams = [
+            Upstream(one["name"], completed(one["options"], CONNECTION_OPTIONS), one["min_remaining"])
+            for one in settings["upstreams"]
+        ]
+        index = Index(os.path.join(settings["state"], "index.sqlite"))
+        store = Store(settings["directory"], index, settings["size"])
+        cache = Cache(store, index, upstreams, settings["seconds"])
+        server = Server(settings["socket"], cache, settings["files"])
+    except RegistryError as error:
+        return f"wharf-registry: {error}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"wharf-registry: {arguments[0]}, or a directory that it names, can't be used: {error!r}"
+    report = Report(os.path.join(settings["state"], "state.json"), cache, store, upstreams)
+    report.start()
+    # Answers that are under way end with the process. Clients go on with a layer where it was cut.
+    signal.signal(signal.SIGTERM, lambda *_signal: threading.Thread(target=server.shutdown).start())
+    tell_systemd("READY=1")
+    server.serve_forever(poll_interval=0.2)
+    report.write()
+    index.close()
+    return 0
+
+
+def tell_systemd(what):
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(what.encode(), "\0" + path[1:] if path.startswith("@") else path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
