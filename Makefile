@@ -87,6 +87,9 @@ quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the l
 quickstart-whole: deps-dev ## Run `make up` there once more, over the data that `make down` has kept
 	@$(TOOLS) WHOLE=1 tests/lab/quickstart
 
+bare-site: images ## Make a registry of a host without a network, by what a bundle holds
+	@$(TOOLS) tests/lab/bare-site
+
 molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet` and `day_two` on machines of the lab
 
 default: ## One registry host: access, TLS, secrets, load (molecule scenario `default`)
