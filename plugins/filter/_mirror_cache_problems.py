@@ -10,7 +10,7 @@ author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice.
   - Checks all options, and asks no registry for that.
-positional: size, service_manager
+positional: size, docker_port, service_manager
 options:
   _input:
     description: The value of C(mirror_caches).
@@ -21,6 +21,10 @@ options:
     description: The value of C(mirror_cache_size).
     type: string
     required: true
+  docker_port:
+    description: The value of C(mirror_cache_docker_port).
+    type: integer
+    required: true
   service_manager:
     description: The fact C(service_mgr) of the host.
     type: string
@@ -30,7 +34,7 @@ options:
 EXAMPLES = r"""
 - name: Check the caches
   ansible.builtin.assert:
-    that: (mirror_caches | wharf.registry._mirror_cache_problems('50g', 'systemd')) | length == 0
+    that: (mirror_caches | wharf.registry._mirror_cache_problems('50g', 0, 'systemd')) | length == 0
 """
 
 RETURN = r"""

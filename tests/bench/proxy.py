@@ -34,6 +34,8 @@ CACHE = HERE.parent.parent / ".cache" / "bench"
 HOST = "wharf-lab-bench"
 TOOLS = "wharf-lab-tools"
 NAME = "registry.bench.test"
+BLOBS = "bench/blobs"
+CACHED = "cached.bench.test"
 # The role's proxy, the same without a password, and the recipe.
 OURS, OPEN, RECIPE = 443, 8445, 8444
 
@@ -181,13 +183,13 @@ def others(password: str) -> Iterator[None]:
 
 
 def put_blob(mib: int) -> str:
-    """The digest of a blob of random bytes, put by ci into bench/blobs."""
+    """The digest of a blob of random bytes, put by ci into BLOBS."""
     return in_tools(
         f"""
 set -e
 head -c {mib}M /dev/urandom >/bench/blob
 digest=sha256:$(sha256sum /bench/blob | cut -c 1-64)
-place=$(curl -sf --config /bench/login -X POST -D - -o /dev/null https://{NAME}/v2/bench/blobs/blobs/uploads/ |
+place=$(curl -sf --config /bench/login -X POST -D - -o /dev/null https://{NAME}/v2/{BLOBS}/blobs/uploads/ |
   tr -d '\\r' | sed -n 's/^[Ll]ocation: //p')
 curl -sf --config /bench/login -X PUT -T /bench/blob -H 'Content-Type: application/octet-stream' \
   "https://{NAME}$place&digest=$digest"
@@ -207,21 +209,33 @@ def rate(port: int, path: str, header: str) -> float:
     return float(output.rpartition("Requests/sec:")[2].split()[0])
 
 
-def pull(port: int, digest: str) -> float:
-    """Processor seconds of the server side for each GiB."""
-    before = count(SERVERS[port])
+def get(port: int, repository: str, digest: str) -> None:
+    """Pull the blob as often as one round does, four at a time."""
     in_tools(
         f"""
 set -e
 for turn in $(seq {PULLS}); do
-  curl -sf --http1.1 --config /bench/login -o /dev/null https://{NAME}:{port}/v2/bench/blobs/blobs/{digest} &
+  curl -sf --http1.1 --config /bench/login -o /dev/null https://{NAME}:{port}/v2/{repository}/blobs/{digest} &
   [ $((turn % 4)) -ne 0 ] || wait
 done
 wait
 """
     )
+
+
+def pull(port: int, digest: str) -> float:
+    """Processor seconds of the server side for each GiB."""
+    before = count(SERVERS[port])
+    get(port, BLOBS, digest)
     ticks = count(SERVERS[port]).ticks - before.ticks
     return ticks / 100 / (PULLS * BLOB_MIB / 1024)
+
+
+def speed(repository: str, digest: str) -> float:
+    """MiB a second."""
+    began = time.monotonic()
+    get(OURS, repository, digest)
+    return PULLS * BLOB_MIB / (time.monotonic() - began)
 
 
 def compare_rates(header: str) -> Row:
@@ -246,6 +260,20 @@ def compare_pulls() -> Row:
     return Row("processor time a GiB pulled, the recipe", used[OURS], used[RECIPE], at_most=0.45)
 
 
+def compare_cache() -> Row:
+    """What the cache holds, against what the registry holds itself."""
+    digest = put_blob(BLOB_MIB)
+    # Two repositories, one of which is fetched from the other, once.
+    get(OURS, f"{CACHED}/{BLOBS}", digest)
+    ours, theirs = [], []
+    for turn in range(1, 2 * ROUNDS + 1):
+        pair = [(ours, f"{CACHED}/{BLOBS}"), (theirs, BLOBS)]
+        for speeds, repository in pair if turn % 2 else pair[::-1]:
+            speeds.append(speed(repository, digest))
+        say(f"cache {turn}/{2 * ROUNDS}: {ours[-1]:.0f} MiB/s, the registry's own {theirs[-1]:.0f} MiB/s")
+    return Row("pulls that the cache holds, a plain pull", ours, theirs, at_least=0.9, unit="MiB/s")
+
+
 def compare_memory() -> Row:
     """While many pull and some push: the second half of the time against the first."""
     digest = put_blob(64)
@@ -261,7 +289,7 @@ def compare_memory() -> Row:
 end=$(($(date +%s) + {LOAD_SECONDS}))
 for client in $(seq {PULLERS}); do
   (while [ "$(date +%s)" -lt "$end" ]; do
-    curl -sf --config /bench/login -o /dev/null https://{NAME}/v2/bench/blobs/blobs/{digest} ||
+    curl -sf --config /bench/login -o /dev/null https://{NAME}/v2/{BLOBS}/blobs/{digest} ||
       echo failed >>/bench/failed
   done) &
 done
@@ -330,6 +358,7 @@ DOCKER_CONFIG=/root/.docker crane append --new_layer image.tar --new_tag {NAME}/
         rows = [
             compare_rates("--script=/bench/login.lua"),
             compare_pulls(),
+            compare_cache(),
             compare_memory(),
             compare_latency(authorization),
         ]

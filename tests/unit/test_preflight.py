@@ -189,6 +189,10 @@ WRONG = {
         ({"mirror_cache_size": "1m"}, "mirror_cache_size is '1m', which is no size of 100 MiB or more"),
         ({"mirror_cache_size": "much"}, "mirror_cache_size is 'much'"),
         ({"mirror_cache_seconds": -1}, "mirror_cache_seconds is"),
+        (
+            {"mirror_caches": [{"upstream": "quay.io"}], "mirror_cache_docker_port": 5443},
+            "mirror_cache_docker_port is 5443, and mirror_caches does not name docker.io",
+        ),
         ({"mirror_cache_docker_port": 70000}, "mirror_cache_docker_port is"),
         ({"mirror_cache_directory": "relative"}, "mirror_cache_directory is"),
     ],

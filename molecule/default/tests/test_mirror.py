@@ -96,6 +96,9 @@ def test_a_source_that_fails_leaves_what_is_there(lab: LabHost, registry: Regist
         assert lab.run(f"systemctl start {UNIT}.service", check=False).returncode != 0
         assert state(lab)["stale_since"] == state(lab)["succeeded"] == before
         assert "up/stream" in state(lab)["problem"]
+        doctor = run_playbook("wharf.registry.doctor", arguments(upstream))
+        told = next(line for line in doctor.output.splitlines() if "mirror upstream on trixie" in line)
+        assert before in told
         assert registry.manifest("mirror/up/stream", tag, "runtime").status == 200
     finally:
         lab.run(f"mv /root/moved {data}/{digest[7:]}")

@@ -129,6 +129,8 @@ class Authenticator:
             self._check_realm(response, realm)
             began = time.monotonic()
             token, life = self._fetch(realm, service, scope)
+            # A long run asks for many repositories.
+            self._tokens = {one: known for one, known in self._tokens.items() if known[1] > began}
             self._tokens[key] = token, began + life - _MARGIN
         return token
 

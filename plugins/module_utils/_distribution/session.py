@@ -27,6 +27,9 @@ _ACTIONS = {"GET": "read", "HEAD": "read", "DELETE": "delete"}
 # Bytes of one page of a list: some hundred thousand names.
 _LIST_LIMIT = 64 << 20
 
+# Of one user, as a cache has them that runs for years. They are asked for again.
+_MOST_AUTHORIZATIONS = 1000
+
 
 class Session:
     """Sends requests to one registry as one user. Each thread needs one of its own.
@@ -92,6 +95,8 @@ class Session:
                     "wrong_account",
                 )
             raise self._errors.refused(f"it answered 401{said(response)}")
+        if len(self._authorizations) >= _MOST_AUTHORIZATIONS:
+            self._authorizations.clear()
         self._authorizations["basic" if authorization.startswith("Basic ") else purpose] = authorization
         return response
 

@@ -265,7 +265,7 @@ def _redirected(response, headers):
         after = urllib.parse.urlsplit(urllib.parse.urljoin(response.url, response.headers.get("Location") or ""))
     except ValueError:
         after = urllib.parse.urlsplit("")
-    if not response.headers.get("Location") or after.scheme not in ("http", "https") or not after.netloc:
+    if not response.headers.get("Location") or after.scheme not in ("http", "https") or not after.hostname:
         raise AnswerError(
             f"{server_of(response.url)} redirects to nowhere", "Check the proxies in front of the registry"
         )

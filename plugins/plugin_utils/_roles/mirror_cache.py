@@ -13,6 +13,7 @@ _SIZE = re.compile(r"([0-9]{1,15})([kmgt]?)b?\Z", re.IGNORECASE)
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 # Bytes: less holds no image.
 _LEAST_SIZE = 100 << 20
+_HUB = "docker.io"
 _BESIDE = frozenset(["upstream", "min_remaining"])
 
 
@@ -37,7 +38,7 @@ def _bytes(size):
     return int(found[1]) << _UNITS[found[2].lower()] if found else 0
 
 
-def mirror_cache_problems(caches, size, service_manager):
+def mirror_cache_problems(caches, size, docker_port, service_manager):
     """Sentences on what is wrong with the variables. None shows a password."""
     if not isinstance(caches, list):
         return ["mirror_caches is not a list: give a list of registries, each with upstream."]
@@ -49,6 +50,11 @@ def mirror_cache_problems(caches, size, service_manager):
     if _bytes(size) < _LEAST_SIZE:
         problems.append(
             f"mirror_cache_size is {size!r}, which is no size of 100 MiB or more: give one with a unit, such as 50g."
+        )
+    if int(docker_port) and not any(isinstance(one, dict) and one.get("upstream") == _HUB for one in caches):
+        problems.append(
+            f"mirror_cache_docker_port is {docker_port}, and mirror_caches does not name {_HUB}, which Docker asks for "
+            "there: add it, or set the port to 0."
         )
     for number, cache in enumerate(caches, 1):
         name = cache.get("upstream") if isinstance(cache, dict) else None

@@ -32,6 +32,7 @@ HUB, QUAY = "docker.io", "quay.io"
 USERS = [
     {"name": "admin", "access": "admin"},
     {"name": "team", "rules": [{"repositories": ["docker.io/library/*", "quay.io/**"], "actions": ["pull"]}]},
+    {"name": "one", "rules": [{"repositories": ["apps/web"], "actions": ["pull", "push"]}]},
     {"name": "own", "rules": [{"repositories": ["apps/*"], "actions": ["pull", "push"]}]},
 ]
 LARGE = 8 << 20
@@ -304,7 +305,9 @@ def test_too_many_requests(
     assert "answered 429" in refused.json["errors"][0]["message"]
     # It was asked no more after it had said so.
     assert len(upstream.requests) == 1
-    wait_for("the state", lambda: "too many requests" in (cache.state / "state.json").read_text(), seconds=15)
+    # Written as it ends, too.
+    cache.stop()
+    assert "too many requests" in (cache.state / "state.json").read_text()
 
 
 def test_the_reserve_of_pulls_is_left_to_others(proxy: Front, cache: PullCache, upstream: Upstream, image: str) -> None:
@@ -319,6 +322,70 @@ def test_the_reserve_of_pulls_is_left_to_others(proxy: Front, cache: PullCache, 
     assert (refused.status, refused.code) == (429, "TOOMANYREQUESTS")
     assert "allows 20 more pulls in this window, and min_remaining is 20" in refused.json["errors"][0]["message"]
     assert upstream.asked("GET") == []
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ("application/x\x0by", b'{"schemaVersion": 2}', "a media type that is none"),
+        ("application/vnd.\xe9", b'{"schemaVersion": 2}', "a media type that is none"),
+        ("text/html", b'{"schemaVersion": 2}', "a media type that is none"),
+        (OCI, b'{"schemaVersion": 2, "x": ' + b"[" * 100000 + b"]" * 100000 + b"}", "is not a JSON object"),
+        (OCI, b"<html>Sign in</html>", "is not a JSON object"),
+    ],
+    ids=["control", "beyond ASCII", "text", "deep", "page"],
+)
+def test_a_manifest_that_is_none(
+    odd: tuple[str, bytes, str], proxy: Front, cache: PullCache, upstream: Upstream
+) -> None:
+    media_type, content, says = odd
+    headers = {"Content_Type": media_type, "Docker_Content_Digest": digest_of(content)}
+    upstream.instead = lambda _request: reply(200, content, **headers)
+    refused = manifest(proxy.client("team"), f"{HUB}/library/odd", "1.0")
+    assert (refused.status, refused.code) == (503, "UNAVAILABLE")
+    assert says in refused.json["errors"][0]["message"]
+    assert cache.held() == {}
+
+
+def test_a_name_that_is_doubled_is_its_own(proxy: Front, cache: PullCache) -> None:
+    """Rules for x/y say nothing of x/x/y, unless x is an upstream."""
+    admin, one = proxy.client("admin"), proxy.client("one")
+    admin.put_image("apps/apps/web", "1.0", b"other")
+    admin.put_image("apps/web", "1.0", b"own")
+    assert manifest(one, "apps/web", "1.0").status == 200
+    assert manifest(one, "apps/apps/web", "1.0").status == 403
+    assert one.ask("POST", "/v2/apps/apps/web/blobs/uploads/", b"").status == 403
+
+
+def test_a_repository_that_refuses_the_login_closes_no_other(
+    proxy: Front, cache: PullCache, upstream: Upstream, image: str
+) -> None:
+    """As token servers do for a name that is mistyped."""
+    upstream.instead = lambda request: reply(401, WWW_Authenticate="Basic") if "/private/" in request.target else None
+    admin = proxy.client("admin")
+    assert manifest(admin, f"{HUB}/private/none", "1.0").status == 403
+    assert pull(admin, f"{HUB}/{image}", "1.0").status == 200
+    before = len(upstream.requests)
+    assert manifest(admin, f"{HUB}/private/none", "2.0").status == 403
+    assert len(upstream.requests) == before
+
+
+def test_a_layer_of_unknown_size(proxy: Front, cache: PullCache, upstream: Upstream, there: Content, room: str) -> None:
+    name, team, layer = f"library/{room}", proxy.client("team"), secrets.token_bytes(2 << 20)
+    there.image(name, "1.0", layer=layer)
+    chunked = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = chunked + b"%x\r\n%b\r\n0\r\n\r\n" % (len(layer), layer)
+    behaviours = {"instead": raw(whole)}
+    upstream.instead = lambda request: behaviours["instead"] if f"/blobs/{digest_of(layer)}" in request.target else None
+    assert pull(team, f"{HUB}/{name}", "1.0").status == 200
+    wait_for("it is held", lambda: cache.held().get(digest_of(layer)) == len(layer))
+    # One that does not fit passes by, and one that breaks is never told to be whole.
+    cache.restart(size=1 << 20)
+    assert pull(team, f"{HUB}/{name}", "1.0").status == 200
+    behaviours["instead"] = raw(chunked + b"%x\r\n%b" % (len(layer), layer[: len(layer) // 2]))
+    with contextlib.suppress(http.client.HTTPException, OSError):
+        assert pull(team, f"{HUB}/{name}", "1.0").status == 503
+    assert sum(cache.held().values()) <= 1 << 20
 
 
 def broken(layer: bytes, kind: str) -> Callable[[object], object]:

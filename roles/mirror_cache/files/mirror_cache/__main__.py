@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 
@@ -27,8 +28,8 @@ from report import Report
 from store import Store
 from upstream import Upstream
 
-# Bytes. Clients that wait for the same layer have a thread each.
-_STACK = 256 << 10
+# Bytes, of which a thread takes what it uses. With less, a document that is nested deeply ends Python 3.12 and later.
+_STACK = 4 << 20
 
 
 def main(arguments):
@@ -48,7 +49,7 @@ def main(arguments):
         server = Server(settings["socket"], cache, settings["files"])
     except RegistryError as error:
         return f"wharf-registry: {error}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:
         return f"wharf-registry: {arguments[0]}, or a directory that it names, can't be used: {error!r}"
     report = Report(os.path.join(settings["state"], "state.json"), cache, store, upstreams)
     report.start()

@@ -14,12 +14,14 @@ import http.server
 import json
 import os
 import re
+import socket
 import socketserver
 import sys
+import traceback
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._common.reference import is_digest
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import fits_digest
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import DeniedError
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_mover import MissingError
 from cache import AbsentError
@@ -59,24 +61,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self):
         path = urllib.parse.urlsplit(self.path)
         found = _PATH.match(path.path)
+        self._begun = False
         if found is None:
             self._refuse(404, "UNSUPPORTED", "A cache serves manifests, blobs and lists of tags.")
             return
         upstream, repository, kind, reference, tags = found.groups()
-        kind = kind or tags
         try:
-            if kind == "manifests":
-                self._send_manifest(self.server.cache.manifest(upstream, repository, reference))
-            elif kind == "tags":
+            if tags:
                 self._send_tags(upstream, repository, path.query)
-            elif not is_digest(reference):
-                self._refuse(404, "DIGEST_INVALID", "This is no digest of a blob.")
-            elif self.command == "HEAD":
-                self._send_head(reference, self.server.cache.blob_size(upstream, repository, reference))
+            elif kind == "manifests":
+                self._send_manifest(self.server.cache.manifest(upstream, repository, reference))
             else:
                 self._send_blob(upstream, repository, reference)
         except RegistryError as error:
-            self._explain(error, kind)
+            if not self._begun:
+                self._explain(error, kind or tags)
+        except (ConnectionError, socket.timeout):
+            self.close_connection = True
+            raise
+        except Exception:  # noqa: BLE001 - a client is to have an answer
+            traceback.print_exc()
+            self.close_connection = True
+            if not self._begun:
+                self._refuse(503, "UNAVAILABLE", "The cache has failed: see its journal.", 5)
 
     def _explain(self, error, kind):
         if isinstance(error, (AbsentError, MissingError)):
@@ -91,6 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # --- answers ------------------------------------------------------------------------------------------------------
 
     def _begin(self, status, headers):
+        self._begun = True
         self.send_response_only(status)
         for name, value in {"Docker-Distribution-Api-Version": "registry/2.0", **headers}.items():
             self.send_header(name, str(value))
@@ -130,6 +138,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._begin(200, {**_of_blob(digest), **({} if size is None else {"Content-Length": size})})
 
     def _send_blob(self, upstream, repository, digest):
+        if not fits_digest(digest):
+            self._refuse(404, "DIGEST_INVALID", "This is no digest of a blob.")
+            return
+        if self.command == "HEAD":
+            self._send_head(digest, self.server.cache.blob_size(upstream, repository, digest))
+            return
         for _attempt in range(_ATTEMPTS):
             found = self.server.cache.blob(upstream, repository, digest)
             if isinstance(found, tuple):
@@ -154,23 +168,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _begin_blob(self, digest, size, offset=0):
         headers = _of_blob(digest)
-        if size is None:
-            # Its end is the end of the connection.
-            self.close_connection = True
-            headers["Connection"] = "close"
-        else:
-            headers["Content-Length"] = size - offset
+        headers["Content-Length"] = size - offset
         if offset:
             headers["Content-Range"] = f"bytes {offset}-{size - 1}/{size}"
         self._begin(206 if offset else 200, headers)
         self.wfile.flush()
 
     def _follow(self, fetch, file, digest):
+        size = fetch.size
         asked = _RANGE.match(self.headers.get("Range") or "")
-        offset = int(asked[1]) if asked and fetch.size is not None and int(asked[1]) < fetch.size else 0
+        offset = int(asked[1]) if asked and int(asked[1]) < size else 0
         # An error of the upstream that comes early is told as one.
         there, ended = fetch.wait(offset)
-        self._begin_blob(digest, fetch.size, offset)
+        self._begin_blob(digest, size, offset)
         try:
             while there or not ended:
                 self.connection.sendfile(file, offset, there)
@@ -179,15 +189,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except RegistryError:
             # It has begun: an end before its end is the only sign.
             self.close_connection = True
+        self.close_connection = self.close_connection or offset < size
 
     def _pass(self, fetch, digest):
-        size, pieces = fetch.passing()
-        self._begin_blob(digest, size)
-        try:
-            for piece in pieces:
-                self.wfile.write(piece)
-        except RegistryError:
-            self.close_connection = True
+        with fetch.passing() as (size, pieces):
+            if size is None:
+                # A part that says that it is the last one tells that it is whole.
+                self._begin(200, {**_of_blob(digest), "Transfer-Encoding": "chunked"})
+            else:
+                self._begin_blob(digest, size)
+            try:
+                for piece in pieces:
+                    self.wfile.write(piece if size is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
+                if size is None:
+                    self.wfile.write(b"0\r\n\r\n")
+            except RegistryError:
+                self.close_connection = True
+                raise
 
 
 def _of_blob(digest):
@@ -218,5 +236,5 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def handle_error(self, request, client_address):
         """A client that goes, or takes nothing for too long, is no error of the server."""
-        if not isinstance(sys.exc_info()[1], OSError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, socket.timeout)):
             super().handle_error(request, client_address)

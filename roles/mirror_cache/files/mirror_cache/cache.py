@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import re
 import threading
 import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._common.reference import is_digest
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import fits_digest, is_digest
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import digest_of
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from fetch import Fetch
 
 # How long it is remembered that there is no such tag, in seconds, and how many of those.
 _ABSENT_SECONDS = 30
 _MOST_ABSENT = 10000
 _HUB = "docker.io"
+_MEDIA_TYPE = re.compile(r"application/[a-z0-9!#$&^_.+-]{1,127}\Z")
 
 
 class AbsentError(RegistryError):
@@ -85,6 +89,8 @@ class Cache:
         upstream = self.upstream(name)
         origin = self.origin(upstream, repository)
         if is_digest(reference):
+            if not fits_digest(reference):
+                raise AbsentError(f"{reference} is no digest that a registry has", "Correct it")
             found = self._held(upstream, origin, reference)
             if found is None:
                 with self._alone(name, origin, reference):
@@ -139,7 +145,7 @@ class Cache:
 
     def _ask_for_tag(self, upstream, origin, tag):
         """A HEAD is no pull to upstreams that count them."""
-        with upstream.client() as client:
+        with upstream.client(origin) as client:
             head = client.head(origin, tag)
         if head is None:
             error = AbsentError(f"{upstream.name} has no {origin}:{tag}", "Check the name and the tag")
@@ -150,12 +156,19 @@ class Cache:
         return self._held(upstream, origin, head.digest) or self._ask(upstream, origin, head.digest)
 
     def _ask(self, upstream, origin, digest):
-        with upstream.client() as client:
+        with upstream.client(origin) as client:
             manifest = client.manifest(origin, digest)
         if manifest is None:
             raise AbsentError(f"{upstream.name} has no {origin}@{digest}", "Check the name and the digest")
+        if not _MEDIA_TYPE.match(manifest.media_type):
+            # It becomes a header of answers.
+            raise AnswerError(f"{upstream.name} gives {origin}@{digest} a media type that is none", "Push it again")
         parts = [blob["digest"] for blob in manifest.parts.blobs]
-        self._store.put(upstream.name, origin, digest, manifest.content, media_type=manifest.media_type, parts=parts)
+        # The digest of the first schema leaves a part of the content out: such a manifest is not kept.
+        if digest_of(manifest.content, digest.partition(":")[0]) == digest:
+            self._store.put(
+                upstream.name, origin, digest, manifest.content, media_type=manifest.media_type, parts=parts
+            )
         self.counts[upstream.name]["misses"] += 1
         return Found(manifest.content, digest, manifest.media_type)
 
@@ -180,8 +193,14 @@ class Cache:
                 entry = self._index.entry(name, digest)
                 if entry is not None and self._index.is_linked(name, origin, digest):
                     return entry.size, self._store.place(name, digest)
-                fetch = self._fetches[key] = Fetch(upstream, self._store, origin, digest)
-                fetch.start(lambda: self._fetches.pop(key, None))
+                fetch = Fetch(upstream, self._store, origin, digest)
+                # Known before it can end, and not where no thread can be had for it.
+                self._fetches[key] = fetch
+                try:
+                    fetch.start(lambda: self._fetches.pop(key, None))
+                except RuntimeError as error:
+                    del self._fetches[key]
+                    raise RegistryError(f"The cache has no more threads ({error})", "Try again shortly") from None
                 self.counts[name]["misses"] += 1
         return fetch
 
@@ -193,14 +212,21 @@ class Cache:
             self._store.remove(upstream.name, digest)
             return None
         if not self._index.is_linked(upstream.name, origin, digest):
-            # Of another repository: whether it is in this one, too, is the upstream's to say.
-            with self._alone(upstream.name, origin, digest), upstream.client() as client:
-                if not client.has_blob(origin, digest):
-                    raise AbsentError(f"{upstream.name} has no blob {digest} in {origin}", "Check the name")
-            self._index.link(upstream.name, origin, digest)
+            with self._alone(upstream.name, origin, digest):
+                self._ask_for_link(upstream, origin, digest)
         self._index.use(upstream.name, entry)
         self.counts[upstream.name]["hits"] += 1
         return entry.size, self._store.place(upstream.name, digest)
+
+    def _ask_for_link(self, upstream, origin, digest):
+        """Of another repository: whether it is in this one, too, is the upstream's to say."""
+        if self._index.is_linked(upstream.name, origin, digest):
+            # Another thread has asked.
+            return
+        with upstream.client(origin) as client:
+            if not client.has_blob(origin, digest):
+                raise AbsentError(f"{upstream.name} has no blob {digest} in {origin}", "Check the name")
+        self._index.link(upstream.name, origin, digest)
 
     def blob_size(self, name, repository, digest):
         """The bytes of a blob, None where the upstream does not tell. Raises RegistryError."""
@@ -210,7 +236,7 @@ class Cache:
             held = self._held_blob(upstream, origin, digest)
             if held:
                 return held[0]
-        with upstream.client() as client:
+        with upstream.client(origin) as client:
             there, size = client.blob_size(origin, digest)
         if not there:
             raise AbsentError(f"{upstream.name} has no blob {digest} in {origin}", "Check the name")
@@ -223,7 +249,7 @@ class Cache:
         upstream = self.upstream(name)
         origin = self.origin(upstream, repository)
         try:
-            with upstream.client() as client:
+            with upstream.client(origin) as client:
                 tags = client.tags(origin)
         except RegistryError:
             tags = self._index.tags(name, origin)

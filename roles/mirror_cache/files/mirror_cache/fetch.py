@@ -12,7 +12,32 @@ import threading
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_mover import Download
-from upstream import AwayError
+
+
+class _Room:
+    """The room that a download takes: all of it at once, or piece by piece where its size is not told."""
+
+    def __init__(self, store, download):
+        self._store = store
+        self._download = download
+        self._reserved = 0
+        self._written = 0
+
+    def reserve(self, size):
+        """Whether there is room for a piece of so many bytes."""
+        if self._download.size is not None:
+            size = self._download.size - self._reserved
+        if size and not self._store.reserve(size):
+            return False
+        self._reserved += size
+        return True
+
+    def wrote(self, size):
+        self._store.wrote(size)
+        self._written += size
+
+    def release(self):
+        self._store.release(self._reserved, self._written)
 
 
 class Fetch:
@@ -43,16 +68,17 @@ class Fetch:
     def _run(self, ended):
         error = None
         try:
-            with self._upstream.slots:
-                self._upstream.check_pause()
+            with self._upstream.slots, self._upstream.asking(self._origin):
                 self._fetch()
-        except AwayError as failure:
-            error = failure
         except RegistryError as failure:
-            error = self._upstream.failed(failure)
-        except OSError as failure:
-            print(f"{self._upstream.name}: {self._digest} can't be kept: {failure}", flush=True)
-            error = RegistryError(f"The cache can't write: {failure.strerror}", "Check its disk", "cache_full")
+            error = failure
+        except Exception as failure:  # noqa: BLE001 - those who follow must hear of it, or they would wait for the rest
+            print(f"{self._upstream.name}: {self._digest} can't be kept: {failure!r}", flush=True)
+            if self._begun:
+                error = RegistryError("The cache can't write what it fetches", "Check its disk, and its journal")
+            else:
+                # No client has a part of it yet: each gets it without the disk.
+                self.passes_by = True
         finally:
             # Requests that come from now on find it in the store.
             ended()
@@ -63,42 +89,45 @@ class Fetch:
     def _fetch(self):
         download = Download(self._upstream.pool, self._origin, self._digest)
         pieces = download.pieces()
-        piece = next(pieces, b"")
-        reserved = download.size or 0
-        if not self._store.reserve(reserved):
-            pieces.close()
-            self.passes_by = True
-            return
+        room = _Room(self._store, download)
         path = None
         try:
+            piece = next(pieces, b"")
+            if not room.reserve(len(piece)):
+                self.passes_by = True
+                return
             path, file = self._store.unfinished(self._upstream.name)
             with file:
                 with self._changed:
-                    self._path, self.size, self._begun = path, download.size, True
+                    self._path, self.size = path, download.size
+                    # Without a size, an end would not tell whether it is whole: it is followed when all of it is there.
+                    self._begun = self.size is not None
                 while piece:
-                    file.write(piece)
-                    file.flush()
-                    with self._changed:
-                        self._written += len(piece)
-                        self._changed.notify_all()
+                    self._write(file, piece)
+                    room.wrote(len(piece))
                     piece = next(pieces, b"")
+                    if not room.reserve(len(piece)):
+                        self.passes_by = True
+                        return
                 os.fsync(file.fileno())
-            self._upstream.succeeded()
-            if download.size is not None or self._store.make_room(self._written):
-                # Nothing opens it between its former name and the new one.
-                with self._changed:
-                    self._path = self._store.finish(
-                        path, self._upstream.name, self._origin, self._digest, self._written
-                    )
-            else:
-                os.unlink(path)
-        except BaseException:
+            # Nothing opens it between its former name and the new one.
+            with self._changed:
+                name = self._upstream.name
+                path, self._path = None, self._store.finish(path, name, self._origin, self._digest, self._written)
+                self.size, self._begun = self._written, True
+        finally:
+            pieces.close()
+            room.release()
             if path is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
-            raise
-        finally:
-            self._store.release(reserved)
+
+    def _write(self, file, piece):
+        file.write(piece)
+        file.flush()
+        with self._changed:
+            self._written += len(piece)
+            self._changed.notify_all()
 
     # --- for those who follow -----------------------------------------------------------------------------------------
 
@@ -124,9 +153,11 @@ class Fetch:
                 raise self._error
             return self._written - offset, self._ended
 
+    @contextlib.contextmanager
     def passing(self):
         """(size in bytes or None, its pieces), by a request of one's own. They are verified as they come."""
-        download = Download(self._upstream.pool, self._origin, self._digest)
-        pieces = download.pieces()
-        first = next(pieces, b"")
-        return download.size, itertools.chain([first], pieces)
+        with self._upstream.slots, self._upstream.asking(self._origin):
+            download = Download(self._upstream.pool, self._origin, self._digest)
+            pieces = download.pieces()
+            first = next(pieces, b"")
+            yield download.size, itertools.chain([first], pieces)

@@ -31,6 +31,7 @@ _DROP = (
     "DELETE FROM objects WHERE upstream=? AND digest=?",
     "DELETE FROM links WHERE upstream=? AND digest=?",
     "DELETE FROM tags WHERE upstream=? AND digest=?",
+    "DELETE FROM parts WHERE upstream=? AND parent=?",
 )
 # Seconds. A use that is noted this late may not count: it spares a write for each request.
 _USE_COUNTS_AFTER = 30
@@ -55,6 +56,9 @@ class Index:
         self._lock = threading.RLock()
         try:
             self._database = _opened(path)
+        except sqlite3.OperationalError:
+            # A full disk, say: what is there is sound.
+            raise
         except sqlite3.DatabaseError:
             for name in (path, f"{path}-wal", f"{path}-shm"):
                 with contextlib.suppress(FileNotFoundError):
@@ -119,7 +123,8 @@ class Index:
         """Notes that it is used now."""
         now = time.time()
         if now - entry.used > _USE_COUNTS_AFTER or now < entry.used:
-            with self._lock, self._database as database:
+            # On a full disk, what is held is served all the same.
+            with contextlib.suppress(sqlite3.OperationalError), self._lock, self._database as database:
                 database.execute(
                     "UPDATE objects SET used=? WHERE upstream=? AND digest=?", (now, upstream, entry.digest)
                 )
@@ -136,7 +141,7 @@ class Index:
         return [row[0] for row in self._all(query, upstream, repository)]
 
     def set_tag(self, upstream, repository, tag, digest):
-        with self._lock, self._database as database:
+        with contextlib.suppress(sqlite3.OperationalError), self._lock, self._database as database:
             database.execute(
                 "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", (upstream, repository, tag, digest, time.time())
             )
@@ -159,11 +164,13 @@ class Index:
         with self._lock, self._database as database:
             parts = database.execute("SELECT digest FROM parts WHERE upstream=? AND parent=?", (upstream, digest))
             candidates = [row[0] for row in parts.fetchall()]
-            database.execute("DELETE FROM parts WHERE upstream=? AND parent=?", (upstream, digest))
             gone = [self._drop(database, upstream, digest)]
             for part in candidates:
+                entry = self.entry(upstream, part)
                 query = "SELECT 1 FROM parts WHERE upstream=? AND digest=?"
-                if database.execute(query, (upstream, part)).fetchone() is None:
+                # An image may name a manifest as a layer, which goes by its own use.
+                alone = database.execute(query, (upstream, part)).fetchone() is None
+                if alone and entry is not None and entry.media_type is None:
                     gone.append(self._drop(database, upstream, part))
         return [entry for entry in gone if entry is not None]
 
@@ -176,10 +183,19 @@ class Index:
 
 def _opened(path):
     database = sqlite3.connect(path, check_same_thread=False)
-    # A power loss may take the last changes, and never the database.
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=NORMAL")
-    database.executescript(_TABLES)
-    if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        raise sqlite3.DatabaseError
+    try:
+        # A power loss may take the last changes, and never the database.
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.executescript(_TABLES)
+        _check(database)
+    except BaseException:
+        database.close()
+        raise
     return database
+
+
+def _check(database):
+    found = database.execute("PRAGMA quick_check").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
+import sqlite3
 import threading
 
 # Of the file system, which the registry may share: it must never run full by the cache.
@@ -25,9 +25,10 @@ class Store:
         self._index = index
         self.limit = limit
         self._lock = threading.RLock()
-        # What is held, and what is on its way, in bytes.
+        # What is held, what is on its way, and what of that has not come to the disk yet, in bytes.
         self._total = 0
         self._reserved = 0
+        self._unwritten = 0
         self._count = 0
         self._reconcile()
 
@@ -63,20 +64,24 @@ class Store:
     # --- room ---------------------------------------------------------------------------------------------------------
 
     def make_room(self, size):
-        """Whether there is room for so many bytes more, after what was used least was removed for them."""
+        """Whether there is room for so many bytes more, after what was used least was removed for them.
+
+        No more is removed than they need, and nothing where all of it would not do.
+        """
         with self._lock:
-            if size > self.limit:
+            usage = shutil.disk_usage(self._directory)
+            of_limit = self._total + self._reserved + size - self.limit
+            of_disk = self._unwritten + size + int(_FREE_SHARE * usage.total) - usage.free
+            lacking = max(of_limit, of_disk)
+            if size > self.limit or lacking > self._total:
                 return False
-            while self._total + self._reserved + size > self.limit or not self._disk_has(size):
+            while lacking > 0:
                 least = self._index.least_used()
                 if least is None:
                     return False
-                self.remove(*least)
+                # Not asked of the disk again: what is being sent is freed later.
+                lacking -= self.remove(*least)
             return True
-
-    def _disk_has(self, size):
-        usage = shutil.disk_usage(self._directory)
-        return usage.free - size > _FREE_SHARE * usage.total
 
     def reserve(self, size):
         """As make_room; the bytes are taken until they are released."""
@@ -84,19 +89,33 @@ class Store:
             if not self.make_room(size):
                 return False
             self._reserved += size
+            self._unwritten += size
             return True
 
-    def release(self, size):
+    def wrote(self, size):
+        """So many bytes of a reservation are on the disk, which counts them itself from now on."""
+        with self._lock:
+            self._unwritten -= size
+
+    def release(self, size, written):
+        """Ends a reservation, of which so many bytes were written."""
         with self._lock:
             self._reserved -= size
+            self._unwritten -= size - written
 
     def remove(self, upstream, digest):
-        """Removes a file, and those that belong to it alone. One that is being sent is sent to its end."""
+        """Removes a file, and those that belong to it alone, and returns their bytes.
+
+        One that is being sent is sent to its end.
+        """
+        freed = 0
         with self._lock:
             for entry in self._index.forget(upstream, digest):
-                self._total -= entry.size
+                freed += entry.size
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._path(upstream, entry.digest))
+            self._total -= freed
+        return freed
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -116,26 +135,32 @@ class Store:
         with self._lock:
             held = self._index.entry(upstream, digest)
             os.replace(path, final)
-            self._index.add(upstream, repository, digest, size, **known)
+            try:
+                self._index.add(upstream, repository, digest, size, **known)
+            except sqlite3.Error:
+                # What it does not know would be counted by nothing.
+                os.unlink(final)
+                raise
             self._total += size - (held.size if held else 0)
         return final
 
     def put(self, upstream, repository, digest, content, **known):
-        """Writes a small file, such as a manifest. Without room it is not kept, which is no error."""
-        if not self.make_room(len(content)):
-            return
-        path, file = self.unfinished(upstream)
+        """Writes a small file, such as a manifest. One that can't be kept is served all the same."""
+        path = None
         try:
+            if not self.make_room(len(content)):
+                return
+            path, file = self.unfinished(upstream)
             with file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             self.finish(path, upstream, repository, digest, len(content), **known)
-        except OSError as error:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+        except (OSError, sqlite3.Error) as error:
+            print(f"{upstream}: {digest} can't be kept: {error}", flush=True)
+            if path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     def read(self, upstream, digest):
         """The content of a small file, or None where it is not there. One that is damaged is removed."""

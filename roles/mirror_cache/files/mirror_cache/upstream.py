@@ -24,6 +24,8 @@ _AFTER_ERROR = 5
 _AFTER_REFUSAL = 60
 _AFTER_LIMIT = 60
 _LONGEST_PAUSE = 3600
+# Repositories that are left alone, each by itself.
+_MOST_PAUSES = 10000
 # "76;w=21600": the pulls that are left, and the seconds of the window that they are counted in.
 _REMAINING = re.compile(r"\s*([0-9]{1,9})")
 # Blobs that are fetched at the same time.
@@ -50,8 +52,8 @@ class Upstream:
         self.name = name
         self._reserve = reserve
         self._lock = threading.Lock()
-        self._until = 0.0
-        self._failure = None
+        # Until when it is left alone and why, as a whole (None) and by repository: {name: (end, began, AwayError)}.
+        self._pauses = {}
         # For the state: pulls that are left, None where the registry does not tell; when it was away since, as seconds
         # of the epoch, or None; when it has answered last.
         self.remaining = None
@@ -63,51 +65,68 @@ class Upstream:
         self.pool = Pool(_Connection(options, self).apis())
 
     @contextlib.contextmanager
-    def client(self):
+    def client(self, repository):
         """A client for one question. Raises AwayError where there is no answer, and RegistryErrors of one image."""
-        self.check_pause()
+        with self.asking(repository), self.pool.client() as client:
+            yield client
+
+    @contextlib.contextmanager
+    def asking(self, repository):
+        """What is asked within counts as answered, or not. Raises as client()."""
+        began = time.monotonic()
+        self.check_pause(repository)
         try:
-            with self.pool.client() as client:
-                yield client
+            yield
         except AwayError:
             raise
         except RegistryError as error:
-            raise self.failed(error) from None
-        self.succeeded()
+            raise self._failed(error, repository) from None
+        self._succeeded(began, repository)
 
-    def check_pause(self):
+    def check_pause(self, repository):
         """Raises AwayError while it is left alone."""
+        now = time.monotonic()
         with self._lock:
-            left = self._until - time.monotonic()
-            if left > 0:
-                raise AwayError(self._failure, self._failure.status, max(round(left), 1))
+            for key in (None, repository):
+                end, _began, failure = self._pauses.get(key, (0, 0, None))
+                if now < end:
+                    raise AwayError(failure, failure.status, max(round(end - now), 1))
 
-    def succeeded(self):
+    def _succeeded(self, began, repository):
         with self._lock:
             self.answered = time.time()
-            self.away_since = None
-            self.problem = ""
-            self._until = 0.0
+            for key in (None, repository):
+                # A failure that came meanwhile counts.
+                if self._pauses.get(key, (0, 0, None))[1] < began:
+                    self._pauses.pop(key, None)
+            if None not in self._pauses:
+                self.away_since = None
+                self.problem = ""
 
-    def failed(self, error):
+    def _failed(self, error, repository):
         """Notes a failure, and returns it as a client is to be told of it. One that concerns one image passes."""
         if not concerns_all(error) and error.mistake != "registry_error":
             return error
-        status, seconds = 503, _AFTER_ERROR
+        key, status, seconds = None, 503, _AFTER_SILENCE
         with self._lock:
             if error.mistake == "too_many_requests":
                 asked, self._asked_to_wait = self._asked_to_wait, None
                 status, seconds = 429, min(max(asked or _AFTER_LIMIT, 1), _LONGEST_PAUSE)
             elif isinstance(error, RefusedError):
-                status, seconds = 403, _AFTER_REFUSAL
-            elif isinstance(error, UnreachableError):
-                seconds = _AFTER_SILENCE
+                # Token servers refuse a login for one repository that it may not read, too.
+                key, status, seconds = repository, 403, _AFTER_REFUSAL
+            elif not isinstance(error, UnreachableError):
+                key, seconds = repository, _AFTER_ERROR
             away = AwayError(error, status, max(round(seconds), 1))
-            if self.away_since is None:
-                self.away_since = time.time()
-                print(f"{self.name}: {error}", flush=True)
+            if key is not None or self.away_since is None:
+                print(f"{self.name}: {repository}: {error}", flush=True)
+            if key is None:
+                self.away_since = self.away_since or time.time()
             self.problem = str(error)
-            self._failure, self._until = away, time.monotonic() + seconds
+            now = time.monotonic()
+            self._pauses = {one: pause for one, pause in self._pauses.items() if pause[0] > now}
+            if len(self._pauses) < _MOST_PAUSES:
+                self._pauses[key] = now + seconds, now, away
         return away
 
     # --- what its answers tell of the limit of pulls ------------------------------------------------------------------

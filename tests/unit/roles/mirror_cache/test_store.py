@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -9,6 +10,7 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +22,12 @@ from store import Store
 
 HUB, QUAY = "docker.io", "quay.io"
 KIND = "application/vnd.oci.image.manifest.v1+json"
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
 def digest_of(content):
@@ -52,7 +60,7 @@ class Place:
         with file:
             file.write(content)
         self.store.finish(path, upstream, repository, digest_of(content), len(content))
-        self.store.release(len(content))
+        self.store.release(len(content), 0)
         self.stamp(upstream, digest_of(content))
         return digest_of(content)
 
@@ -64,7 +72,7 @@ class Place:
 
     def stamp(self, upstream, digest):
         """Uses are in the order of the calls, however fast they come."""
-        with sqlite3.connect(self.directory / "index.sqlite") as database:
+        with contextlib.closing(sqlite3.connect(self.directory / "index.sqlite")) as database, database:
             query = "UPDATE objects SET used=? WHERE upstream=? AND digest=?"
             database.execute(query, (next(self.now), upstream, digest))
 
@@ -112,15 +120,43 @@ def test_what_is_too_large_is_refused_and_nothing_goes_for_it(place):
 def test_what_is_on_its_way_counts(place):
     assert place.store.reserve(800)
     assert place.blob(b"x" * 300) is None
-    place.store.release(800)
+    place.store.release(800, 0)
     assert place.blob(b"x" * 300)
 
 
+def test_what_has_come_to_the_disk_is_counted_once(place, monkeypatch):
+    kept = place.blob(b"k" * 100)
+    usage = Usage(10000, 0, 500)
+    monkeypatch.setattr("store.shutil.disk_usage", lambda _path: usage)
+    assert place.store.reserve(400)
+    # Most of it has come, and the disk has less for that.
+    place.store.wrote(300)
+    usage = Usage(10000, 0, 200)
+    assert place.store.reserve(50)
+    assert place.held() == {kept}
+    place.store.release(50, 0)
+    place.store.release(400, 300)
+    assert place.store.reserve(150)
+    assert place.held() == {kept}
+
+
 def test_a_full_disk_takes_nothing(place, monkeypatch):
-    place.blob(b"x" * 100)
+    kept = place.blob(b"x" * 100)
     monkeypatch.setattr("store._FREE_SHARE", 1)
     assert place.blob(b"y" * 100) is None
-    assert place.held() == set()
+    # All of it would not be enough, and so nothing goes.
+    assert place.held() == {kept}
+
+
+def test_no_more_goes_than_what_the_disk_lacks(place, monkeypatch):
+    """Files that are being sent are freed later: the disk has no more room when they are removed."""
+    blobs = [place.blob(bytes([number]) * 100) for number in range(8)]
+    usage = os.statvfs(place.directory)
+    total = usage.f_blocks * usage.f_frsize
+    monkeypatch.setattr("store.shutil.disk_usage", lambda _path: Usage(total, 0, int(total * 0.05) + 50))
+    monkeypatch.setattr("store._FREE_SHARE", 0.05)
+    assert place.store.reserve(100)
+    assert place.held() == set(blobs[1:])
 
 
 def test_upstreams_share_nothing(place):
@@ -181,6 +217,32 @@ def test_a_use_is_written_at_most_twice_a_minute(place):
     assert time.time() - entry.used < 5
     place.index.use(HUB, entry)
     assert place.index.entry(HUB, blob).used == entry.used
+
+
+def test_an_image_that_names_a_manifest_as_a_layer(place):
+    layer = place.blob(b"l" * 100)
+    inner = place.image("inner", [layer])
+    outer = place.image("outer", [inner])
+    place.stamp(HUB, inner)
+    place.store.remove(HUB, outer)
+    assert place.held() == {layer, inner}
+    assert place.blob(b"x" * 950)
+    assert layer not in place.held() and inner not in place.held()
+
+
+def test_a_full_disk_is_no_damage(place, monkeypatch):
+    kept = place.blob(b"x")
+    place.index.close()
+
+    def full(*_arguments, **_options):
+        raise sqlite3.OperationalError("disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("index._opened", full)
+        with pytest.raises(sqlite3.OperationalError):
+            place.open()
+    place.open()
+    assert place.held() == {kept}
 
 
 def test_tags(place):
