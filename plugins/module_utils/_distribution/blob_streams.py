@@ -9,7 +9,7 @@ import re
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import BlobClient
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import BlobClient, content_length
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import Upload
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 
@@ -41,7 +41,7 @@ class BlobStreamClient(BlobClient):
             raise self._errors.no(response, f"read the blob {digest} of {repository}")
         if response.status == 200:
             # Not every server knows parts.
-            return BlobStream(_length(response), _without(response.pieces, start))
+            return BlobStream(content_length(response), _without(response.pieces, start))
         found = _RANGE.match(response.headers.get("Content-Range") or "")
         if found is None or int(found[1]) != start:
             raise AnswerError(
@@ -49,15 +49,8 @@ class BlobStreamClient(BlobClient):
                 "another part of it",
                 "Check the proxies in front of it",
             )
-        length = _length(response)
+        length = content_length(response)
         return BlobStream(None if length is None else start + length, response.pieces)
-
-    def blob_size(self, repository, digest):
-        """(whether there is such a blob, its bytes or None where the registry does not tell them)."""
-        response = self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository)
-        if response.status not in (200, 404):
-            raise self._errors.no(response, f"look for the blob {digest} of {repository}")
-        return response.status == 200, _length(response)
 
     def upload_blob(self, repository, digest, size, pieces):
         """Uploads a blob of so many bytes as they come. Raises RegistryError, also for those that come.
@@ -82,11 +75,6 @@ class BlobStreamClient(BlobClient):
         except RegistryError:
             self._cancel(repository, response)
             raise
-
-
-def _length(response):
-    length = response.headers.get("Content-Length") or ""
-    return int(length) if length.isascii() and length.isdecimal() else None
 
 
 def _without(pieces, skipped):

@@ -30,10 +30,14 @@ class BlobClient(Session):
         return response.body
 
     def has_blob(self, repository, digest):
+        return self.blob_size(repository, digest)[0]
+
+    def blob_size(self, repository, digest):
+        """(whether there is such a blob, its bytes or None where the registry does not tell them)."""
         response = self._ask("HEAD", f"/v2/{repository}/blobs/{digest}", repository)
         if response.status not in (200, 404):
             raise self._errors.no(response, f"look for the blob {digest} of {repository}")
-        return response.status == 200
+        return response.status == 200, content_length(response)
 
     def blob_begins(self, repository, digest):
         """Whether the first bytes of a blob come. Of one that is sent only as a whole, no more than a HEAD is asked."""
@@ -117,6 +121,12 @@ class BlobClient(Session):
             f"What {self.registry.name} sent of {repository} does not match its digest {digest}",
             "Something between here and the registry changes answers, or its storage is damaged",
         )
+
+
+def content_length(response):
+    """The bytes that a header tells, or None."""
+    length = response.headers.get("Content-Length") or ""
+    return int(length) if length.isascii() and length.isdecimal() else None
 
 
 def digest_of(content, algorithm="sha256"):

@@ -16,9 +16,15 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.trans
 # "76;w=21600": the pulls that are left, and the seconds of the window that they are counted in.
 _REMAINING = re.compile(r"\s*([0-9]{1,9})\s*(?:;\s*w=([0-9]{1,9}))?")
 # What counts as a pull: a GET of a manifest. A HEAD of it is free, and so are blobs.
-_PULL = re.compile(r"/v2/.+/manifests/")
+PULL = re.compile(r"/v2/.+/manifests/")
 # Seconds between two looks at a limit that tells no time.
 _PAUSE = 60
+
+
+def told_limit(response):
+    """(pulls that are left, seconds of the window that they are counted in or None), or None where it is not told."""
+    found = _REMAINING.match(response.headers.get("RateLimit-Remaining") or "")
+    return None if found is None else (int(found[1]), int(found[2]) if found[2] else None)
 
 
 class BudgetError(RegistryError):
@@ -47,15 +53,15 @@ class Budget:
 
     def note(self, response, asked):
         """Reads what an answer tells of the limit to a request that was sent at this time."""
-        found = _REMAINING.match(response.headers.get("RateLimit-Remaining") or "")
+        found = told_limit(response)
         if found is None:
             return
+        remaining, window = found
         with self._changed:
-            if self.remaining is not None and int(found[1]) > self.remaining and asked < self._landed:
+            if self.remaining is not None and remaining > self.remaining and asked < self._landed:
                 # An answer that was overtaken by that to a pull.
                 return
-            self.remaining = int(found[1])
-            self._window = int(found[2]) if found[2] else None
+            self.remaining, self._window = remaining, window
             self._told = time.monotonic()
 
     @contextlib.contextmanager
@@ -129,7 +135,7 @@ class MeteredClient(HttpClient):
         self._budget = budget
 
     def request(self, method, url, headers=None, *args, **options):
-        if method != "GET" or not _PULL.search(url):
+        if method != "GET" or not PULL.search(url):
             return self._persistently(method, url, headers, *args, **options)
         with self._budget.pull(lambda: self._noted("HEAD", url, headers)):
             return self._persistently(method, url, headers, *args, **options)

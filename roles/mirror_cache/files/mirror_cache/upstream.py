@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 
@@ -17,6 +16,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.clien
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient, retry_after
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import UnreachableError
+from ansible_collections.wharf.registry.plugins.module_utils._transfer.budget import PULL, told_limit
 
 # Seconds without a question, after no answer, an answer of 500 or more, a refused login, and a 429 that names no time.
 _AFTER_SILENCE = 15
@@ -26,11 +26,8 @@ _AFTER_LIMIT = 60
 _LONGEST_PAUSE = 3600
 # Repositories that are left alone, each by itself.
 _MOST_PAUSES = 10000
-# "76;w=21600": the pulls that are left, and the seconds of the window that they are counted in.
-_REMAINING = re.compile(r"\s*([0-9]{1,9})")
 # Blobs that are fetched at the same time.
 _MOST_FETCHES = 32
-_MANIFEST = re.compile(r"/v2/.+/manifests/")
 
 
 class AwayError(RegistryError):
@@ -143,10 +140,10 @@ class Upstream:
                 )
 
     def note(self, response):
-        found = _REMAINING.match(response.headers.get("RateLimit-Remaining") or "")
+        found = told_limit(response)
         with self._lock:
             if found is not None:
-                self.remaining = int(found[1])
+                self.remaining = found[0]
             if response.status == 429:
                 self._asked_to_wait = retry_after(response)
 
@@ -159,7 +156,7 @@ class _Client(HttpClient):
         self._upstream = upstream
 
     def request(self, method, url, headers=None, *args, **options):
-        if method == "GET" and _MANIFEST.search(url):
+        if method == "GET" and PULL.search(url):
             self._upstream.check_budget()
         response = super().request(method, url, headers, *args, **options)
         self._upstream.note(response)
