@@ -27,8 +27,8 @@ options:
   ca_path:
     description:
       - A file of CA certificates in PEM, to be trusted in place of all others.
-      - By default those of the system are trusted, and those that Docker or Podman trust for this registry in
-        C(/etc/docker/certs.d), C(/etc/containers/certs.d), C(~/.config/docker/certs.d) and
+      - By default those of the system are trusted, and those that engines trust for this registry in
+        C(/etc/docker/certs.d), C(/etc/containers/certs.d), C(/etc/containerd/certs.d), C(~/.config/docker/certs.d) and
         C(~/.config/containers/certs.d).
     type: path
   client_cert:

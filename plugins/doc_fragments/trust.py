@@ -46,6 +46,16 @@ options:
           - With V(false), an entry for exactly this registry is removed from the list.
         type: bool
         default: false
+      username:
+        description:
+          - Name of the user that engines without accounts are logged in as. containerd keeps the login in its
+            C(hosts.toml), which gets the mode 0600. Docker and Podman log accounts in, see
+            M(wharf.registry.registry_login).
+          - Without it, a login that is there stays; with an empty string it is removed.
+        type: str
+      password:
+        description: Its password.
+        type: str
   mirrors:
     description:
       - URLs of mirrors of Docker Hub, C(http://) or C(https://) with a host and no path. They come after those that are
@@ -58,14 +68,20 @@ options:
       - Mirrors of any registry, by its name, each a URL or a list of them. A URL may have a path, below which the
         images lie under the names that they have at their registry, as
         V(https://registry.example.com/mirror/quay.io).
-      - Podman asks all of them. Docker asks mirrors of C(docker.io) without a path, and the module warns of the others.
+      - Podman and containerd ask all of them. Docker asks mirrors of C(docker.io) without a path, and the module warns
+        of the others.
+      - A mirror needs a login of its own. Podman looks for it in the credential file of the account, and containerd is
+        given that of O(registries) for the host of the mirror.
     type: dict
     default: {}
   engines:
-    description: The engines to write for. By default those that are installed, or Docker where none is.
+    description:
+      - The engines to write for. By default those that are installed, or Docker where none is.
+      - V(containerd) is the one that Kubernetes or C(nerdctl) use. Beside a Docker Engine it is told by default only
+        where C(kubelet), C(crictl) or C(nerdctl) is installed, since otherwise it works for Docker alone.
     type: list
     elements: str
-    choices: [docker, podman]
+    choices: [containerd, docker, podman]
   daemon_config_path:
     description:
       - Docker's configuration file. By default the one that the running C(dockerd) reads, or else the one that its
@@ -79,7 +95,8 @@ options:
     description:
       - The directory that holds one subdirectory per registry. By default the one that the engine reads, which is
         C(/etc/docker/certs.d) for Docker and C(/etc/containers/certs.d) for Podman, or those below C(~/.config) where
-        the module does not run as root. Docker as a snap has its own.
+        the module does not run as root. Docker as a snap has its own. For containerd it is the C(config_path) of its
+        C(config.toml), or C(/etc/containerd/certs.d).
       - With a O(daemon_config_path) that no engine reads, C(certs.d) beside that file for Docker. Give O(engines) as
         well then, since Podman's stays the one of this host.
     type: path

@@ -64,10 +64,11 @@ options:
     default: []
   engine:
     description:
-      - The engine that pulls and pushes. By default V(docker) where it answers on O(socket), else V(podman).
+      - The engine that pulls and pushes. By default V(docker) where it answers on O(socket), else
+        V(podman), else V(containerd).
       - Podman does so for the account that runs the module.
     type: str
-    choices: [docker, podman]
+    choices: [containerd, docker, podman]
   socket:
     description:
       - The socket of the Docker Engine.

@@ -10,14 +10,18 @@ short_description: Have the container engines of a host trust a registry, or for
 version_added: 0.1.0
 author: wharf.registry contributors (@wharf)
 description:
-  - Puts CAs and client certificates where Docker and Podman read them at each connection, and registries without TLS
-    and mirrors of Docker Hub into Docker's C(daemon.json) and Podman's C(registries.conf.d).
+  - Puts CAs and client certificates where Docker, Podman and containerd read them at each connection, and registries
+    without TLS and mirrors into Docker's C(daemon.json), Podman's C(registries.conf.d) and containerd's C(hosts.toml).
   - C(daemon.json) is merged, and not written anew. Every character outside of C(insecure-registries) and
     C(registry-mirrors) stays as it is, and so do other people's entries in those two lists.
   - Before the file is replaced, the engine is asked whether it will take it (C(dockerd --validate), from Engine 23 on;
     for older ones types are checked here), and what is given as a flag as well is refused. Flags are read from the
     running process and from its unit with all drop-ins.
-  - Then the engine is reloaded, which stops no container, and its active settings are read back. If it did not
+  - C(hosts.toml) and C(config.toml) of containerd are edited line by line where they are not made by this module. Each
+    line of its own ends with a comment that says so, and one that is replaced is kept in that comment, so that
+    O(state=absent) gives both files back as they were. containerd is asked whether it takes the configuration before it
+    is replaced.
+  - Then the Docker Engine is reloaded, which stops no container, and its active settings are read back. If it did not
     apply the change, all files are restored, the engine is reloaded, and the task fails with the error message of
     the engine.
   - No engine has to run or to be there. Files that are written for one that is stopped are read when it starts.
@@ -86,6 +90,19 @@ EXAMPLES = r"""
         client_key: "{{ vault_host_key }}"
   become: true
 
+- name: Log containerd of a node of Kubernetes in, and have it ask a mirror for images of quay.io
+  wharf.registry.registry_client:
+    registries:
+      - host: registry.example.com
+        ca: "{{ lookup('ansible.builtin.file', 'ca.crt') }}"
+        username: runtime
+        password: "{{ vault_runtime_password }}"
+    upstream_mirrors:
+      quay.io: https://registry.example.com/quay.io
+    engines: [containerd]
+    apply: restart
+  become: true
+
 - name: Forget a registry
   wharf.registry.registry_client:
     registries:
@@ -102,12 +119,13 @@ changed_files:
   returned: success
   sample: [/etc/docker/certs.d/registry.example.com:5000/ca.crt]
 reloaded:
-  description: Whether the Docker Engine was reloaded or restarted, or would be.
+  description: Whether an engine was reloaded or restarted, or would be.
   type: bool
   returned: success
 restart_needed:
   description:
-    - Whether the running Docker Engine does not have what its file says, and was not told, as with O(apply=never).
+    - Whether a running engine does not have what its file says, and was not told, as Docker with O(apply=never), or
+      containerd without O(apply=restart).
   type: bool
   returned: success
 engine:
@@ -115,6 +133,30 @@ engine:
   type: dict
   returned: success
   contains:
+    containerd:
+      description: containerd.
+      type: dict
+      returned: where it was written for
+      contains:
+        installed:
+          description: Whether it is there.
+          type: bool
+          returned: always
+        running:
+          description: Whether it runs, besides those of Docker, k3s and RKE2.
+          type: bool
+          returned: always
+        version:
+          description: Its version.
+          type: str
+          returned: always
+          sample: 2.1.9
+        config_path:
+          description:
+            - The directory of C(hosts.toml) files in its configuration, empty where pulls of Kubernetes use none.
+          type: str
+          returned: always
+          sample: /etc/containerd/certs.d
     docker:
       description: The Docker Engine.
       type: dict

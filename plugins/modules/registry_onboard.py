@@ -44,6 +44,14 @@ options:
         description: Whether to use the registry without checking who answers.
         type: bool
         default: false
+      username:
+        description:
+          - Name of the user that engines without accounts are logged in as, which is containerd. By default that of the
+            first of O(logins) that is for root and has no O(logins[].credential_helper).
+        type: str
+      password:
+        description: Its password.
+        type: str
       plain_http:
         description: Whether the registry has no TLS. It is insecure then, too.
         type: bool
@@ -103,9 +111,10 @@ options:
         description: The image to pull, or where to push to. Required with V(pull).
         type: str
       engine:
-        description: The engine that pulls and pushes. By default V(docker) where it answers, else V(podman).
+        description:
+          - The engine that pulls and pushes. By default V(docker) where it answers, else V(podman), else V(containerd).
         type: str
-        choices: [docker, podman]
+        choices: [containerd, docker, podman]
       socket:
         description: The socket of the Docker Engine.
         type: path

@@ -27,7 +27,16 @@ RUNS = ROOT / ".cache" / "test-runs"
 RUN = RUNS / str(os.getpid())
 LABEL = f"wharf.test-run={RUN}"
 # Recipes of tests/lab/images.toml: clients, and hosts with an engine in place.
-OF_THE_LAB = ("clients", "signers", "bookworm-docker", "trixie-docker", "trixie-podman", "tools")
+OF_THE_LAB = (
+    "clients",
+    "signers",
+    "bookworm-docker",
+    "trixie-docker",
+    "trixie-podman",
+    "trixie-containerd",
+    "sid-containerd",
+    "tools",
+)
 # Below the ports that outgoing connections get, so that none of those can take one before a peer does.
 PORTS = range(20000, 32000)
 

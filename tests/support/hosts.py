@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 IMAGES = ("bookworm-docker", "trixie-docker", "trixie-podman")
+CONTAINERD_IMAGES = ("trixie-containerd", "sid-containerd")
 ACCOUNT = "deployer"
-READY = "systemctl is-system-running --wait; systemctl is-active docker podman.socket || command -v podman"
+READY = "systemctl is-system-running --wait; systemctl is-active docker podman.socket containerd || command -v podman"
 # What a container of an image without anything needs to sleep.
 SLEEPER = """
     docker image inspect sleeper > /dev/null 2>&1 ||
@@ -88,6 +89,19 @@ class Machine(Box):
     def set_immutable(self, immutable: bool) -> None:
         self.run(f"python3 -c {shlex.quote(SET_IMMUTABLE)} {'on' if immutable else 'off'}")
 
+    def clean_containerd(self) -> None:
+        """Leave containerd as the package has installed it."""
+        self.run(
+            """
+            rm -rf /etc/containerd /etc/systemd/system/containerd.service.d
+            cp -r /root/containerd /etc/containerd
+            systemctl daemon-reload
+            # It may have been started more often by now than systemd likes.
+            systemctl reset-failed containerd
+            systemctl restart containerd
+            """
+        )
+
     def clean(self) -> None:
         """Leave the engine without a setting, by a reload where that is enough."""
         if self.run("test -f /etc/docker/daemon.json", check=False).returncode == 0:
@@ -117,13 +131,13 @@ class Machine(Box):
         )
 
 
-def start(images: dict[str, str]) -> dict[str, Machine]:
-    """Start all hosts, and wait for none."""
+def start(images: dict[str, str], names: tuple[str, ...] = IMAGES) -> dict[str, Machine]:
+    """Start hosts of these images, and wait for none."""
     tasks = yaml.safe_load((ROOT / "tests" / "lab" / "tasks" / "boot.yml").read_text())
     options = [option for option in tasks[-1]["vars"]["__lab_run"] if option.startswith("--") and "{{" not in option]
     more = [f"--label={LABEL}", "--add-host=registry.test:host-gateway", f"--volume={TREE}:/managed:ro"]
     found = {}
-    for name in IMAGES:
+    for name in names:
         # The tree of this machine would be the host's own, made anew while it runs.
         done = command("docker", "run", *options, *more, f"--hostname={name}", images[name])
         found[name] = Machine(done.stdout.strip(), "root", name)
@@ -139,6 +153,8 @@ def wait(machines: dict[str, Machine]) -> None:
         )
         if machine.name.endswith("-docker"):
             machine.run(SLEEPER)
+        elif machine.name.endswith("-containerd"):
+            machine.run("cp -r /etc/containerd /root/containerd")
         else:
             # One number is enough for Podman here, and more need programs that would have to be set-user-ID.
             machine.run(f"useradd --create-home --shell /bin/sh {ACCOUNT}; : > /etc/subuid; : > /etc/subgid")

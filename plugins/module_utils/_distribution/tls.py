@@ -12,10 +12,11 @@ import threading
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 
-# Where Docker and Podman look for the CAs (*.crt) and the client certificates (*.cert with *.key) of one registry.
+# Where engines look for the CAs (*.crt) and the client certificates (*.cert with *.key) of one registry.
 CERTIFICATE_DIRECTORIES = (
     "/etc/docker/certs.d",
     "/etc/containers/certs.d",
+    "/etc/containerd/certs.d",
     "~/.config/docker/certs.d",
     "~/.config/containers/certs.d",
 )
@@ -27,7 +28,7 @@ _VERIFY_X509_STRICT = 0x20
 class TLSConfig:
     """The CAs that are trusted and the client certificate that is shown, for all connections to one registry.
 
-    Without ca_path the CAs are those of the system, and those that Docker and Podman trust for this registry.
+    Without ca_path the CAs are those of the system, and those that engines trust for this registry.
     """
 
     def __init__(self, host, ca_path=None, client_cert=None, client_key=None, validate_certs=True):

@@ -57,6 +57,8 @@ class DesiredState:
     def _check(self, name, options):
         if options["ca"]:
             self.warnings += check_ca(options["ca"], f"the CA of {name}")
+        if options.get("username") and not options.get("password"):
+            raise InputError(f"{name} has a username and no password", "Give both, or an empty username for no login")
         certificate, key = options["client_cert"], options["client_key"]
         if (certificate is None) != (key is None) or bool(certificate) != bool(key):
             raise InputError(f"{name} has one of client_cert and client_key", "Give both, or an empty text for both")

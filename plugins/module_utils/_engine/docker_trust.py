@@ -20,34 +20,36 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_changes
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
-from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd import Daemon
+from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd import ConfigRejectedError, Daemon
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_instance import DockerdInstance
+from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
 
 _FLAGS = {INSECURE: "--insecure-registry", MIRRORS: "--registry-mirror"}
 
 
-class DockerTrust:
+class DockerTrust(EngineTrust):
     """The files of the Docker Engine that a DesiredState changes, and what the engine has applied of them."""
 
     name = "docker"
 
-    def __init__(self, timeout, certs_dir=None, config_path=None, apply="reload"):
+    def __init__(self, params):
+        super().__init__()
+        self._apply = params["apply"]
+        self._given_certs_dir, self._given_path = params["certs_dir"], params["daemon_config_path"]
         # No engine reads the file of an image under construction, and the engine of this host is not to be reloaded.
-        self.instance = DockerdInstance(config_path, may_be_unread=apply == "never")
-        self.daemon = Daemon(self.instance, timeout)
-        self._given_certs_dir, self._given_path = certs_dir, config_path
+        self.instance = DockerdInstance(self._given_path, may_be_unread=self._apply == "never")
+        self.daemon = Daemon(self.instance, params["timeout"])
         self._load()
-        self.restart_tried = False
+        self._restart_tried = False
         self._config = self._desired = None
         # Registries that stay insecure by a flag, whatever the file says.
         self._insecure_by_flag = []
 
     @property
-    def installed(self):
+    def is_default(self):
         return self.instance.installed
 
     def refresh(self):
-        """Finds the engine again: another run may have restarted it."""
         self.instance.refresh()
         self._load()
 
@@ -56,13 +58,7 @@ class DockerTrust:
         self._certs_dir = self._given_certs_dir or self.instance.certs_dir
         self.effective = self.daemon.effective_config()
 
-    @property
-    def unresponsive(self):
-        """Whether the engine runs and does not answer."""
-        return bool(self.instance.pid and not self.effective)
-
     def plan(self, desired):
-        """The Changes that are required. Raises InputError where they are impossible."""
         self._desired = desired
         flagged = self.instance.values(_FLAGS[INSECURE])
         self._insecure_by_flag = [name for name in desired.names(insecure=False) if name in flagged]
@@ -130,10 +126,52 @@ class DockerTrust:
             if url.rstrip("/") in before.mirrors
         )
 
-    def check(self):
-        """Does nothing: the reload has already shown whether the engine accepts its file."""
+    def needs_reload(self, changes):
+        self.restart_needed, self.warnings = False, []
+        writes = any(change.path == self.config_path for change in changes)
+        if self.instance.pid and not self.effective and writes:
+            self.restart_needed = True
+            self.warnings.append(
+                f"The Docker Engine runs (process {self.instance.pid}) and does not answer on "
+                f"{self.instance.socket}, so it was not reloaded. Reload or restart it."
+            )
+        if not self.effective or not (writes or not self.is_applied(self.effective)):
+            return False
+        if self._apply == "never" or (not self.instance.pid and self._apply != "restart"):
+            self.restart_needed = True
+            self.warnings.append(_restart_warning(self.effective))
+            return False
+        return True
 
-    def roll_back(self, change):
+    def reload(self):
+        try:
+            self.daemon.reload(self.is_applied)
+        except ConfigRejectedError as error:
+            raise ConfigRejectedError(error.message, "Correct what it names in its file") from None
+        except EngineError as error:
+            if self._apply != "restart":
+                raise EngineError(error.message, "Where a reload is not enough, set apply to restart") from None
+            if self.effective.restart_stops_containers:
+                self.warnings.append(
+                    f"The restart of the Docker Engine stopped {self.effective.containers_running} containers, since "
+                    "live-restore is off."
+                )
+            self._restart_tried = True
+            self.daemon.restart(self.is_applied)
+
+    def owns(self, change):
+        return change.path == self.config_path
+
+    def roll_back(self, changes):
+        return [change.path for change in changes if not self._rolled_back(change)]
+
+    def recover(self):
+        if self._restart_tried and not self.daemon.effective_config():
+            # The engine did not start with what was written, and must not stay down.
+            with contextlib.suppress(EngineError):
+                self.daemon.restart(lambda _effective: True)
+
+    def _rolled_back(self, change):
         """Restores what a change of daemon.json found, unless the file was written since.
 
         Returns whether that was possible.
@@ -181,10 +219,9 @@ class DockerTrust:
             self.daemon.reload(is_restored)
 
     def report(self, changed):
-        """The `engine` result of registry_client for Docker, queried again where something may have changed."""
         effective = self.daemon.effective_config() if changed else self.effective
         return {
-            "installed": self.installed,
+            "installed": self.instance.installed,
             "running": effective is not None,
             "version": effective.version if effective else "",
             "insecure_registries": effective.insecure if effective else [],
@@ -193,11 +230,23 @@ class DockerTrust:
             "containers_running": effective.containers_running if effective else 0,
         }
 
-    def diff_lines(self, content):
-        """The lines of a daemon.json for the diff: only the lists of registries."""
+    def shown(self, path, content):
+        if path != self.config_path:
+            return None
+        # Only the lists of registries: other settings may hold passwords.
         config = DaemonConfig(content, self.config_path)
         return [
             without_users(f"{key}: {', '.join(config.entries(key)) or '[]'}")
             for key in (INSECURE, MIRRORS)
             if key in config.content
         ]
+
+
+def _restart_warning(effective):
+    warning = "The Docker Engine has not applied its configuration file: reload or restart it."
+    if effective.restart_stops_containers:
+        warning += (
+            f" A restart would stop {effective.containers_running} containers, since live-restore is off; a reload "
+            "stops none."
+        )
+    return warning

@@ -10,17 +10,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
-import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.password import encoded_pair
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineDownError, EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_command import run_command, volatile_folder
 from ansible_collections.wharf.registry.plugins.module_utils._engine.image_store import ImageStore, StoredImage
-from ansible_collections.wharf.registry.plugins.module_utils._engine.process_group import bytes_transferred, kill_group
-
-_POLL_SECONDS = 1
 
 
 class PodmanImageStore(ImageStore):
@@ -37,7 +32,7 @@ class PodmanImageStore(ImageStore):
 
     def __enter__(self):
         # In a file that only this account can read, since all accounts can read the command line of a process.
-        self._folder = tempfile.mkdtemp(prefix="wharf-check.", dir=_volatile_folder())
+        self._folder = tempfile.mkdtemp(prefix="wharf-check.", dir=volatile_folder())
         entry = {}
         if self._credential is not None:
             # Podman ignores an entry without a user.
@@ -103,49 +98,10 @@ class PodmanImageStore(ImageStore):
         """The output of a command, or None where it ends with the status `absent`."""
         if arguments[0] != "images":
             self._known = None
-        try:
-            process = subprocess.Popen(
-                [find("podman") or "podman", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineDownError(
-                f"the command podman cannot be run ({error.strerror})", "Install Podman, or name another engine"
-            ) from None
-        try:
-            stdout, stderr = self._communicate(process, stdin)
-        finally:
-            if process.poll() is None:
-                kill_group(process)
-        if absent and process.returncode == absent:
+        status, stdout, stderr = run_command("podman", arguments, self._timeout, "Podman", stdin)
+        if absent and status == absent:
             return None
-        if process.returncode != 0:
-            text = re.sub(r"^Error: ", "", stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        if status != 0:
+            text = re.sub(r"^Error: ", "", stderr.strip().rpartition("\n")[2])
             raise self._failure(text, action or "pull")
-        return stdout.decode("utf-8", "replace")
-
-    def _communicate(self, process, stdin):
-        """(stdout, stderr). Raises EngineDownError where the process group transfers no data during the timeout."""
-        transferred, last, pending = -1, time.monotonic(), stdin
-        while True:
-            try:
-                return process.communicate(pending or None, timeout=_POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                pending = None
-            now = bytes_transferred(process.pid)
-            if now != transferred:
-                transferred, last = now, time.monotonic()
-            elif time.monotonic() - last > self._timeout:
-                raise EngineDownError(
-                    f"Podman did nothing for {self._timeout} seconds",
-                    "Check the load and the network of this host, or raise timeout",
-                )
-
-
-def _volatile_folder():
-    """A directory that is emptied by a reboot, or None for the default one."""
-    candidates = (os.environ.get("XDG_RUNTIME_DIR"), "/run")
-    return next((path for path in candidates if path and os.access(path, os.W_OK)), None)
+        return stdout

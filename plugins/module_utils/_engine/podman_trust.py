@@ -10,6 +10,7 @@ import os
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
 from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import same_mirror
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_changes
+from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.podman import (
     Podman,
     insecure_text,
@@ -18,22 +19,22 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.podman impo
 )
 
 
-class PodmanTrust:
+class PodmanTrust(EngineTrust):
     """The files of Podman that a DesiredState changes."""
 
     name = "podman"
 
-    def __init__(self, timeout, certs_dir=None):
-        self.podman = Podman(timeout)
+    def __init__(self, params):
+        super().__init__()
+        self.podman = Podman(params["timeout"])
         default = "/etc/containers/certs.d" if os.geteuid() == 0 else "~/.config/containers/certs.d"
-        self._certs_dir = certs_dir or os.path.expanduser(default)
+        self._certs_dir = params["certs_dir"] or os.path.expanduser(default)
 
     @property
-    def installed(self):
+    def is_default(self):
         return bool(self.podman.program)
 
     def plan(self, desired):
-        """The Changes that are required. Raises InputError where they are impossible."""
         changes = certificate_changes(desired, self._certs_dir)
         for insecure in (True, False):
             for name in desired.names(insecure):
@@ -56,13 +57,9 @@ class PodmanTrust:
             change.mode = None
         return change
 
-    def refresh(self):
-        """Does nothing: Podman is no daemon, and each plan reads its files again."""
-
     def check(self):
-        """Raises EngineError where Podman rejects its files."""
         self.podman.check()
 
-    def report(self, _changed):
-        """The `engine` result of registry_client for Podman."""
-        return {"installed": self.installed, "version": self.podman.version}
+    def report(self, changed):
+        del changed
+        return {"installed": self.is_default, "version": self.podman.version}

@@ -18,12 +18,14 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.transaction
     roll_back_all,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._common.x509 import fingerprints
+from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd_trust import ContainerdTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import DesiredState, is_certificate
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_trust import DockerTrust
-from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd import ConfigRejectedError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.podman_trust import PodmanTrust
 
+# Docker comes first: its files are written where no engine is there, so that it can be installed afterwards.
+_ENGINES = (DockerTrust, PodmanTrust, ContainerdTrust)
 # How often to start again after another process has written one of the files.
 _ATTEMPTS = 5
 
@@ -38,9 +40,9 @@ class RegistryTrust:
         self._params = params
         self._check_mode = check_mode
         self._engines = _find_engines(params)
-        self._docker = next((engine for engine in self._engines if engine.name == DockerTrust.name), None)
         self._applied = []
-        self._reloaded = self._restart_needed = False
+        # The engines that are to be told, or were.
+        self._told = []
         self.warnings = []
         # The paths that a rollback could not restore.
         self.unrestored = []
@@ -50,14 +52,16 @@ class RegistryTrust:
         present, upstreams = self._params["state"] == "present", self._params["upstream_mirrors"]
         desired = DesiredState(self._params["registries"], self._params["mirrors"], present, upstreams)
         changes = self._run(desired)
-        self.warnings = [*dict.fromkeys([*desired.warnings, *self.warnings])]
+        self.warnings = [
+            *dict.fromkeys([*desired.warnings, *(text for engine in self._engines for text in engine.warnings)])
+        ]
         before, after = _diff_of(self._engines, changes)
-        changed = bool(changes) or self._reloaded
+        changed = bool(changes or self._told)
         return {
             "changed": changed,
             "changed_files": [change.path for change in changes],
-            "reloaded": self._reloaded,
-            "restart_needed": self._restart_needed,
+            "reloaded": bool(self._told),
+            "restart_needed": any(engine.restart_needed for engine in self._engines),
             "engine": {engine.name: engine.report(changed) for engine in self._engines},
             "diff": {"before": before, "after": after},
         }
@@ -84,23 +88,21 @@ class RegistryTrust:
 
     def _plan(self, desired):
         """The required Changes of all engines, each file once. Raises InputError."""
-        self.warnings = []
         changes = {}
         for engine in self._engines:
             for change in engine.plan(desired):
                 # A symbolic link can make the directories of two engines the same.
                 changes.setdefault(change.file.target, change)
         needed = [change for change in changes.values() if change.needed]
-        self._restart_needed = False
-        self._reloaded = self._docker is not None and self._needs_reload(needed)
+        self._told = [engine for engine in self._engines if engine.needs_reload(needed)]
         return needed
 
     def _apply(self, desired):
         changes = self._plan(desired)
         self._applied = apply_all(changes)
         try:
-            if self._reloaded:
-                self._reload()
+            for engine in self._told:
+                engine.reload()
             for engine in self._engines if self._applied else ():
                 engine.check()
         except BaseException as error:
@@ -116,90 +118,35 @@ class RegistryTrust:
                 remove_empty([os.path.dirname(change.path)])
         return changes
 
-    def _needs_reload(self, changes):
-        """Whether this run is to reload the engine. A reload that is needed and not to be made leads to a warning."""
-        docker = self._docker
-        writes = any(change.path == docker.config_path for change in changes)
-        if docker.unresponsive and writes:
-            self._restart_needed = True
-            self.warnings.append(
-                f"The Docker Engine runs (process {docker.instance.pid}) and does not answer on "
-                f"{docker.instance.socket}, so it was not reloaded. Reload or restart it."
-            )
-        if not docker.effective or not (writes or not docker.is_applied(docker.effective)):
-            return False
-        apply = self._params["apply"]
-        if apply == "never" or (not docker.instance.pid and apply != "restart"):
-            self._restart_needed = True
-            self.warnings.append(_restart_warning(docker.effective))
-            return False
-        return True
-
-    def _reload(self):
-        """Has the engine apply what was written. Raises EngineError."""
-        docker = self._docker
-        try:
-            docker.daemon.reload(docker.is_applied)
-        except ConfigRejectedError as error:
-            raise ConfigRejectedError(error.message, "Correct what it names in its file") from None
-        except EngineError as error:
-            if self._params["apply"] != "restart":
-                raise EngineError(error.message, "Where a reload is not enough, set apply to restart") from None
-            if docker.effective.restart_stops_containers:
-                self.warnings.append(
-                    f"The restart of the Docker Engine stopped {docker.effective.containers_running} containers, since "
-                    "live-restore is off."
-                )
-            docker.restart_tried = True
-            docker.daemon.restart(docker.is_applied)
-
     def _roll_back(self):
-        docker, applied = self._docker, self._applied
-        self._applied = []
-        config = [change for change in applied if docker and change.path == docker.config_path]
-        self.unrestored += roll_back_all([change for change in applied if change not in config])
-        self.unrestored += [change.path for change in config if not docker.roll_back(change)]
-        if docker and docker.restart_tried and not docker.daemon.effective_config():
-            # The engine did not start with what was written, and must not stay down.
-            with contextlib.suppress(EngineError):
-                docker.daemon.restart(lambda _effective: True)
+        applied, self._applied = self._applied, []
+        own = [(engine, [change for change in applied if engine.owns(change)]) for engine in self._engines]
+        told = [change for _engine, changes in own for change in changes]
+        self.unrestored += roll_back_all([change for change in applied if change not in told])
+        for engine, changes in own:
+            self.unrestored += engine.roll_back(changes)
+            engine.recover()
 
 
 def _find_engines(params):
     """The engines of the option `engines`, or by default those that are installed. Raises InputError."""
     wanted = params["engines"]
-    engines = []
-    if wanted is None or DockerTrust.name in wanted:
-        engines.append(
-            DockerTrust(params["timeout"], params["certs_dir"], params["daemon_config_path"], params["apply"])
-        )
-    if wanted is None or PodmanTrust.name in wanted:
-        engines.append(PodmanTrust(params["timeout"], params["certs_dir"]))
+    engines = [engine(params) for engine in _ENGINES if wanted is None or engine.name in wanted]
     if wanted is None:
-        # The files of Docker can be written before Docker is installed.
-        engines = [engine for engine in engines if engine.installed] or engines[:1]
+        engines = [engine for engine in engines if engine.is_default] or engines[:1]
     return engines
-
-
-def _restart_warning(effective):
-    warning = "The Docker Engine has not applied its configuration file: reload or restart it."
-    if effective.restart_stops_containers:
-        warning += (
-            f" A restart would stop {effective.containers_running} containers, since live-restore is off; a reload "
-            "stops none."
-        )
-    return warning
 
 
 def _diff_of(engines, changes):
     """(before, after): the registry settings in the files. Keys and unrelated settings are never shown."""
-    config_paths = {engine.config_path: engine for engine in engines if engine.name == DockerTrust.name}
 
     def lines_of(change, state):
         if state.content is None:
             return [f"{change.path}: none"]
-        if change.path in config_paths:
-            lines = config_paths[change.path].diff_lines(state.content)
+        known = (engine.shown(change.path, state.content) for engine in engines)
+        lines = next((found for found in known if found is not None), None)
+        if lines is not None:
+            pass
         elif is_certificate(change.path):
             lines = fingerprints(state.content.decode("utf-8", "replace"))
         else:

@@ -34,12 +34,14 @@ TRUST_OPTIONS = {
             "client_cert": {"type": "str"},
             "client_key": {"type": "str", "no_log": True},
             "insecure": {"type": "bool", "default": False},
+            "username": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
         },
     },
     "mirrors": {"type": "list", "elements": "str", "default": []},
     "upstream_mirrors": {"type": "dict", "default": {}},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-    "engines": {"type": "list", "elements": "str", "choices": ["docker", "podman"]},
+    "engines": {"type": "list", "elements": "str", "choices": ["containerd", "docker", "podman"]},
     "daemon_config_path": {"type": "path"},
     "certs_dir": {"type": "path"},
     "apply": {"type": "str", "choices": ["never", "reload", "restart"], "default": "reload"},
@@ -48,7 +50,7 @@ TRUST_OPTIONS = {
 CHECK_OPTIONS = {
     "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
     "image": {"type": "str"},
-    "engine": {"type": "str", "choices": ["docker", "podman"]},
+    "engine": {"type": "str", "choices": ["containerd", "docker", "podman"]},
     "socket": {"type": "path", "default": SOCKET},
 }
 # Those of registry_check, which also looks for what is wrong where nothing has been proven.

@@ -91,7 +91,10 @@ class Onboarding:
     def _trust(self):
         self.result["step"] = "trust"
         # What speaks no TLS is used without it.
-        registries = [{**one, "insecure": one["insecure"] or one["plain_http"]} for one in self._params["registries"]]
+        registries = [
+            {**one, "insecure": one["insecure"] or one["plain_http"], **self._engine_login(one)}
+            for one in self._params["registries"]
+        ]
         trust = RegistryTrust({**self._params, "registries": registries}, self._check_mode)
         self._done.append(trust)
         self.result["trust"] = trust.run()
@@ -101,8 +104,21 @@ class Onboarding:
         self.result["complete"] = (
             engine.get("docker", {}).get("running", False)
             or engine.get("podman", {}).get("installed", False)
+            or engine.get("containerd", {}).get("running", False)
             or self._params["state"] == "absent"
         )
+
+    def _engine_login(self, registry):
+        """The login of root there, for engines that know no accounts; none where a helper is to keep the secret."""
+        if registry["username"] is not None:
+            return {}
+        name = self._name(registry["host"])
+        for login in self._params["logins"]:
+            of_root = login["user"] in (None, "root") and os.geteuid() == 0
+            plain = login["username"] and not login["credential_helper"] and "/" not in (login["registry"] or "")
+            if of_root and plain and self._connection(login)["registry"] == name:
+                return {"username": login["username"], "password": login["password"]}
+        return {}
 
     def _login_step(self, options):
         def log_in():

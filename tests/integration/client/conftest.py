@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hosts
 import pytest
 from certificates import Authority
 from engine_trust import INSECURE
@@ -45,6 +46,21 @@ def trixie(machines: dict[str, Machine]) -> Machine:
 def podman(machines: dict[str, Machine]) -> Machine:
     machines["trixie-podman"].clean()
     return machines["trixie-podman"]
+
+
+@pytest.fixture(scope="session")
+def nodes(images: dict[str, str]) -> dict[str, Machine]:
+    """Hosts with containerd alone, which few tests need."""
+    booted = hosts.start(images, hosts.CONTAINERD_IMAGES)
+    hosts.wait(booted)
+    return booted
+
+
+@pytest.fixture(params=hosts.CONTAINERD_IMAGES)
+def containerd(request: pytest.FixtureRequest, nodes: dict[str, Machine]) -> Machine:
+    machine = nodes[request.param]
+    machine.clean_containerd()
+    return machine
 
 
 @pytest.fixture(scope="session")

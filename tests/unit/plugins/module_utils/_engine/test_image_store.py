@@ -9,7 +9,7 @@ import time
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential
-from ansible_collections.wharf.registry.plugins.module_utils._engine import podman_image_store
+from ansible_collections.wharf.registry.plugins.module_utils._engine import engine_command
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import (
     DockerApi,
     EngineDownError,
@@ -177,7 +177,7 @@ def test_what_podman_says_holds_no_secret(podman):
 
 
 def test_no_podman(monkeypatch, tmp_path):
-    monkeypatch.setattr(podman_image_store, "find", lambda _name: str(tmp_path / "podman"))
+    monkeypatch.setattr(engine_command, "find", lambda _name: str(tmp_path / "podman"))
     with pytest.raises(EngineDownError, match="podman cannot be run"):
         PodmanImageStore(IMAGE, None, 1).version()
 

@@ -1,0 +1,152 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hosts.toml of a registry, which containerd reads at each pull. Pure functions. Private to this collection.
+
+At the top stand the registry itself, its CA and its login. Each mirror has a table [host."URL"], in the order in which
+they are asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import urllib.parse
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit import (
+    managed_paths,
+    text_of,
+    with_value,
+    without_values,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._common.toml_text import TomlText
+
+HEADER = "# Made by wharf.registry: its next run writes this file anew.\n"
+HOST = "host"
+_LOGIN = ("header", "authorization")
+_ALL, _READS = ["pull", "resolve", "push"], ["pull", "resolve"]
+
+
+class HostsToml:
+    """A hosts.toml: one of this collection, or one of the host's owner with lines of ours. Immutable."""
+
+    def __init__(self, raw, path):
+        """raw: its bytes, or None. Raises InputError where they are no TOML."""
+        self._document = TomlText(raw or b"", path)
+        self.is_ours = raw is None or self._document.text.startswith(HEADER)
+        paths = self._document.places if self.is_ours else managed_paths(self._document)
+        # Our values by their paths.
+        self.values = {path: self._document.get(path) for path in paths}
+
+    def mirrors(self):
+        """The names of our tables of mirrors, in their order."""
+        return [*dict.fromkeys(path[1] for path in self.values if path[0] == HOST)]
+
+    def with_values(self, values):
+        """The bytes of the file with these values and no other of ours, or None where no line is left."""
+        if self.is_ours:
+            return _rendered(values).encode() if values else None
+        document = without_values(self._document, lambda path: path not in values)
+        for path, value in values.items():
+            document = with_value(document, path, value)
+        return document.text.encode()
+
+
+def registry_values(name, options, files, kept):
+    """{path: value} of the registry itself.
+
+    options: of registry_client. files: (CA, certificate, key), paths, each None where the registry has none.
+    kept: the values of ours that are there; a login that the options do not mention stays.
+    """
+    if options.get("plain_http"):
+        urls = [f"http://{name}"]
+    else:
+        # Which of the two an insecure registry speaks is not known: the first that answers is taken.
+        urls = [f"https://{name}", f"http://{name}"] if options["insecure"] else [f"https://{name}"]
+    of_tls = _tls(*files)
+    if options["insecure"] and not options.get("plain_http"):
+        of_tls["skip_verify",] = True
+    login = {}
+    if options.get("username"):
+        login[_LOGIN] = basic(options["username"], options["password"])
+    elif options.get("username") is None and _LOGIN in kept:
+        login[_LOGIN] = kept[_LOGIN]
+    # containerd 1.7 shows the login of a table alone, and asks what is at the top where the tables have no such
+    # image: without a CA there, its message would be of the certificate, and not of the image.
+    values = {("server",): urls[-1], **(of_tls if urls[-1].startswith("https://") else {}), **login}
+    for url in urls:
+        found = {("capabilities",): _ALL, **(of_tls if url.startswith("https://") else {}), **login}
+        values.update({(HOST, url, *path): value for path, value in found.items()})
+    return values
+
+
+def mirror_values(url, options, files, login):
+    """{path: value} of a mirror.
+
+    options: those of its registry, or None. files: as in registry_values. login: what it is shown, or None.
+    """
+    host, path = _split(url)
+    table = (HOST, table_name(url))
+    values = {(*table, "capabilities"): _READS}
+    if path:
+        values[(*table, "override_path")] = True
+    if host.startswith("https://"):
+        values.update({(*table, *key): value for key, value in _tls(*files).items()})
+        if options and options["insecure"]:
+            values[(*table, "skip_verify")] = True
+    if login:
+        values[(*table, *_LOGIN)] = login
+    return values
+
+
+def table_name(url):
+    """How hosts.toml names a mirror: below a path, the whole of it."""
+    host, path = _split(url)
+    return f"{host}/v2{path}" if path else host
+
+
+def login_of(values):
+    """What is shown to a registry as a login, of the values of its own hosts.toml."""
+    return values.get(_LOGIN)
+
+
+def basic(username, password):
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def shown(content):
+    """The lines of a hosts.toml for a diff, without logins."""
+    return [
+        line if _LOGIN[1] not in line else line.partition("=")[0] + "= (hidden)"
+        for line in content.decode("utf-8", "replace").splitlines()
+    ]
+
+
+def _split(url):
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+
+
+def _tls(authority, certificate, key):
+    values = {}
+    if authority:
+        values["ca",] = authority
+    if certificate and key:
+        values["client",] = [[certificate, key]]
+    return values
+
+
+def _rendered(values):
+    """The text of a file of ours. Each table stands once, those of the top before those of hosts."""
+    tables = {}
+    for path, value in values.items():
+        tables.setdefault(path[:-1], []).append(f"{path[-1]} = {text_of(value)}")
+    parts = []
+    # Each host has its header below it, and hosts keep their order.
+    for table in sorted(tables, key=lambda table: table[:1] == (HOST,)):
+        header = [f"[{'.'.join(_name(key) for key in table)}]"] if table else []
+        parts.append("\n".join([*header, *(f"  {line}" if table else line for line in tables[table])]))
+    return HEADER + "\n\n".join(parts) + "\n"
+
+
+def _name(key):
+    return key if key.isalnum() else text_of(key)
