@@ -18,6 +18,7 @@ FILES = pathlib.Path(__file__).parent / "files"
 # Where the collection writes on a client, and where an engine or another program keeps what must stay.
 PLACES = (
     "/etc/docker",
+    "/etc/containerd",
     "/etc/containers",
     "/etc/wharf-registry",
     "/root/.docker",
@@ -73,6 +74,11 @@ class Client(LabHost):
     # A bare host gets its engine by the rollout, and so has no container before.
     bare: bool = False
 
+    @property
+    def cli(self) -> str:
+        """The program that is typed on this host."""
+        return "node-cli" if self.engine == "containerd" else self.engine
+
     def type(self, script: str, *, check: bool = True) -> str:
         """What root sees who types this into a shell of the host."""
         script = f"export HOME=/root PODMAN_IGNORE_CGROUPSV1_WARNING=1; cd; {{ {script}; }} 2>&1"
@@ -81,7 +87,7 @@ class Client(LabHost):
     def process_now(self) -> str:
         """The process of the container that ran before the rollout, and when it began, since numbers come again."""
         return self.type(
-            f"pid=$({self.engine} inspect --format '{{{{.State.Pid}}}}' keep-running); "
+            f"pid=$({self.cli} inspect --format '{{{{.State.Pid}}}}' keep-running); "
             'echo "$pid $(cut -d" " -f22 /proc/$pid/stat)"'
         )
 
@@ -100,7 +106,7 @@ class Client(LabHost):
     @property
     def certificates(self) -> str:
         """Where the client's own engine looks for CAs of the registry."""
-        return f"/etc/{'docker' if self.engine == 'docker' else 'containers'}/certs.d"
+        return f"/etc/{'containers' if self.engine == 'podman' else self.engine}/certs.d"
 
     def logged_in(self) -> dict[str, str]:
         """Who root is in the registry, by each of the files that say so."""
@@ -128,6 +134,7 @@ CLIENTS = (
     Client("fleet-c", "podman", 5),
     Client("fleet-d", "docker", 26, bare=True),
     Client("fleet-e", "docker", 26),
+    Client("fleet-f", "containerd", 2),
 )
 BUSY = [client for client in CLIENTS if not client.bare]
 

@@ -28,7 +28,8 @@ options:
     description:
       - A file of CA certificates in PEM, to be trusted in place of all others.
       - By default those of the system are trusted, and those that engines trust for this registry in
-        C(/etc/docker/certs.d), C(/etc/containers/certs.d), C(/etc/containerd/certs.d), C(~/.config/docker/certs.d) and
+        C(/etc/docker/certs.d), C(/etc/containers/certs.d), C(/etc/containerd/certs.d),
+        C(/etc/rancher/k3s/certs.d), C(/etc/rancher/rke2/certs.d), C(~/.config/docker/certs.d) and
         C(~/.config/containers/certs.d).
     type: path
   client_cert:

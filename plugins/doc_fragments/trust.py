@@ -48,9 +48,9 @@ options:
         default: false
       username:
         description:
-          - Name of the user that engines without accounts are logged in as. containerd keeps the login in its
-            C(hosts.toml), which gets the mode 0600. Docker and Podman log accounts in, see
-            M(wharf.registry.registry_login).
+          - Name of the user that engines without accounts are logged in as. containerd keeps the login in
+            C(hosts.toml), and k3s and RKE2 in C(registries.yaml), which get the mode 0600. Docker and Podman log
+            accounts in, see M(wharf.registry.registry_login).
           - Without it, a login that is there stays; with an empty string it is removed.
         type: str
       password:
@@ -68,8 +68,8 @@ options:
       - Mirrors of any registry, by its name, each a URL or a list of them. A URL may have a path, below which the
         images lie under the names that they have at their registry, as
         V(https://registry.example.com/mirror/quay.io).
-      - Podman and containerd ask all of them. Docker asks mirrors of C(docker.io) without a path, and the module warns
-        of the others.
+      - Podman, containerd, k3s and RKE2 ask all of them. Docker asks mirrors of C(docker.io) without a path, and the
+        module warns of the others.
       - A mirror needs a login of its own. Podman looks for it in the credential file of the account, and containerd is
         given that of O(registries) for the host of the mirror.
     type: dict
@@ -79,9 +79,11 @@ options:
       - The engines to write for. By default those that are installed, or Docker where none is.
       - V(containerd) is the one that Kubernetes or C(nerdctl) use. Beside a Docker Engine it is told by default only
         where C(kubelet), C(crictl) or C(nerdctl) is installed, since otherwise it works for Docker alone.
+      - V(k3s) and V(rke2) make the files of their containerd from C(registries.yaml) when they start, and that is the
+        file which is written.
     type: list
     elements: str
-    choices: [containerd, docker, podman]
+    choices: [containerd, docker, k3s, podman, rke2]
   daemon_config_path:
     description:
       - Docker's configuration file. By default the one that the running C(dockerd) reads, or else the one that its
@@ -96,7 +98,8 @@ options:
       - The directory that holds one subdirectory per registry. By default the one that the engine reads, which is
         C(/etc/docker/certs.d) for Docker and C(/etc/containers/certs.d) for Podman, or those below C(~/.config) where
         the module does not run as root. Docker as a snap has its own. For containerd it is the C(config_path) of its
-        C(config.toml), or C(/etc/containerd/certs.d).
+        C(config.toml), or C(/etc/containerd/certs.d), and for k3s and RKE2 C(certs.d) below their directory in
+        C(/etc/rancher).
       - With a O(daemon_config_path) that no engine reads, C(certs.d) beside that file for Docker. Give O(engines) as
         well then, since Podman's stays the one of this host.
     type: path
@@ -106,6 +109,9 @@ options:
       - V(reload) sends SIGHUP. V(restart) also sends SIGHUP, and restarts the service only if that is
         not enough. An engine that its own service did not start is reloaded, never restarted. V(never) does
         neither.
+      - containerd reads C(hosts.toml) at each pull, and its own configuration only when it starts; k3s and RKE2 read
+        C(registries.yaml) when they start. Where that is needed, V(restart) restarts them, which stops no container.
+        With the other values the module warns, and returns RV(restart_needed).
     type: str
     choices: [never, reload, restart]
     default: reload

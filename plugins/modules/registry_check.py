@@ -65,10 +65,10 @@ options:
   engine:
     description:
       - The engine that pulls and pushes. By default V(docker) where it answers on O(socket), else
-        V(podman), else V(containerd).
+        the first that is there of V(podman), V(k3s), V(rke2) and V(containerd).
       - Podman does so for the account that runs the module.
     type: str
-    choices: [containerd, docker, podman]
+    choices: [containerd, docker, k3s, podman, rke2]
   socket:
     description:
       - The socket of the Docker Engine.

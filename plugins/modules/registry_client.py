@@ -157,6 +157,24 @@ engine:
           type: str
           returned: always
           sample: /etc/containerd/certs.d
+    k3s:
+      description: k3s; RKE2 has the same under V(rke2).
+      type: dict
+      returned: where it was written for
+      contains:
+        installed:
+          description: Whether it is there.
+          type: bool
+          returned: always
+        running:
+          description: Whether one of its services runs.
+          type: bool
+          returned: always
+        version:
+          description: Its version.
+          type: str
+          returned: always
+          sample: v1.31.2+k3s1
     docker:
       description: The Docker Engine.
       type: dict

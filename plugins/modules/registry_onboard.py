@@ -112,9 +112,10 @@ options:
         type: str
       engine:
         description:
-          - The engine that pulls and pushes. By default V(docker) where it answers, else V(podman), else V(containerd).
+          - The engine that pulls and pushes. By default V(docker) where it answers, else the first that is there of
+            V(podman), V(k3s), V(rke2) and V(containerd).
         type: str
-        choices: [containerd, docker, podman]
+        choices: [containerd, docker, k3s, podman, rke2]
       socket:
         description: The socket of the Docker Engine.
         type: path

@@ -46,7 +46,7 @@ options:
       ca_path:
         description:
           - A file of CA certificates in PEM, to be trusted in place of all others. By default those of the system, and
-            those that Docker or Podman trust for this registry.
+            those that engines trust for this registry.
         type: path
       client_cert:
         description:

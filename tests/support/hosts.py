@@ -93,7 +93,7 @@ class Machine(Box):
         """Leave containerd as the package has installed it."""
         self.run(
             """
-            rm -rf /etc/containerd /etc/systemd/system/containerd.service.d
+            rm -rf /etc/containerd /etc/systemd/system/containerd.service.d /etc/rancher /usr/local/bin/k3s
             cp -r /root/containerd /etc/containerd
             systemctl daemon-reload
             # It may have been started more often by now than systemd likes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ def test_containers_go_on(busy: Client) -> None:
 
 
 def test_each_has_its_engine(client: Client) -> None:
-    version = client.type(f"{client.engine} version --format '{{{{.Client.Version}}}}'")
+    version = client.type(f"{client.cli} version --format '{{{{.Client.Version}}}}'")
     assert version.startswith(f"{client.version}.")
 
 
@@ -77,6 +78,12 @@ def test_the_engine_believes_it(client: Client) -> None:
             "insecure": sorted([*client.insecure, *OURS["insecure-registries"]]),
         }
         return
+    if client.engine == "containerd":
+        assert tomllib.loads(client.output("cat /etc/containerd/certs.d/docker.io/hosts.toml")) == {
+            "host": {"https://mirror.fleet.test": {"capabilities": ["pull", "resolve"]}}
+        }
+        assert 'config_path = "/etc/containerd/certs.d"' in client.output("cat /etc/containerd/config.toml")
+        return
     said = json.loads(client.output("podman info --format json"))["registries"]
     assert said["plain.fleet.test:5000"]["Insecure"] is True
     assert [mirror["Location"] for mirror in said["docker.io"]["Mirrors"]] == ["mirror.fleet.test"]
@@ -104,7 +111,7 @@ def test_the_builders_account_has_a_login_of_its_own(clients: dict[str, Client])
 
 
 def test_the_verification_leaves_nothing(client: Client, registry: Registry) -> None:
-    assert "verify" not in client.type(f"{client.engine} images")
+    assert "verify" not in client.type(f"{client.cli} images")
     names = registry.request("GET", "/v2/_catalog", "admin").json["repositories"]
     tags = {name: registry.request("GET", f"/v2/{name}/tags/list", "admin").json.get("tags") for name in names}
     assert [name for name, found in tags.items() if found and "verify" in name] == []
@@ -112,8 +119,8 @@ def test_the_verification_leaves_nothing(client: Client, registry: Registry) -> 
 
 def test_builders_push_and_all_pull(client: Client, probe: str) -> None:
     """As root of the host, who gives no name, no password and no CA."""
-    client.type(f"{client.engine} pull --quiet {probe}")
-    assert client.type(f"{client.engine} image inspect --format '{{{{.Id}}}}' {probe}")
-    said = client.type(f"{client.engine} push {probe}", check=False)
-    client.type(f"{client.engine} image rm {probe}")
+    client.type(f"{client.cli} pull --quiet {probe}")
+    assert client.type(f"{client.cli} image inspect --format '{{{{.Id}}}}' {probe}")
+    said = client.type(f"{client.cli} push {probe}", check=False)
+    client.type(f"{client.cli} image rm {probe}")
     assert ("denied" in said) == (client.name != "fleet-a"), said

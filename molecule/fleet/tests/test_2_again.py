@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # What would change nothing here. The others would rotate, remove, or install what no run has installed.
 NOTHING = ("site", "upgrade", "verify")
 # The registry, and a client with each engine in each version that there is.
-OF_EACH_KIND = ("fleet-registry", "fleet-a", "fleet-b", "fleet-c")
+OF_EACH_KIND = ("fleet-registry", "fleet-a", "fleet-b", "fleet-c", "fleet-f")
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ class TestPoisoned:
         run = poisoned.run
         assert run.code != 0
         expected = {"fleet-a": "changed", "fleet-b": "rolled_back", "fleet-c": "changed"}
-        assert outcomes(run) == {**expected, "fleet-d": "skipped", "fleet-e": "skipped"}, run.output
+        assert outcomes(run) == {**expected, **dict.fromkeys(("fleet-d", "fleet-e", "fleet-f"), "skipped")}, run.output
         assert table(run)["fleet-b"]["BATCH"] == "2"
         # The file is named, and what is wrong with it.
         assert DAEMON in last_words(run, "fleet-b"), run.output
@@ -87,7 +87,7 @@ class TestPoisoned:
         assert poisoned.after["fleet-b"] == poisoned.before["fleet-b"]
 
     def test_later_batches_are_untouched(self, poisoned: Rollout) -> None:
-        for name in ("fleet-d", "fleet-e"):
+        for name in ("fleet-d", "fleet-e", "fleet-f"):
             assert poisoned.after[name] == poisoned.before[name]
             assert poisoned.run.recap.get(name, {}).get("changed", 0) == 0
 
@@ -129,6 +129,7 @@ class TestLate:
             "fleet-c": "ok",
             "fleet-d": "changed",
             "fleet-e": "rolled_back",
+            "fleet-f": "changed",
         }
         assert outcomes(run) == expected, run.output
         assert "proxyconnect" in last_words(run, "fleet-e"), run.output
@@ -140,7 +141,7 @@ class TestLate:
         assert set(clients["fleet-e"].logged_in().values()) == {"runtime"}
 
     def test_the_others_have_the_change(self, late: Rollout, clients: dict[str, Client]) -> None:
-        for name in ("fleet-b", "fleet-c", "fleet-d"):
+        for name in ("fleet-b", "fleet-c", "fleet-d", "fleet-f"):
             assert set(clients[name].logged_in().values()) == {"successor"}
             assert f"{clients[name].certificates}/other.fleet.test:5000/ca.crt" in late.after[name]
 

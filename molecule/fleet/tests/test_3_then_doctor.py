@@ -63,7 +63,7 @@ def state(clients: dict[str, Client]) -> dict[str, object]:
         name: (
             client.places(),
             client.type(
-                f"{client.engine} images --no-trunc --format '{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.ID}}}}' | sort"
+                f"{client.cli} images --no-trunc --format '{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.ID}}}}' | sort"
             ),
         )
         for name, client in clients.items()
@@ -123,11 +123,12 @@ class TestBroken:
             "fleet-c": (
                 "connection",
                 "leads to another address",
-                f"{clients['fleet-a'].address} here by /etc/hosts, and {registry.host.address} on 3 other hosts",
+                f"{clients['fleet-a'].address} here by /etc/hosts, and {registry.host.address} on 4 other hosts",
                 "Correct the name in /etc/hosts",
             ),
             "fleet-d": ("pull", "the disk of the engine is full", TEMPORARY, "Free space"),
             "fleet-e": ("pull", "an HTTP proxy stands in the way", "127.0.0.1:9", f"add {HOSTNAME} to NO_PROXY"),
+            "fleet-f": ("-", "pulled by containerd"),
             "fleet-gone": ("ansible", "Ansible does not reach this host", "ansible fleet-gone -m ping"),
         }
         assert set(said) == set(expected), run.output

@@ -47,7 +47,7 @@ class Load:
             return
         for client in CLIENTS:
             client.run("systemctl stop pull-on push-on", check=False)
-            client.type(f"{client.engine} image rm --force {self.image}", check=False)
+            client.type(f"{client.cli} image rm --force {self.image}", check=False)
         self.running = False
         print("meanwhile: " + ", ".join(f"{name} {count}" for name, count in self.counts().items()))
 

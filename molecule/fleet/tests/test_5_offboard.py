@@ -59,7 +59,7 @@ def test_the_engines_have_forgotten(client: Client) -> None:
 
 @pytest.mark.usefixtures("offboarded")
 def test_they_can_not_pull(client: Client, probe: str) -> None:
-    said = client.type(f"{client.engine} pull {probe}", check=False)
+    said = client.type(f"{client.cli} pull {probe}", check=False)
     assert "certificate signed by unknown authority" in said, said
 
 

@@ -132,7 +132,11 @@ def test_a_restore_of_one_stops_no_other(production: Instance, staging: Instance
             for playbook in ("site", "upgrade", "backup", "maintain", "teardown")
         ),
         ("site", "registry_config_directory", "/etc/wharf-registry/registry"),
-        ("site", "reverse_proxy_config_directory", "/etc/wharf-registry/proxy/nginx"),
+        (
+            "site",
+            "reverse_proxy_config_directory",
+            "/etc/wharf-registry/proxy/nginx, /etc/wharf-registry/proxy/auth",
+        ),
     ],
 )
 def test_no_inventory_takes_the_containers_of_another_one(

@@ -43,6 +43,16 @@ def with_value(document, path, value):
     return edited
 
 
+def with_table(document, path):
+    """A TomlText with the table at the path, empty where it is not there. Raises InputError."""
+    if document.get(path) is not None:
+        return document
+    edited = _parsed(document, _inserted(document, len(document.text), [f"[{_key_text(path)}]"]))
+    if edited is None:
+        raise _not_to_be_edited(document, path, {})
+    return edited
+
+
 def without_values(document, matches):
     """A TomlText without those values and tables of ours whose path `matches`; a line that was replaced is there again.
 

@@ -13,7 +13,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._client_config.keyc
     other_logins,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import Reference
 from ansible_collections.wharf.registry.plugins.module_utils._common.run_as import Account
 from ansible_collections.wharf.registry.plugins.module_utils._diagnosis import explain
@@ -23,11 +22,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth 
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import DeniedError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_connection import resolved
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
-from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd import Containerd
-from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd_image_store import ContainerdImageStore
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineDownError, EngineError
-from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_image_store import DockerImageStore
-from ansible_collections.wharf.registry.plugins.module_utils._engine.podman_image_store import PodmanImageStore
+from ansible_collections.wharf.registry.plugins.module_utils._engine.image_stores import find_image_store
 
 
 class ConnectionCheck:
@@ -128,25 +124,11 @@ class ConnectionCheck:
     def find_engine(self, reference, name, path, timeout):
         """The ImageStore of the given engine, or of the first that answers. Raises HopError."""
         with self._hops.hop("engine") as hop:
-            candidates = {
-                "docker": lambda: DockerImageStore(reference, self._credential, path, timeout),
-                "podman": lambda: PodmanImageStore(reference, self._credential, timeout),
-                "containerd": lambda: ContainerdImageStore(reference, self._credential, timeout),
-            }
-            # Without a name, Docker, and where it does not answer what else is installed.
-            others = {"podman": bool(find("podman")), "containerd": Containerd(timeout).is_engine}
-            chosen = [name] if name else ["docker", *(other for other, is_here in others.items() if is_here)]
-            store, error = None, None
-            for engine in chosen:
-                try:
-                    store = candidates[engine]()
-                    hop["said"] = store.version()
-                    break
-                except EngineDownError as failed:
-                    error, store = error or failed, None
-            if store is None:
+            try:
+                store, hop["said"] = find_image_store(name, reference, self._credential, path, timeout)
+            except EngineDownError as error:
                 error.mistake = "engine_down"
-                raise error
+                raise
             return store
 
     def check_upload_refused(self, repository):

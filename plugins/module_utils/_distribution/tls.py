@@ -17,6 +17,8 @@ CERTIFICATE_DIRECTORIES = (
     "/etc/docker/certs.d",
     "/etc/containers/certs.d",
     "/etc/containerd/certs.d",
+    "/etc/rancher/k3s/certs.d",
+    "/etc/rancher/rke2/certs.d",
     "~/.config/docker/certs.d",
     "~/.config/containers/certs.d",
 )

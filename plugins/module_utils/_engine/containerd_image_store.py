@@ -10,6 +10,8 @@ import re
 import shutil
 import tempfile
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd import (
     CERTS,
     Containerd,
@@ -47,16 +49,11 @@ class ContainerdImageStore(ImageStore):
         self._timeout = timeout
         self._containerd = Containerd(timeout)
         self._copy = None
-        self._hosts = self._address = ""
+        # The program with its first arguments, and the directory of hosts.toml files.
+        self._command, self._hosts = [], ""
 
     def __enter__(self):
-        raw = None
-        if os.path.exists(self._containerd.config_path):
-            with open(self._containerd.config_path, "rb") as file:
-                raw = file.read()
-        config = ContainerdConfig(raw, self._containerd)
-        self._address = config.address
-        self._hosts = config.directory or CERTS
+        self._find_places()
         self._copy = tempfile.mkdtemp(prefix="wharf-check.", dir=volatile_folder())
         if self._credential is not None and self._credential.username:
             self._hosts = self._with_login()
@@ -65,14 +62,15 @@ class ContainerdImageStore(ImageStore):
     def __exit__(self, *_exception):
         shutil.rmtree(self._copy, ignore_errors=True)
 
+    def _find_places(self):
+        config = ContainerdConfig(File(self._containerd.config_path).load(), self._containerd)
+        self._command = ["ctr", "--address", config.address]
+        self._hosts = config.directory or CERTS
+
     def _with_login(self):
         """The directory to use: a copy with the login, where containerd itself has none."""
         path = os.path.join(self._hosts, self._registry.name, FILE)
-        raw = None
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                raw = file.read()
-        document = HostsToml(raw, path)
+        document = HostsToml(File(path).load(), path)
         values = document.values or registry_values(self._registry.name, {"insecure": False}, self._certificates(), {})
         if login_of(values):
             return self._hosts
@@ -135,8 +133,43 @@ class ContainerdImageStore(ImageStore):
     def _run(self, *arguments, action="", stdin=b""):
         if arguments[:2] != ("images", "list"):
             self._known = None
-        command = ["--address", self._address, "--namespace", _NAMESPACE, *arguments]
-        status, stdout, stderr = run_command("ctr", command, self._timeout, "containerd", stdin)
+        program, *first = self._command
+        command = [*first, "--namespace", _NAMESPACE, *arguments]
+        status, stdout, stderr = run_command(program, command, self._timeout, self.name, stdin)
         if status != 0:
             raise self._failure(_PROGRESS.sub("", stderr.strip().rpartition("\n")[2]), action or "pull")
         return stdout
+
+
+class K3sImageStore(ContainerdImageStore):
+    """The images of the containerd of k3s, by its own ctr and the files that it has made of registries.yaml."""
+
+    name = "k3s"
+    certificates = "/etc/rancher/k3s/certs.d"
+    certificate_places = ("/etc/rancher/k3s/",)
+    # The program with its first arguments, and its directory.
+    command = ("k3s", "ctr")
+    data = "/var/lib/rancher/k3s"
+
+    def _find_places(self):
+        self._command = list(self.command)
+        self._hosts = f"{self.data}/agent/etc/containerd/certs.d"
+
+    def version(self):
+        program = find(self.name)
+        words = run([program, "--version"], self._timeout)[1].split() if program else []
+        if len(words) < 3:
+            raise EngineDownError(
+                f"the command {self.name} cannot be run", f"Install {self.name}, or name another engine"
+            )
+        return f"{self.name} {words[2]}"
+
+
+class Rke2ImageStore(K3sImageStore):
+    """The images of the containerd of RKE2."""
+
+    name = "rke2"
+    certificates = "/etc/rancher/rke2/certs.d"
+    certificate_places = ("/etc/rancher/rke2/",)
+    data = "/var/lib/rancher/rke2"
+    command = (f"{data}/bin/ctr", "--address", "/run/k3s/containerd/containerd.sock")

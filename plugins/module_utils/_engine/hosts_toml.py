@@ -15,6 +15,7 @@ import urllib.parse
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit import (
     managed_paths,
     text_of,
+    with_table,
     with_value,
     without_values,
 )
@@ -23,7 +24,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.toml_text i
 HEADER = "# Made by wharf.registry: its next run writes this file anew.\n"
 HOST = "host"
 _LOGIN = ("header", "authorization")
-_ALL, _READS = ["pull", "resolve", "push"], ["pull", "resolve"]
+# A push goes to the registry itself.
+_READS = ["pull", "resolve"]
 
 
 class HostsToml:
@@ -48,7 +50,8 @@ class HostsToml:
         document = without_values(self._document, lambda path: path not in values)
         for path, value in values.items():
             document = with_value(document, path, value)
-        return document.text.encode()
+        # Without this table, containerd 1.7 does not read what stands at the top.
+        return (with_table(document, (HOST,)) if values else document).text.encode()
 
 
 def registry_values(name, options, files, kept):
@@ -57,25 +60,21 @@ def registry_values(name, options, files, kept):
     options: of registry_client. files: (CA, certificate, key), paths, each None where the registry has none.
     kept: the values of ours that are there; a login that the options do not mention stays.
     """
-    if options.get("plain_http"):
-        urls = [f"http://{name}"]
-    else:
-        # Which of the two an insecure registry speaks is not known: the first that answers is taken.
-        urls = [f"https://{name}", f"http://{name}"] if options["insecure"] else [f"https://{name}"]
-    of_tls = _tls(*files)
-    if options["insecure"] and not options.get("plain_http"):
-        of_tls["skip_verify",] = True
-    login = {}
+    plain = bool(options.get("plain_http"))
+    values = {("server",): f"{'http' if plain or options['insecure'] else 'https'}://{name}"}
+    if not plain:
+        # Which of the two an insecure registry speaks is not known: HTTPS is tried first.
+        table = (HOST, f"https://{name}") if options["insecure"] else ()
+        values.update({(*table, *path): value for path, value in _tls(*files).items()})
+        if options["insecure"]:
+            values[(*table, "skip_verify")] = True
+    login = kept.get(_LOGIN) if options.get("username") is None else None
     if options.get("username"):
-        login[_LOGIN] = basic(options["username"], options["password"])
-    elif options.get("username") is None and _LOGIN in kept:
-        login[_LOGIN] = kept[_LOGIN]
-    # containerd 1.7 shows the login of a table alone, and asks what is at the top where the tables have no such
-    # image: without a CA there, its message would be of the certificate, and not of the image.
-    values = {("server",): urls[-1], **(of_tls if urls[-1].startswith("https://") else {}), **login}
-    for url in urls:
-        found = {("capabilities",): _ALL, **(of_tls if url.startswith("https://") else {}), **login}
-        values.update({(HOST, url, *path): value for path, value in found.items()})
+        login = basic(options["username"], options["password"])
+    if login:
+        values[_LOGIN] = login
+        if options["insecure"] and not plain:
+            values[(*table, *_LOGIN)] = login
     return values
 
 
@@ -141,6 +140,9 @@ def _rendered(values):
     for path, value in values.items():
         tables.setdefault(path[:-1], []).append(f"{path[-1]} = {text_of(value)}")
     parts = []
+    if not any(table[:1] == (HOST,) for table in tables):
+        # Without this table, containerd 1.7 does not read what stands at the top.
+        tables[HOST,] = []
     # Each host has its header below it, and hosts keep their order.
     for table in sorted(tables, key=lambda table: table[:1] == (HOST,)):
         header = [f"[{'.'.join(_name(key) for key in table)}]"] if table else []

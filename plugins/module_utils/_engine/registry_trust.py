@@ -23,9 +23,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_sta
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_trust import DockerTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.podman_trust import PodmanTrust
+from ansible_collections.wharf.registry.plugins.module_utils._engine.rancher_trust import K3sTrust, Rke2Trust
 
 # Docker comes first: its files are written where no engine is there, so that it can be installed afterwards.
-_ENGINES = (DockerTrust, PodmanTrust, ContainerdTrust)
+_ENGINES = (DockerTrust, PodmanTrust, ContainerdTrust, K3sTrust, Rke2Trust)
 # How often to start again after another process has written one of the files.
 _ATTEMPTS = 5
 

@@ -41,7 +41,7 @@ TRUST_OPTIONS = {
     "mirrors": {"type": "list", "elements": "str", "default": []},
     "upstream_mirrors": {"type": "dict", "default": {}},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-    "engines": {"type": "list", "elements": "str", "choices": ["containerd", "docker", "podman"]},
+    "engines": {"type": "list", "elements": "str", "choices": ["containerd", "docker", "k3s", "podman", "rke2"]},
     "daemon_config_path": {"type": "path"},
     "certs_dir": {"type": "path"},
     "apply": {"type": "str", "choices": ["never", "reload", "restart"], "default": "reload"},
@@ -50,7 +50,7 @@ TRUST_OPTIONS = {
 CHECK_OPTIONS = {
     "access": {"type": "str", "choices": ["none", "pull", "push"], "default": "none"},
     "image": {"type": "str"},
-    "engine": {"type": "str", "choices": ["containerd", "docker", "podman"]},
+    "engine": {"type": "str", "choices": ["containerd", "docker", "k3s", "podman", "rke2"]},
     "socket": {"type": "path", "default": SOCKET},
 }
 # Those of registry_check, which also looks for what is wrong where nothing has been proven.

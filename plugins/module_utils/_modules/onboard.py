@@ -101,10 +101,10 @@ class Onboarding:
         self._took(trust, self.result["trust"])
         engine = self.result["trust"]["engine"]
         # Nothing can be pulled with before there is an engine. What was written is read when it comes.
+        # Podman is no daemon.
         self.result["complete"] = (
-            engine.get("docker", {}).get("running", False)
+            any(found.get("running") for found in engine.values())
             or engine.get("podman", {}).get("installed", False)
-            or engine.get("containerd", {}).get("running", False)
             or self._params["state"] == "absent"
         )
 

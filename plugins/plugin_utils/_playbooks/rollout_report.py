@@ -35,7 +35,8 @@ def _number(size, of):
 
 def describe(host, batch, done, said=None):
     """The row of one host: `done` is its client_result, and `said` what a task that failed has said."""
-    row = {"host": host, "batch": batch, "engine": _engine(done), "changes": [], "said": ""}
+    engine, *others = _engines(done) or [""]
+    row = {"host": host, "batch": batch, "engine": engine, "other_engines": others, "changes": [], "said": ""}
     seconds = done.get("seconds")
     row["seconds"] = None if seconds is None else float(seconds)
     if said is not None:
@@ -56,13 +57,15 @@ def _failed(done):
     return "rolled_back" if done.get("failed") and done.get("unrestored_files") == [] else "failed"
 
 
-def _engine(done):
+def _engines(done):
+    """The engines that were told, with their versions: the one that has pulled first."""
     engines = done.get("trust", {}).get("engine") or {}
     there = [name for name in engines if engines[name].get("running", engines[name].get("installed"))]
-    name = done.get("check", {}).get("engine") or next(iter(there), "")
+    proven = done.get("check", {}).get("engine")
+    names = dict.fromkeys([*([proven] if proven else []), *there])
     # Of a package, what its distribution has added to the version is of no use here.
-    version = re.split(r"[+~]", str((engines.get(name) or {}).get("version") or ""))[0]
-    return f"{name} {version}".strip()
+    versions = {name: re.split(r"[+~]", str((engines.get(name) or {}).get("version") or ""))[0] for name in names}
+    return [f"{name} {version}".strip() for name, version in versions.items()]
 
 
 def _changes(done):
@@ -73,21 +76,24 @@ def _changes(done):
 
 
 def _lines(rows):
-    cells = [_HEAD] + [
-        (
-            row["host"],
-            str(row["batch"]),
-            row["engine"] or "-",
-            row["outcome"],
-            "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
-            # Where lines are shown as YAML, a long one is broken at single spaces.
-            ",".join(row["changes"]) or "-",
+    cells = [_HEAD]
+    for row in rows:
+        cells.append(
+            (
+                row["host"],
+                str(row["batch"]),
+                row["engine"] or "-",
+                row["outcome"],
+                "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
+                # Where lines are shown as YAML, a long one is broken at single spaces.
+                ",".join(row["changes"]) or "-",
+            )
         )
-        for row in rows
-    ]
+        # A line for each engine.
+        cells += [("", "", engine, "", "", "") for engine in row["other_engines"]]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEAD) - 1)]
     return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)), line[-1]])
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)), line[-1]]).rstrip()
         for line in cells
     ]
 

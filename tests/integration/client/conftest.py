@@ -63,6 +63,14 @@ def containerd(request: pytest.FixtureRequest, nodes: dict[str, Machine]) -> Mac
     return machine
 
 
+@pytest.fixture
+def node(nodes: dict[str, Machine]) -> Machine:
+    """For what is the same with any containerd, one of them."""
+    machine = nodes[hosts.CONTAINERD_IMAGES[0]]
+    machine.clean_containerd()
+    return machine
+
+
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"), "a-ca")

@@ -55,18 +55,18 @@ def test_all_that_can_be_said(containerd: Machine, full: dict) -> None:
     assert look(containerd) == before
 
 
-def test_it_is_restarted_where_it_is_told_to_be(containerd: Machine) -> None:
-    process = restarted(containerd)
+def test_it_is_restarted_where_it_is_told_to_be(node: Machine) -> None:
+    process = restarted(node)
     for _run in range(2):
-        done = client(containerd, INSECURE)
+        done = client(node, INSECURE)
         assert done["restart_needed"] and not done["reloaded"]
         assert "systemctl restart containerd" in warned(done)
-    assert restarted(containerd) == process
-    assert client(containerd, INSECURE, apply="restart", check=True)["reloaded"]
-    done = client(containerd, INSECURE, apply="restart")
+    assert restarted(node) == process
+    assert client(node, INSECURE, apply="restart", check=True)["reloaded"]
+    done = client(node, INSECURE, apply="restart")
     assert done["reloaded"] and not done["restart_needed"] and not done.get("warnings")
-    assert restarted(containerd) != process
-    assert not client(containerd, INSECURE, apply="restart")["changed"]
+    assert restarted(node) != process
+    assert not client(node, INSECURE, apply="restart")["changed"]
 
 
 def test_pulls(containerd: Machine, peers: Peers, image: str) -> None:
@@ -145,12 +145,12 @@ version = 2
         ),
     ],
 )
-def test_a_configuration_that_can_not_be_changed(containerd: Machine, text: str, words: str) -> None:
-    put(containerd, CONFIG, text)
-    before = look(containerd)
+def test_a_configuration_that_can_not_be_changed(node: Machine, text: str, words: str) -> None:
+    put(node, CONFIG, text)
+    before = look(node)
     for check in (True, False):
-        says(client(containerd, INSECURE, check=check, failed=True), CONFIG, words)
-    assert look(containerd) == before
+        says(client(node, INSECURE, check=check, failed=True), CONFIG, words)
+    assert look(node) == before
 
 
 def test_a_restart_that_fails_is_undone(containerd: Machine) -> None:

@@ -62,7 +62,8 @@ def test_a_registry_with_its_ca(tmp_path, ca):
     assert told(tmp_path) == {
         "server": f"https://{HOST}",
         "ca": path,
-        "host": {f"https://{HOST}": {"capabilities": ["pull", "resolve", "push"], "ca": path}},
+        # Without this table, containerd 1.7 does not read the rest.
+        "host": {},
     }
     assert run(tmp_path, registry(ca=ca)) == []
     # Not mentioned, it stays, and so does what names it.
@@ -83,7 +84,7 @@ def test_a_login(tmp_path):
     path = tmp_path / HOST / "hosts.toml"
     run(tmp_path, registry(username="ci", password="a:b é"))
     header = {"authorization": basic("ci", "a:b é")}
-    assert told(tmp_path)["header"] == told(tmp_path)["host"][f"https://{HOST}"]["header"] == header
+    assert told(tmp_path)["header"] == header
     assert path.stat().st_mode & 0o777 == 0o600
     assert run(tmp_path, registry()) == []
     assert not any(header["authorization"][6:] in line for line in shown(path.read_bytes()))
@@ -95,9 +96,9 @@ def test_a_login(tmp_path):
 @pytest.mark.parametrize(
     ("options", "urls", "server"),
     [
-        ({"insecure": True, "plain_http": True}, ["http"], "http"),
-        ({"insecure": True}, ["https", "http"], "http"),
-        ({}, ["https"], "https"),
+        ({"insecure": True, "plain_http": True}, [], "http"),
+        ({"insecure": True}, ["https"], "http"),
+        ({}, [], "https"),
     ],
 )
 def test_how_a_registry_is_reached(tmp_path, options, urls, server):
@@ -105,7 +106,7 @@ def test_how_a_registry_is_reached(tmp_path, options, urls, server):
     found = told(tmp_path)
     assert found["server"] == f"{server}://{HOST}"
     assert list(found["host"]) == [f"{url}://{HOST}" for url in urls]
-    assert found["host"].get(f"https://{HOST}", {}).get("skip_verify") == (True if len(urls) == 2 else None)
+    assert found["host"].get(f"https://{HOST}", {}).get("skip_verify") == (True if urls else None)
 
 
 def test_mirrors(tmp_path, ca):
@@ -136,7 +137,8 @@ def test_mirrors(tmp_path, ca):
 
 def test_a_registry_that_has_mirrors_itself(tmp_path):
     run(tmp_path, registry(), mirrors={HOST: "https://near.example.com"})
-    assert list(told(tmp_path)["host"]) == ["https://near.example.com", f"https://{HOST}"]
+    assert told(tmp_path)["server"] == f"https://{HOST}"
+    assert list(told(tmp_path)["host"]) == ["https://near.example.com"]
     run(tmp_path, registry(), state="absent")
     assert told(tmp_path) == {"host": {"https://near.example.com": {"capabilities": ["pull", "resolve"]}}}
 
@@ -149,7 +151,7 @@ def test_a_file_of_the_owner(tmp_path, ca):
     before = snapshot(tmp_path)
     run(tmp_path, registry(ca=ca, username="ci", password="x"))
     found = told(tmp_path)
-    assert list(found["host"]) == ["https://near.example.com", f"https://{HOST}"]
+    assert list(found["host"]) == ["https://near.example.com"]
     assert found["ca"] == f"{tmp_path}/{HOST}/ca.crt"
     assert path.read_text().startswith("# The owner's.\n") and HEADER not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600

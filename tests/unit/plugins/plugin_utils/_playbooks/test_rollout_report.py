@@ -143,6 +143,20 @@ def test_when_it_is_over(loaded, failures, limit, stopped):
     assert list(result["failed"]) == hosts(5)[1 : 1 + int(failures)]
 
 
+def test_each_engine_has_a_line(loaded):
+    engines = {
+        "podman": {"installed": True, "version": "5.4.2"},
+        "containerd": {"installed": True, "running": True, "version": "1.7.24~ds1"},
+        "k3s": {"installed": True, "running": False, "version": "v1.31.2+k3s1"},
+    }
+    told = onboarded(trust=trust(engine=engines), check={"engine": "containerd"})
+    assert loaded.rollout_report({"node": (told, None)}, [1])["lines"] == [
+        "HOST  BATCH  ENGINE             OUTCOME  SECONDS  CHANGED",
+        "node  1      containerd 1.7.24  ok       0.4      -",
+        "             podman 5.4.2",
+    ]
+
+
 def test_the_table(loaded):
     fleet = {
         "a.example.com": (onboarded(), None),
