@@ -26,6 +26,8 @@ options:
       ca:
         description:
           - The CAs to trust for this registry as PEM text, one or several, written to C(ca.crt).
+          - Where others have made a C(hosts.toml) for this registry, Docker 28 and later read no C(ca.crt) beside it,
+            and the CA is named there as well.
           - Invalid PEM, a certificate that is not a CA, or a list without any currently valid CA is an error. If one of
             several CAs has expired, the module warns.
           - Without it, a C(ca.crt) that is there stays; with an empty string it is removed.

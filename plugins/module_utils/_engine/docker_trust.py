@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change, State, remove_empty
@@ -23,6 +24,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api 
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd import ConfigRejectedError, Daemon
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_instance import DockerdInstance
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
+from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import shown
+from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_hosts import FILE, HostsPlan
 
 _FLAGS = {INSECURE: "--insecure-registry", MIRRORS: "--registry-mirror"}
 
@@ -82,6 +85,8 @@ class DockerTrust(EngineTrust):
             if self._is_stale(key, entries):
                 self._config = self._config.with_empty_list(key)
         changes = certificate_changes(desired, self._certs_dir)
+        written = {item.path: item.after for item in changes}
+        changes += HostsPlan(desired, self._certs_dir, written).changes_of_owners()
         if self._config is not before:
             self._check_path()
             self.daemon.check_file(self._config)
@@ -231,6 +236,8 @@ class DockerTrust(EngineTrust):
         }
 
     def shown(self, path, content):
+        if os.path.basename(path) == FILE:
+            return shown(content)
         if path != self.config_path:
             return None
         # Only the lists of registries: other settings may hold passwords.

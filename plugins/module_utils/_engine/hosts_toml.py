@@ -43,6 +43,11 @@ class HostsToml:
         """The names of our tables of mirrors, in their order."""
         return [*dict.fromkeys(path[1] for path in self.values if path[0] == HOST)]
 
+    def hosts(self):
+        """The names of all tables of hosts, whoever made them."""
+        found = self._document.get((HOST,), {})
+        return list(found) if isinstance(found, dict) else []
+
     def with_values(self, values):
         """The bytes of the file with these values and no other of ours, or None where no line is left."""
         if self.is_ours:
@@ -65,7 +70,7 @@ def registry_values(name, options, files, kept):
     if not plain:
         # Which of the two an insecure registry speaks is not known: HTTPS is tried first.
         table = (HOST, f"https://{name}") if options["insecure"] else ()
-        values.update({(*table, *path): value for path, value in _tls(*files).items()})
+        values.update({(*table, *path): value for path, value in tls_values(*files).items()})
         if options["insecure"]:
             values[(*table, "skip_verify")] = True
     login = kept.get(_LOGIN) if options.get("username") is None else None
@@ -89,11 +94,21 @@ def mirror_values(url, options, files, login):
     if path:
         values[(*table, "override_path")] = True
     if host.startswith("https://"):
-        values.update({(*table, *key): value for key, value in _tls(*files).items()})
+        values.update({(*table, *key): value for key, value in tls_values(*files).items()})
         if options and options["insecure"]:
             values[(*table, "skip_verify")] = True
     if login:
         values[(*table, *_LOGIN)] = login
+    return values
+
+
+def tls_values(authority, certificate, key):
+    """{path: value} of paths of certificates, each None where there is none."""
+    values = {}
+    if authority:
+        values["ca",] = authority
+    if certificate and key:
+        values["client",] = [[certificate, key]]
     return values
 
 
@@ -123,15 +138,6 @@ def shown(content):
 def _split(url):
     parts = urllib.parse.urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-
-
-def _tls(authority, certificate, key):
-    values = {}
-    if authority:
-        values["ca",] = authority
-    if certificate and key:
-        values["client",] = [[certificate, key]]
-    return values
 
 
 def _rendered(values):

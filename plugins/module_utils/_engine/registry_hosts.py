@@ -16,6 +16,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml 
     mirror_values,
     registry_values,
     table_name,
+    tls_values,
 )
 
 FILE = "hosts.toml"
@@ -37,6 +38,22 @@ class HostsPlan:
         # {registry: (Change, HostsToml)}, each file once: a registry can be a mirror's upstream as well.
         self._files = {}
         self._values = {}
+
+    def changes_of_owners(self):
+        """The Changes of hosts.toml files that others have made, for an engine that needs none of ours.
+
+        Docker reads them from 28 on, and where there is one, no ca.crt beside it.
+        """
+        for name in self._options:
+            self._open(name)
+            change, document = self._files[name]
+            if change.before.content is None:
+                del self._files[name]
+                continue
+            tables = [(), *((HOST, url) for url in document.hosts() if urllib.parse.urlsplit(url).netloc == name)]
+            certificates = tls_values(*self._files_of(name)) if self._desired.present else {}
+            self._values[name] = {(*table, *path): value for table in tables for path, value in certificates.items()}
+        return [self._change(name) for name in self._files]
 
     def changes(self):
         """The Changes of all hosts.toml files. Raises InputError."""

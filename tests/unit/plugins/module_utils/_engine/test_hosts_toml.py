@@ -161,6 +161,33 @@ def test_a_file_of_the_owner(tmp_path, ca):
     assert snapshot(tmp_path) == before
 
 
+def test_docker_is_told_in_files_of_the_owner_alone(tmp_path, ca):
+    """From 28 on, Docker reads no ca.crt beside a hosts.toml."""
+    path = tmp_path / HOST / "hosts.toml"
+    path.parent.mkdir()
+    hosts = f'[host."https://near.example.com"]\n[host."https://{HOST}"]\n  dial_timeout = "3s"\n'
+    owners = f'server = "https://{HOST}"\n{hosts}'
+    path.write_text(owners)
+
+    def plan(state, **options):
+        desired = DesiredState([registry(**options), registry("other.example.com", **options)], [], state == "present")
+        certificates = certificate_changes(desired, str(tmp_path))
+        written = {change.path: change.after for change in certificates}
+        return apply_all(certificates + HostsPlan(desired, str(tmp_path), written).changes_of_owners())
+
+    plan("present", ca=ca)
+    authority = f"{tmp_path}/{HOST}/ca.crt"
+    assert told(tmp_path) == {
+        "server": f"https://{HOST}",
+        "ca": authority,
+        "host": {"https://near.example.com": {}, f"https://{HOST}": {"dial_timeout": "3s", "ca": authority}},
+    }
+    assert plan("present", ca=ca) == [] == plan("present")
+    assert not (tmp_path / "other.example.com" / "hosts.toml").exists()
+    plan("absent")
+    assert path.read_text() == owners
+
+
 def test_a_poisoned_file(tmp_path):
     path = tmp_path / HOST / "hosts.toml"
     path.parent.mkdir()
