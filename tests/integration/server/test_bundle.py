@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from content import Content
+from engine import wait_for
 from http_client import SocketConnection, connection_to
 from managed import words
 
@@ -343,7 +344,10 @@ def test_killed_at_any_moment(filled: Gap) -> None:
     for _kill in range(KILLS):
         killed(gap, options, whole)
         for name in ("app", "other"):
-            for tag in gap.there.tags(f"{gap.room}/{name}"):
+            repository = f"{gap.room}/{name}"
+            for tag in gap.there.tags(repository):
+                # The registry goes on with what it was told last, and lists a tag just before it has it.
+                wait_for(f"the registry has {tag}", functools.partial(gap.there.digest, repository, tag), seconds=10)
                 gap.assert_there(f"{name}:{tag}")
     gap.bring()
     gap.assert_there("app:1.0", "other:1.0", *(f"app:3.{number}" for number in range(4)))

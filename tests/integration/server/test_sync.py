@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import random
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from clients import Box
 from content import Content
-from engine import run_container
-from http_client import DOCKER_LIST, SocketConnection, connection_to, digest_of
+from engine import run_container, wait_for
+from http_client import DOCKER_LIST, OCI, SocketConnection, connection_to, digest_of
 from managed import words
 
 if TYPE_CHECKING:
@@ -159,6 +160,26 @@ def test_other_tools_read_the_layout(mirror: Mirror, tmp_path: Path, images: dic
     assert [(one["tag"], one["digest"]) for one in done["images"]] == [("2.0", digest)]
 
 
+def test_layers_in_zstd(mirror: Mirror, tmp_path: Path, images: dict[str, str]) -> None:
+    """As skopeo compresses them: they arrive as they are, and skopeo reads them there."""
+    name = f"{mirror.room}/app"
+    mirror.content.image(name, "1.0", layer=secrets.token_bytes(1000))
+    mirror.sync(images=[{"repository": name}], destination={"layout": str(tmp_path / "medium")})
+    box = Box(run_container(images["trixie-podman"], "sleep", "infinity", options=(f"--volume={tmp_path}:/m",)), "root")
+    box.run(f"skopeo copy --dest-compress-format zstd --dest-compress oci:/m/medium:{name}:1.0 oci:/m/zstd:2.0")
+    rule = {"repository": name, "to": f"mirror/{name}"}
+    (done,) = mirror.sync(source={"layout": str(tmp_path / "zstd")}, images=[rule])["images"]
+    manifest = json.loads(mirror.there.ask("GET", f"/v2/mirror/{name}/manifests/2.0", Accept=OCI)[2])
+    assert [layer["mediaType"].rpartition("+")[2] for layer in manifest["layers"]] == ["zstd"]
+    assert mirror.there.digest(f"mirror/{name}", "2.0") == done["digest"]
+    mirror.sync(
+        source=mirror.sides["destination"],
+        destination={"layout": str(tmp_path / "back")},
+        images=[{"repository": f"mirror/{name}"}],
+    )
+    box.run(f"skopeo copy oci:/m/back:mirror/{name}:2.0 dir:/m/unpacked")
+
+
 class Signer:
     """cosign and crane, logged in at both sides."""
 
@@ -207,6 +228,36 @@ def test_signatures_of_cosign(mirror: Mirror, images: dict[str, str], bundle: st
     (done,) = mirror.sync(images=[rule])["images"]
     assert done["changed"] and done["skipped"] == "unchanged"
     assert verified() == 2
+
+
+def test_what_oras_attaches(mirror: Mirror, images: dict[str, str]) -> None:
+    """An SBOM is found at the destination by oras itself, and one that comes later is brought by the next run."""
+    signer = Signer(images["signers"], mirror)
+    here = f"{mirror.sides['source']['registry']}/{mirror.room}/app"
+    there = f"{mirror.sides['destination']['registry']}/mirror/{mirror.room}/app"
+    mirror.content.index(f"{mirror.room}/app", "1.0", architectures=PLATFORMS)
+    digest = mirror.content.digest(f"{mirror.room}/app", "1.0")
+
+    def attach(number: int) -> None:
+        signer.run(
+            f"echo '{{\"number\": {number}}}' >sbom-{number}.json; oras attach --plain-http=false "
+            f"--distribution-spec v1.1-referrers-tag --artifact-type application/spdx+json {here}@{digest} "
+            f"sbom-{number}.json:application/spdx+json"
+        )
+
+    def found() -> list[str]:
+        told = signer.run(f"oras discover --plain-http=false --format json {there}@{digest}", "destination")
+        return [one["artifactType"] for one in json.loads(told)["referrers"]]
+
+    attach(1)
+    rule = {"repository": f"{mirror.room}/app", "to": "mirror/"}
+    (done,) = mirror.sync(images=[rule])["images"]
+    assert done["digest"] == digest and done["referrers"] == 1
+    assert found() == ["application/spdx+json"]
+    attach(2)
+    mirror.sync(images=[rule])
+    assert found() == ["application/spdx+json"] * 2
+    assert not mirror.sync(images=[rule])["changed"]
 
 
 def test_a_tag_that_may_not_move(mirror: Mirror) -> None:
@@ -300,6 +351,9 @@ def test_killed_at_any_moment(mirror: Mirror) -> None:
         process.communicate()
         for name in names:
             for tag in mirror.there.tags(f"mirror/{name}"):
+                # The registry goes on with what it was told last, and lists a tag just before it has it.
+                has = functools.partial(mirror.there.digest, f"mirror/{name}", tag)
+                wait_for(f"the registry has {tag}", has, seconds=10)
                 assert mirror.there.pull(f"mirror/{name}", tag) == mirror.content.pull(name, tag)
     done = mirror.sync(images=options["images"])
     assert len(done["images"]) == 2 * len(names)

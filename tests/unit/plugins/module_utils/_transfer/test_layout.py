@@ -334,6 +334,11 @@ def test_a_directory_of_others_is_left_alone(source, sync, tmp_path) -> None:
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["photo.jpg"]
 
 
+def is_locked(path: Path) -> bool:
+    """Without an attempt to lock it, which could come before that of its writer."""
+    return f":{path.stat().st_ino} " in Path("/proc/locks").read_text()
+
+
 def test_what_a_killed_run_has_left_is_removed_and_what_another_writes_is_not(tmp_path) -> None:
     Written(tmp_path / "copy").image("app", "1")
     blobs = tmp_path / "copy" / "blobs"
@@ -351,8 +356,10 @@ def test_what_a_killed_run_has_left_is_removed_and_what_another_writes_is_not(tm
     thread.start()
     while (blobs / ".wharf-dead").exists() or not list(blobs.glob(".wharf-*")):
         time.sleep(0.01)
-    # As one that takes hours.
+    # As one that takes hours: it is old, and has been locked all the time.
     (unfinished,) = blobs.glob(".wharf-*")
+    while not is_locked(unfinished):
+        time.sleep(0.01)
     os.utime(unfinished, (0, 0))
     Written(tmp_path / "copy").image("app", "2")
     assert unfinished.exists()
