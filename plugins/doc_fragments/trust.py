@@ -113,7 +113,7 @@ options:
         neither.
       - containerd reads C(hosts.toml) at each pull, and its own configuration only when it starts; k3s and RKE2 read
         C(registries.yaml) when they start. Where that is needed, V(restart) restarts them, which stops no container.
-        With the other values the module warns, and returns RV(restart_needed).
+        With the other values the module warns, and returns C(restart_needed).
     type: str
     choices: [never, reload, restart]
     default: reload

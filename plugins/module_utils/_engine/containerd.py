@@ -176,6 +176,9 @@ class ContainerdConfig:
 
         A default of two directories is replaced as well: containerd 2.2.0 does not read it as two.
         """
+        if not self._containerd.program:
+            # Its files can be written before it is installed; what its configuration says is known afterwards.
+            return False
         value = self._effective.get((*self._of_effective, "config_path"), "")
         return self.pulls_for_kubernetes and (not value or (":" in value and not self._document.get(self._path)))
 
