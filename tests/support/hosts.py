@@ -93,7 +93,9 @@ class Machine(Box):
         """Leave containerd as the package has installed it."""
         self.run(
             """
-            rm -rf /etc/containerd /etc/systemd/system/containerd.service.d /etc/rancher /usr/local/bin/k3s
+            systemctl stop k3s 2> /dev/null || true
+            rm -rf /etc/containerd /etc/systemd/system/containerd.service.d
+            rm -rf /etc/rancher /usr/local/bin/k3s /etc/systemd/system/k3s.service
             cp -r /root/containerd /etc/containerd
             systemctl daemon-reload
             # It may have been started more often by now than systemd likes.

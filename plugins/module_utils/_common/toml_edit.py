@@ -12,6 +12,7 @@ import json
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.secret_keys import shown_value
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_text import TomlText
 
 MARK = "# wharf.registry manages this line"
@@ -29,18 +30,25 @@ def with_value(document, path, value):
         return document
     place = document.places.get(path)
     if place is not None and _is_managed(document, place.line):
-        document = without_values(document, lambda found: found == path)
-        place = document.places.get(path)
-    if place is not None:
+        # The comment on its line says what was there before, and stays.
+        text = document.text[: place.start] + text_of(value) + document.text[place.end :]
+    elif place is not None:
         text = _replaced(document, place, value, path)
     elif document.get(path) is not None:
         raise _not_to_be_edited(document, path, value)
     else:
         text = _added(document, path, value)
     edited = _parsed(document, text)
-    if edited is None or edited.get(path) != value:
+    if edited is None:
         raise _not_to_be_edited(document, path, value)
+    check_value(edited, path, value)
     return edited
+
+
+def check_value(document, path, value):
+    """Raises InputError where the value is not at the path."""
+    if document.get(path) != value:
+        raise _not_to_be_edited(document, path, value)
 
 
 def with_table(document, path):
@@ -72,7 +80,11 @@ def without_values(document, matches):
 
 def managed_paths(document):
     """The paths of the values of ours."""
-    return [path for path, place in document.places.items() if _is_managed(document, place.line)]
+    return [
+        path
+        for path, place in document.places.items()
+        if _is_managed(document, place.line) and not isinstance(document.get(path), dict)
+    ]
 
 
 def _parsed(document, text):
@@ -85,7 +97,7 @@ def _parsed(document, text):
 def _not_to_be_edited(document, path, value):
     return InputError(
         f"{document.path} has {_key_text(path)} in a form that can't be edited line by line",
-        f"Write there by hand: {_key_text(path)} = {text_of(value)}. Nothing was changed",
+        f"Write there by hand: {_key_text(path)} = {shown_value(path, text_of(value))}. Nothing was changed",
     )
 
 
@@ -96,6 +108,11 @@ def _managed(document, line):
 
 def _is_managed(document, line):
     return _managed(document, line) is not None
+
+
+def is_managed(line):
+    """Whether a line is one of ours."""
+    return _MANAGED.match(line.rstrip("\r\n")) is not None
 
 
 def _replaced(document, place, value, path):

@@ -15,6 +15,7 @@ import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.json_text import UNCHANGED, unusual_encoding
+from ansible_collections.wharf.registry.plugins.module_utils._common.secret_keys import shown_value
 
 MARK = "# wharf.registry manages this line"
 _BEFORE = ", before: "
@@ -309,7 +310,7 @@ def _not_to_be_edited(document, path, value):
     keys = " → ".join(path)
     return InputError(
         f"{document.path} has {keys} in a form that can't be edited line by line",
-        f"Write there by hand: {path[-1]}: {text_of(value)}. Nothing was changed",
+        f"Write there by hand: {path[-1]}: {shown_value(path, text_of(value))}. Nothing was changed",
     )
 
 

@@ -19,9 +19,9 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit i
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_text import TomlText
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_flags import flag_values
-from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import HEADER
-from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import named
+from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import last_change, named
 
+HEADER = "# Made by wharf.registry, which removes this file with the last of its own lines.\n"
 CONFIG = "/etc/containerd/config.toml"
 CERTS = "/etc/containerd/certs.d"
 SOCKET = "/run/containerd/containerd.sock"
@@ -71,7 +71,10 @@ class Containerd:
     @property
     def is_engine(self):
         """Whether something pulls with it, other than Docker."""
-        return self.installed and (not find("dockerd") or any(map(find, _USERS)))
+        # k3s and RKE2 link crictl to themselves.
+        rancher = find("k3s") or find("rke2")
+        users = [name for name in _USERS if find(name) and not (rancher and name == "crictl")]
+        return self.installed and os.geteuid() == 0 and (not find("dockerd") or bool(users))
 
     @property
     def version(self):
@@ -81,14 +84,7 @@ class Containerd:
 
     def has_read(self):
         """Whether the running process was started after its file was last written; true where none runs."""
-        if self.process is None:
-            return True
-        try:
-            written = os.stat(self.config_path).st_mtime
-            started = os.stat(f"/proc/{self.process.pid}").st_mtime
-        except OSError:
-            return True
-        return started >= written
+        return self.process is None or self.process.started >= last_change(self.config_path)
 
     def effective(self, raw):
         """What containerd makes of a config.toml with these bytes (None: of no file), with its defaults, as a TomlText.
@@ -96,7 +92,7 @@ class Containerd:
         Raises InputError with its words where it rejects the file.
         """
         with open(os.memfd_create("wharf", os.MFD_CLOEXEC), "wb") as file:
-            file.write(raw or b"")
+            file.write(_with_absolute_imports(raw or b"", self.config_path))
             file.flush()
             path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
             status, output, error = run([self.program, "--config", path, "config", "dump"], self._timeout)
@@ -124,6 +120,17 @@ class Containerd:
                     f"See journalctl --unit {UNIT}",
                 )
             time.sleep(0.1)
+
+
+def _with_absolute_imports(raw, path):
+    """A config.toml that means the same wherever it lies."""
+    document = TomlText(raw, path)
+    place, names = document.places.get(("imports",)), document.get(("imports",))
+    if place is None or not isinstance(names, list):
+        return raw
+    folder = os.path.dirname(path)
+    found = [os.path.join(folder, name) if isinstance(name, str) else name for name in names]
+    return (document.text[: place.start] + text_of(found) + document.text[place.end :]).encode()
 
 
 class ContainerdConfig:
@@ -200,15 +207,11 @@ class ContainerdConfig:
     def with_directory(self, folder):
         """The ContainerdConfig that names this directory. Raises InputError."""
         self.check()
-        if self.raw is None:
-            table = ".".join(text_of(key) if "." in key else key for key in self._path[:-1])
-            raw = f"{HEADER}version = {self._version}\n\n[{table}]\n  config_path = {text_of(folder)}\n".encode()
-        else:
-            document = with_value(self._document, self._path, folder)
-            if not self._document.content:
-                # A file without a version is of the first one.
-                document = with_value(document, ("version",), self._version)
-            raw = document.text.encode()
+        document = TomlText(HEADER.encode(), self._document.path) if self.raw is None else self._document
+        if not document.content:
+            # A file without a version is of the first one.
+            document = with_value(document, ("version",), self._version)
+        raw = with_value(document, self._path, folder).text.encode()
         changed = ContainerdConfig(raw, self._containerd)
         if changed.directory != folder:
             raise InputError(
@@ -219,14 +222,18 @@ class ContainerdConfig:
         return changed
 
     def without_directory(self):
-        """The bytes without our lines: None for a file that we made."""
-        if self._document.text.startswith(HEADER):
+        """The bytes without our lines: None for a file that we made, where nothing else is in it."""
+        empty = without_values(self._document, lambda _path: True)
+        if empty.text == HEADER:
             return None
-        return without_values(self._document, lambda _path: True).text.encode()
+        if not empty.content:
+            return empty.text.encode()
+        # What others have added since is of our version.
+        return without_values(self._document, lambda path: path != ("version",)).text.encode()
 
     @property
     def is_ours(self):
-        return self._document.text.startswith(HEADER) or self._path in managed_paths(self._document)
+        return self._path in managed_paths(self._document)
 
     def shown(self):
         """Its lines for a diff: the directory, since others may hold passwords."""

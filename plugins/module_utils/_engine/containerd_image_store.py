@@ -20,13 +20,13 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd 
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineDownError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_command import run_command, volatile_folder
 from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import (
+    FILE,
     HostsToml,
-    basic,
     login_of,
+    login_values,
     registry_values,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine.image_store import ImageStore, StoredImage
-from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_hosts import FILE
 
 # Images of Kubernetes lie in k8s.io, and stay out of this.
 _NAMESPACE = "wharf-registry"
@@ -69,17 +69,22 @@ class ContainerdImageStore(ImageStore):
 
     def _with_login(self):
         """The directory to use: a copy with the login, where containerd itself has none."""
-        path = os.path.join(self._hosts, self._registry.name, FILE)
-        document = HostsToml(File(path).load(), path)
-        values = document.values or registry_values(self._registry.name, {"insecure": False}, self._certificates(), {})
-        if login_of(values):
+        name = self._registry.name
+        there = os.path.join(self._hosts, name)
+        raw = File(os.path.join(there, FILE)).load()
+        document = HostsToml(raw, os.path.join(there, FILE))
+        if login_of(document.values):
             return self._hosts
-        login = basic(self._credential.username, self._credential.password)
-        table = ("header", "authorization")
-        tables = dict.fromkeys(key[:2] for key in values if key[0] == "host")
-        values = {**values, table: login, **{(*host, *table): login for host in tables}}
-        folder = os.path.join(self._copy, self._registry.name)
+        options = {"insecure": False, "username": self._credential.username, "password": self._credential.password}
+        values = {**document.values, **login_values(name, options, document)}
+        if raw is None:
+            values = registry_values(self._registry.api_host, options, self._certificates(), {})
+        folder = os.path.join(self._copy, name)
         os.mkdir(folder, 0o700)
+        # Its certificates may be named by their path from there.
+        for file in os.listdir(there) if os.path.isdir(there) else ():
+            if file != FILE:
+                os.symlink(os.path.join(there, file), os.path.join(folder, file))
         with open(os.open(os.path.join(folder, FILE), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(document.with_values(values))
         return self._copy

@@ -20,8 +20,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd 
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_changes
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
-from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import HostsToml, shown
-from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_hosts import FILE, HostsPlan
+from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import FILE, HostsToml, shown
+from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_hosts import HostsPlan
 
 
 class ContainerdTrust(EngineTrust):
@@ -35,6 +35,7 @@ class ContainerdTrust(EngineTrust):
         self._containerd = Containerd(params["timeout"])
         self._given_certs_dir = params["certs_dir"]
         self._config = None
+        self._present = True
         self._restarted = False
 
     @property
@@ -46,6 +47,7 @@ class ContainerdTrust(EngineTrust):
 
     def plan(self, desired):
         change = Change(self._containerd.config_path, None, option="the configuration of containerd")
+        self._present = desired.present
         before = self._config = ContainerdConfig(change.before.content, self._containerd)
         folder = self._given_certs_dir or before.directory or CERTS
         changes = certificate_changes(desired, folder)
@@ -63,7 +65,8 @@ class ContainerdTrust(EngineTrust):
         self.restart_needed, self.warnings = False, []
         containerd = self._containerd
         writes = any(change.path == containerd.config_path for change in changes)
-        if containerd.process is None or not (writes or (self._config.is_ours and not containerd.has_read())):
+        may_be_pending = self._config.is_ours or not self._present
+        if containerd.process is None or not (writes or (may_be_pending and not containerd.has_read())):
             return False
         if self._apply == "restart":
             return True

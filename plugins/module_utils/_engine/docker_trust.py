@@ -24,8 +24,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api 
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd import ConfigRejectedError, Daemon
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_instance import DockerdInstance
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
-from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import shown
-from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_hosts import FILE, HostsPlan
+from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import FILE, shown
+from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_hosts import HostsPlan
 
 _FLAGS = {INSECURE: "--insecure-registry", MIRRORS: "--registry-mirror"}
 

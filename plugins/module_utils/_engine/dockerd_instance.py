@@ -29,14 +29,6 @@ _SNAP_CERTS = "/var/snap/docker/current/etc/docker/certs.d"
 # The parents of services on hosts without systemd. A process with another parent belongs to a supervisor.
 _INIT_PID = 1
 _INIT_NAMES = ("supervise-daemon",)
-# Where systemd looks for units and their drop-ins. Of two files with the same name, the first one counts.
-_UNITS = (
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-)
 _USER_UNITS = ("~/.config/systemd/user", "/etc/systemd/user", "/run/systemd/user", "/usr/lib/systemd/user")
 
 
@@ -211,7 +203,7 @@ class DockerdInstance:
 
     @property
     def _unit_folders(self):
-        return [os.path.expanduser(folder) for folder in (_USER_UNITS if self.rootless else _UNITS)]
+        return [os.path.expanduser(folder) for folder in (_USER_UNITS if self.rootless else systemd_units.UNITS)]
 
     def _unit_of(self, process):
         """The systemd unit of a process, or an empty string. The unit of a supervisor does not count."""

@@ -12,7 +12,10 @@ from __future__ import annotations
 import base64
 import urllib.parse
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit import (
+    check_value,
+    is_managed,
     managed_paths,
     text_of,
     with_table,
@@ -22,6 +25,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit i
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_text import TomlText
 
 HEADER = "# Made by wharf.registry: its next run writes this file anew.\n"
+FILE = "hosts.toml"
 HOST = "host"
 _LOGIN = ("header", "authorization")
 # A push goes to the registry itself.
@@ -37,11 +41,11 @@ class HostsToml:
         self.is_ours = raw is None or self._document.text.startswith(HEADER)
         paths = self._document.places if self.is_ours else managed_paths(self._document)
         # Our values by their paths.
-        self.values = {path: self._document.get(path) for path in paths}
+        self.values = {_normalised(path): self._document.get(path) for path in paths}
 
     def mirrors(self):
         """The names of our tables of mirrors, in their order."""
-        return [*dict.fromkeys(path[1] for path in self.values if path[0] == HOST)]
+        return [*dict.fromkeys(path[1] for path in self.values if path[0] == HOST and len(path) > 1)]
 
     def hosts(self):
         """The names of all tables of hosts, whoever made them."""
@@ -49,14 +53,35 @@ class HostsToml:
         return list(found) if isinstance(found, dict) else []
 
     def with_values(self, values):
-        """The bytes of the file with these values and no other of ours, or None where no line is left."""
+        """The bytes of the file with these values and no other of ours, or None where no line is left.
+
+        Raises InputError where the file can't be edited so.
+        """
         if self.is_ours:
             return _rendered(values).encode() if values else None
-        document = without_values(self._document, lambda path: path not in values)
-        for path, value in values.items():
+        document = without_values(self._document, lambda path: _normalised(path) not in values)
+        wanted = {_as_spelled(document, path): value for path, value in values.items()}
+        for path, value in wanted.items():
             document = with_value(document, path, value)
+        for path, value in wanted.items():
+            # One line of the owner can hold several values.
+            check_value(document, path, value)
         # Without this table, containerd 1.7 does not read what stands at the top.
         return (with_table(document, (HOST,)) if values else document).text.encode()
+
+
+def _normalised(path):
+    """A path with the name of a header in lower case, since two spellings of it are one header."""
+    return (*path[:-1], path[-1].lower()) if len(path) > 1 and path[-2] == _LOGIN[0] else path
+
+
+def _as_spelled(document, path):
+    """The path of a header as the file spells it."""
+    if len(path) > 1 and path[-2] == _LOGIN[0]:
+        there = document.get(path[:-1])
+        name = next((key for key in there if key.lower() == path[-1]), None) if isinstance(there, dict) else None
+        return (*path[:-1], name) if name else path
+    return path
 
 
 def registry_values(name, options, files, kept):
@@ -83,22 +108,29 @@ def registry_values(name, options, files, kept):
     return values
 
 
-def mirror_values(url, options, files, login):
-    """{path: value} of a mirror.
+def login_values(name, options, document):
+    """{path: value} of a login in a HostsToml of a registry: at the top, and in the tables of the registry itself."""
+    login = basic(options["username"], options["password"])
+    own = [url for url in document.hosts() if urllib.parse.urlsplit(url).netloc == name]
+    return {_LOGIN: login, **{(HOST, url, *_LOGIN): login for url in own}}
 
-    options: those of its registry, or None. files: as in registry_values. login: what it is shown, or None.
+
+def mirror_values(table, options, files, login):
+    """{path: value} of the table of a mirror.
+
+    table: its name. options: those of its registry, or None. files: as in registry_values. login: what it is shown, or
+    None.
     """
-    host, path = _split(url)
-    table = (HOST, table_name(url))
-    values = {(*table, "capabilities"): _READS}
-    if path:
-        values[(*table, "override_path")] = True
-    if host.startswith("https://"):
-        values.update({(*table, *key): value for key, value in tls_values(*files).items()})
+    path = (HOST, table)
+    values = {(*path, "capabilities"): _READS}
+    if urllib.parse.urlsplit(table).path:
+        values[(*path, "override_path")] = True
+    if table.startswith("https://"):
+        values.update({(*path, *key): value for key, value in tls_values(*files).items()})
         if options and options["insecure"]:
-            values[(*table, "skip_verify")] = True
+            values[(*path, "skip_verify")] = True
     if login:
-        values[(*table, *_LOGIN)] = login
+        values[(*path, *_LOGIN)] = login
     return values
 
 
@@ -114,8 +146,9 @@ def tls_values(authority, certificate, key):
 
 def table_name(url):
     """How hosts.toml names a mirror: below a path, the whole of it."""
-    host, path = _split(url)
-    return f"{host}/v2{path}" if path else host
+    parts = urllib.parse.urlsplit(url)
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}" + (f"/v2{path}" if path else "")
 
 
 def login_of(values):
@@ -128,16 +161,23 @@ def basic(username, password):
 
 
 def shown(content):
-    """The lines of a hosts.toml for a diff, without logins."""
-    return [
-        line if _LOGIN[1] not in line else line.partition("=")[0] + "= (hidden)"
-        for line in content.decode("utf-8", "replace").splitlines()
-    ]
-
-
-def _split(url):
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    """The lines of a hosts.toml for a diff: all of one of ours, of another one ours alone, and no header."""
+    try:
+        document = TomlText(content, FILE)
+    except InputError:
+        return []
+    lines = document.text.splitlines(keepends=True)
+    is_ours = document.text.startswith(HEADER)
+    starts, at = {}, 0
+    for number, line in enumerate(lines):
+        starts[at] = number
+        at += len(line)
+    hidden = {}
+    for path, place in document.places.items():
+        if _LOGIN[0] in path:
+            numbers = [starts[at] for at in starts if place.line[0] <= at < place.line[1]]
+            hidden.update(dict.fromkeys(numbers, f"{path[-1]} = (hidden)"))
+    return [hidden.get(number, line.rstrip("\r\n")) for number, line in enumerate(lines) if is_ours or is_managed(line)]
 
 
 def _rendered(values):

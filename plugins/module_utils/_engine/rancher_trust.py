@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import urllib.parse
 
@@ -16,8 +15,12 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_sta
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registries_yaml import RegistriesYaml, shown
+from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import Process, last_change
+from ansible_collections.wharf.registry.plugins.module_utils._engine.systemd_units import UNITS, exists
 
 _QUOTED = 1000
+# The command ends when the service is ready, which takes a server of RKE2 minutes.
+_RESTART_SECONDS = 900
 
 
 class RancherTrust(EngineTrust):
@@ -35,12 +38,14 @@ class RancherTrust(EngineTrust):
         self._certs_dir = params["certs_dir"] or f"{self._folder}/certs.d"
         self._path = f"{self._folder}/registries.yaml"
         self._units = None
+        # Whether the file has lines of ours, or had.
+        self._is_ours = True
         # The services that were restarted.
         self._told = ()
 
     @property
     def is_default(self):
-        return bool(find(self.name)) or os.path.isdir(self._folder)
+        return os.geteuid() == 0 and (bool(find(self.name)) or any(exists(unit, UNITS) for unit in self.units))
 
     def refresh(self):
         self._units = None
@@ -56,7 +61,8 @@ class RancherTrust(EngineTrust):
         for name in dict.fromkeys([*dict(desired.registries), *desired.upstreams]):
             document = document.with_endpoints(name, self._endpoints(desired, name, document.endpoints(name)))
         change.after = document.raw
-        if change.after is not None and (change.before.content is None or document.has_secret):
+        self._is_ours = document.is_ours or not desired.present
+        if change.after is not None and change.after != change.before.content and document.has_secret:
             change.mode = 0o600
         return [*certificates, change]
 
@@ -107,15 +113,13 @@ class RancherTrust(EngineTrust):
 
     def _has_read(self):
         """Whether all that runs was started after the file was last written."""
-        with contextlib.suppress(OSError):
-            written = os.stat(self._path).st_mtime
-            return all(os.stat(f"/proc/{pid}").st_mtime >= written for pid in self._running().values())
-        return True
+        written = last_change(self._path)
+        return all(Process(pid).started >= written for pid in self._running().values())
 
     def needs_reload(self, changes):
         self.restart_needed, self.warnings = False, []
         writes = any(change.path == self._path for change in changes)
-        if not self._running() or not (writes or not self._has_read()):
+        if not self._running() or not (writes or (self._is_ours and not self._has_read())):
             return False
         if self._apply == "restart":
             return True
@@ -129,7 +133,7 @@ class RancherTrust(EngineTrust):
 
     def reload(self):
         self._told = tuple(self._running())
-        status, output, error = run(["systemctl", "restart", *self._told], self._timeout)
+        status, output, error = self._restart()
         if status != 0:
             reason = (error or output).strip()[-_QUOTED:]
             raise EngineError(f"{self.name} did not restart: {reason}", f"See journalctl --unit {' '.join(self.units)}")
@@ -142,8 +146,11 @@ class RancherTrust(EngineTrust):
         unrestored = roll_back_all(changes)
         if changes:
             # The error that caused the rollback is more useful than one of the rollback itself.
-            run(["systemctl", "restart", *self._told], self._timeout)
+            self._restart()
         return unrestored
+
+    def _restart(self):
+        return run(["systemctl", "restart", *self._told], max(self._timeout, _RESTART_SECONDS))
 
     def report(self, changed):
         if changed:

@@ -33,7 +33,12 @@ class RegistriesYaml:
 
     @property
     def has_secret(self):
-        return any("auth" in path for path in self.document.places)
+        """Whether a line of ours has a secret, or the file is one of ours."""
+        return self._raw is None or any("auth" in path for path in managed_paths(self.document))
+
+    @property
+    def is_ours(self):
+        return bool(managed_paths(self.document))
 
     def _edited(self, document):
         found = RegistriesYaml(self._raw, self.document.path)

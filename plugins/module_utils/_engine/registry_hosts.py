@@ -5,11 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import urllib.parse
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
 from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import (
+    FILE,
     HOST,
     HostsToml,
     login_of,
@@ -19,7 +25,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml 
     tls_values,
 )
 
-FILE = "hosts.toml"
 # Files with a login are for root alone.
 _MODE, _SECRET_MODE = 0o644, 0o600
 
@@ -47,28 +52,30 @@ class HostsPlan:
         for name in self._options:
             self._open(name)
             change, document = self._files[name]
-            if change.before.content is None:
+            if change.before.content is None or document.is_ours:
                 del self._files[name]
                 continue
-            tables = [(), *((HOST, url) for url in document.hosts() if urllib.parse.urlsplit(url).netloc == name)]
-            certificates = tls_values(*self._files_of(name)) if self._desired.present else {}
-            self._values[name] = {(*table, *path): value for table in tables for path, value in certificates.items()}
+            # What containerd was told in the same file stays.
+            values = {path: value for path, value in document.values.items() if path[-1] not in ("ca", "client")}
+            tables = [(), *((HOST, url) for url in document.hosts() if _host(url) == name)]
+            certificates = tls_values(*self._files_of(name))
+            values.update({(*table, *path): value for table in tables for path, value in certificates.items()})
+            self._values[name] = values if self._desired.present else {}
         return [self._change(name) for name in self._files]
 
     def changes(self):
         """The Changes of all hosts.toml files. Raises InputError."""
-        for name in [*self._options, *self._desired.upstreams]:
+        for name in [*self._options, *self._desired.upstreams, *self._mirrored_by_these()]:
             self._open(name)
         for name, options in self._options.items():
-            of_mirrors = {path: value for path, value in self._values[name].items() if self._is_of_mirror(name, path)}
-            own = (
-                registry_values(name, options, self._files_of(name), self._values[name])
-                if self._desired.present
-                else {}
-            )
+            before = self._values[name]
+            of_mirrors = {path: value for path, value in before.items() if self._is_of_mirror(name, path)}
+            own = registry_values(_api(name), options, self._files_of(name), before) if self._desired.present else {}
             self._values[name] = {**own, **of_mirrors}
-        for upstream, urls in self._desired.upstreams.items():
-            self._with_mirrors(upstream, urls)
+        for name in self._files:
+            given = [table_name(url) for url in self._desired.upstreams.get(name, [])]
+            # A registry is no mirror of itself.
+            self._update_mirrors(name, [table for table in given if self._is_of_mirror(name, (HOST, table))])
         return [self._change(name) for name in self._files]
 
     def _open(self, name):
@@ -78,22 +85,43 @@ class HostsPlan:
             self._files[name] = change, document
             self._values[name] = document.values
 
+    def _mirrored_by_these(self):
+        """The registries that have one of these for a mirror: its CA and its login stand there, too."""
+        wanted = {name.lower() for name in self._options}
+        for path in sorted(glob.glob(os.path.join(glob.escape(self._folder), "*", FILE))):
+            # A file of others that can't be read is no reason to stop here.
+            with contextlib.suppress(InputError):
+                if any(_host(table).lower() in wanted for table in HostsToml(File(path).load(), path).mirrors()):
+                    yield os.path.basename(os.path.dirname(path))
+
     def _is_of_mirror(self, name, path):
-        return path[0] == HOST and path[1] not in (f"https://{name}", f"http://{name}")
+        return path[0] == HOST and len(path) > 1 and path[1] not in (f"https://{_api(name)}", f"http://{_api(name)}")
 
-    def _with_mirrors(self, upstream, urls):
-        values = self._values[upstream]
-        tables = [table_name(url) for url in urls]
-        kept = {path: value for path, value in values.items() if path[0] != HOST or path[1] not in tables}
+    def _update_mirrors(self, name, given):
+        """Adds or removes the tables that are given, and brings those of these registries up to date."""
+        of_mirrors, rest = {}, {}
+        for path, value in self._values[name].items():
+            if self._is_of_mirror(name, path):
+                of_mirrors.setdefault(path[1], {})[path] = value
+            else:
+                rest[path] = value
         if self._desired.present:
-            for url in urls:
-                kept.update(self._of_mirror(url))
-        self._values[upstream] = kept
+            of_mirrors.update({table: {} for table in given if table not in of_mirrors})
+        else:
+            of_mirrors = {table: values for table, values in of_mirrors.items() if table not in given}
+        for table, values in of_mirrors.items():
+            known = table in given or self._named(_host(table)) in self._options
+            rest.update(self._of_mirror(table) if known else values)
+        self._values[name] = rest
 
-    def _of_mirror(self, url):
-        host = urllib.parse.urlsplit(url).netloc
+    def _of_mirror(self, table):
+        host = self._named(_host(table))
         login = login_of(self._values[host] if host in self._values else self._read(host))
-        return mirror_values(url, self._options.get(host), self._files_of(host), login)
+        return mirror_values(table, self._options.get(host), self._files_of(host), login)
+
+    def _named(self, host):
+        """The registry as it is named here, since the host of a URL is the same in upper case."""
+        return next((name for name in self._options if name.lower() == host.lower()), host)
 
     def _read(self, name):
         path = os.path.join(self._folder, name, FILE)
@@ -116,3 +144,11 @@ class HostsPlan:
         if change.after is not None and (document.is_ours or secret):
             change.mode = _SECRET_MODE if secret else _MODE
         return change
+
+
+def _api(name):
+    return parse_registry(name, former=True).api_host
+
+
+def _host(url):
+    return urllib.parse.urlsplit(url).netloc

@@ -22,6 +22,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd_
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import DesiredState, is_certificate
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_trust import DockerTrust
+from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import FILE
 from ansible_collections.wharf.registry.plugins.module_utils._engine.podman_trust import PodmanTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.rancher_trust import K3sTrust, Rke2Trust
 
@@ -92,8 +93,11 @@ class RegistryTrust:
         changes = {}
         for engine in self._engines:
             for change in engine.plan(desired):
-                # A symbolic link can make the directories of two engines the same.
-                changes.setdefault(change.file.target, change)
+                # A symbolic link, or certs_dir, can make the directories of two engines the same. What the later one
+                # needs holds what the one before it needs.
+                target = change.file.target
+                if target not in changes or (change.needed or not changes[target].needed):
+                    changes[target] = change
         needed = [change for change in changes.values() if change.needed]
         self._told = [engine for engine in self._engines if engine.needs_reload(needed)]
         return needed
@@ -114,7 +118,7 @@ class RegistryTrust:
                 raise EngineError(error.message, f"{state}. {error.cure}") from None
             raise
         for change in self._applied:
-            if change.after is None and is_certificate(change.path):
+            if change.after is None and (is_certificate(change.path) or os.path.basename(change.path) == FILE):
                 # The directory of the registry goes with its last file.
                 remove_empty([os.path.dirname(change.path)])
         return changes

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import time
 
 _ACCEPTS_CONNECTIONS = 0x10000  # __SO_ACCEPTCON of the kernel
 _ESCAPED = re.compile(r"\\([0-7]{3})")
@@ -19,6 +21,14 @@ def named(name):
     ids = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     processes = [Process(pid) for pid in ids]
     return [process for process in processes if process.name == name and process.arguments and process.is_of_this_host]
+
+
+def last_change(path):
+    """When a file was last written or removed, in seconds as of time.time(); 0 where its directory is not there."""
+    there = next((one for one in (path, os.path.dirname(path)) if os.path.exists(one)), None)
+    with contextlib.suppress(OSError):
+        return os.stat(there).st_mtime if there else 0.0
+    return 0.0
 
 
 class Process:
@@ -49,6 +59,16 @@ class Process:
     def parent(self):
         """The parent Process: the one that started it, or the one that has adopted it."""
         return Process(int(self._status("PPid") or 0))
+
+    @property
+    def started(self):
+        """When it was started, in seconds as of time.time(); 0 after its end."""
+        fields = self._text("stat").rpartition(")")[2].split()
+        if len(fields) < 20:
+            return 0.0
+        with open("/proc/uptime", encoding="ascii") as file:
+            up = float(file.read().split()[0])
+        return time.time() - (up - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
 
     @property
     def account(self):

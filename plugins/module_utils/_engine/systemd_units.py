@@ -12,6 +12,14 @@ import shlex
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.process import read_text
 
+# Where systemd looks for units and their drop-ins. Of two files with the same name, the first one counts.
+UNITS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.wharf.registry.plugins.module_utils._engine import dockerd, dockerd_instance, engine_log
+from ansible_collections.wharf.registry.plugins.module_utils._engine import (
+    dockerd,
+    dockerd_instance,
+    engine_log,
+    systemd_units,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import Process
 from directories import snapshot
@@ -30,7 +35,7 @@ DEAF = []
 def place(tmp_path, monkeypatch):
     """Where the files lie; nothing of this machine's own engines is seen."""
     monkeypatch.setattr(dockerd_instance, "named", lambda _name: [Process(pid) for pid in DEAF])
-    monkeypatch.setattr(dockerd_instance, "_UNITS", ())
+    monkeypatch.setattr(systemd_units, "UNITS", ())
     monkeypatch.setattr(dockerd_instance, "_USER_UNITS", ())
     monkeypatch.setattr(dockerd_instance, "_DEFAULTS", str(tmp_path / "default"))
     monkeypatch.setattr(dockerd_instance, "SOCKET", str(tmp_path / "no.sock"))

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._engine import dockerd_instance
+from ansible_collections.wharf.registry.plugins.module_utils._engine import dockerd_instance, systemd_units
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd import Daemon
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_flags import flag_values, without_flags
 from ansible_collections.wharf.registry.plugins.module_utils._engine.dockerd_instance import DockerdInstance
@@ -30,8 +30,8 @@ FIXED = ["-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A root of a file system, with no engine that runs; returns what writes into it."""
-    monkeypatch.setattr(dockerd_instance, "_UNITS", tuple(str(tmp_path / name) for name in ("etc", "run", "lib")))
-    monkeypatch.setattr(dockerd_instance, "_USER_UNITS", dockerd_instance._UNITS)
+    monkeypatch.setattr(systemd_units, "UNITS", tuple(str(tmp_path / name) for name in ("etc", "run", "lib")))
+    monkeypatch.setattr(dockerd_instance, "_USER_UNITS", systemd_units.UNITS)
     monkeypatch.setattr(dockerd_instance, "_DEFAULTS", str(tmp_path / "default"))
     monkeypatch.setattr(dockerd_instance, "named", lambda _name: [])
 

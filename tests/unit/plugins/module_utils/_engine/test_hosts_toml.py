@@ -188,6 +188,18 @@ def test_docker_is_told_in_files_of_the_owner_alone(tmp_path, ca):
     assert path.read_text() == owners
 
 
+@pytest.mark.parametrize("text", [None, OWNERS])
+def test_docker_and_containerd_share_a_directory(tmp_path, ca, text):
+    if text is not None:
+        owner(tmp_path, text)
+    run(tmp_path, registry(ca=ca, username="ci", password="x"), mirrors={HOST: "https://near.example.com"})
+    desired = DesiredState([registry(ca=ca)], [], present=True)
+    certificates = certificate_changes(desired, str(tmp_path))
+    written = {change.path: change.after for change in certificates}
+    assert apply_all(HostsPlan(desired, str(tmp_path), written).changes_of_owners()) == []
+    assert run(tmp_path, registry(ca=ca, username="ci", password="x")) == []
+
+
 def test_a_poisoned_file(tmp_path):
     path = tmp_path / HOST / "hosts.toml"
     path.parent.mkdir()
@@ -233,3 +245,90 @@ def test_what_was_there_is_there_afterwards(tmp_path_factory, runs, owners):
         run(folder, *(registry(name) for name in registries), mirrors=mirrors, state="absent")
     left = {name: entry[0] for name, entry in snapshot(folder).items() if entry[0] is not None or name in before}
     assert left == before
+
+
+def owner(folder, text, name=HOST):
+    path = folder / name / "hosts.toml"
+    path.parent.mkdir()
+    path.write_text(text)
+    return path
+
+
+def test_a_login_is_in_no_message(tmp_path):
+    owner(tmp_path, "header = {}\n")
+    with pytest.raises(InputError) as failed:
+        run(tmp_path, registry(username="ci", password="geheim"))
+    said = failed.value.message + failed.value.cure
+    assert "(the login)" in said and basic("ci", "geheim")[6:] not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[header]\n  Authorization = "Basic geheim"\n  X-Token = ["geheim"]\n',
+        '[header]\n  authorization = [\n    "geheim",\n  ]\n',
+        '[host."https://other"]\n  header = {x = "geheim"}\n',
+    ],
+)
+def test_what_owners_keep_secret_is_in_no_diff(tmp_path, text):
+    assert not any("geheim" in line for line in shown(owner(tmp_path, text).read_bytes()))
+    assert not any("geheim" in line for line in shown(HEADER.encode() + text.encode()))
+
+
+def test_a_header_in_another_spelling_is_one_header(tmp_path):
+    text = '[header]\n  Authorization = "Basic theirs"\n'
+    path = owner(tmp_path, text)
+    run(tmp_path, registry(username="ci", password="x"))
+    assert told(tmp_path)["header"] == {"Authorization": basic("ci", "x")}
+    assert run(tmp_path, registry(username="ci", password="x")) == []
+    assert not any("theirs" in line for line in shown(path.read_bytes()))
+    run(tmp_path, registry(username="ci", password="new"))
+    assert told(tmp_path)["header"] == {"Authorization": basic("ci", "new")}
+    run(tmp_path, registry(), state="absent")
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'host = {{ "https://{HOST}" = {{ ca = "/old", skip_verify = false }} }}\n',
+        f'[host]\n"https://{HOST}" = {{ ca = "/old", skip_verify = false }}\n',
+    ],
+)
+def test_several_values_on_a_line_of_the_owner(tmp_path, ca, text):
+    path = owner(tmp_path, text)
+    try:
+        run(tmp_path, registry(ca=ca, insecure=True))
+    except InputError:
+        assert path.read_text() == text
+    else:
+        table = told(tmp_path)["host"][f"https://{HOST}"]
+        assert (table["ca"], table["skip_verify"]) == (f"{tmp_path}/{HOST}/ca.crt", True)
+        assert run(tmp_path, registry(ca=ca, insecure=True)) == []
+    run(tmp_path, registry(ca=""), state="absent")
+    assert path.read_text() == text
+
+
+def test_mirrors_follow_their_registry(tmp_path, ca):
+    """A new password, and a CA that goes, are in the files of other registries, too."""
+    mirrors = {"quay.io": f"https://{HOST.upper()}/q"}
+    run(tmp_path, registry(ca=ca, username="ci", password="old"), mirrors=mirrors)
+    table = f"https://{HOST.upper()}/v2/q"
+    assert told(tmp_path, "quay.io")["host"][table]["ca"] == f"{tmp_path}/{HOST}/ca.crt"
+    run(tmp_path, registry(username="ci", password="new"))
+    assert told(tmp_path, "quay.io")["host"][table]["header"] == {"authorization": basic("ci", "new")}
+    run(tmp_path, registry(), state="absent")
+    assert told(tmp_path, "quay.io") == {"host": {table: {"capabilities": ["pull", "resolve"], "override_path": True}}}
+    assert (tmp_path / "quay.io" / "hosts.toml").stat().st_mode & 0o777 == 0o644
+
+
+def test_mirrors_of_two_runs_keep_their_order(tmp_path):
+    for url in ("https://one.example.com", "https://two.example.com"):
+        run(tmp_path, mirrors={"quay.io": url})
+    for url in ("https://one.example.com", "https://two.example.com"):
+        assert run(tmp_path, mirrors={"quay.io": url}) == []
+
+
+def test_docker_hub_is_asked_where_it_answers(tmp_path):
+    run(tmp_path, registry("docker.io", username="u", password="p"))
+    assert told(tmp_path, "docker.io")["server"] == "https://registry-1.docker.io"

@@ -141,6 +141,15 @@ def test_a_file_of_the_owner(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_what_is_none_of_ours_changes_no_mode(tmp_path):
+    path = tmp_path / "k3s" / "registries.yaml"
+    path.parent.mkdir()
+    path.write_text(OWNERS)
+    path.chmod(0o640)
+    assert run(tmp_path, registry("unrelated.example.com"), state="absent") == []
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize("text", ["mirrors: {docker.io: {}}\n", "a: &b 1\n", "mirrors:\n\tx: 1\n", "mirrors: x\n  y\n"])
 def test_a_file_that_is_not_understood(tmp_path, text):
     path = tmp_path / "k3s" / "registries.yaml"
