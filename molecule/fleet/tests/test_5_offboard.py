@@ -44,6 +44,9 @@ def test_all_is_as_before_the_first_rollout(client: Client, ephemeral: pathlib.P
         for path, kept in list(places.items()):
             if "content" not in kept or b"".join(content(kept).split()) == b'{"auths":{}}':
                 del places[path]
+    if client.bare:
+        # The package of its engine has brought it.
+        after.pop("/etc/containerd/config.toml")
     # Engine 20.10 makes a key for itself whenever it starts.
     after.pop("/etc/docker/key.json", None)
     before.pop("/etc/docker/key.json", None)

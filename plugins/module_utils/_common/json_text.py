@@ -28,19 +28,15 @@ class Number(str):
 
 def parse(raw, path):
     """The object in the bytes of a file. Raises InputError, which shows nothing of the content."""
-    unusual = unusual_encoding(raw)
-    if unusual:
-        raise InputError(f"{path} {unusual}", PLAIN)
+    text = utf8_text(raw, path)
     try:
         document = json.loads(
-            raw.decode("utf-8"),
+            text,
             object_pairs_hook=_pairs,
             parse_int=Number,
             parse_float=Number,
             parse_constant=_no_constant,
         )
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text", UNCHANGED) from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply", UNCHANGED) from None
     except json.JSONDecodeError as error:
@@ -51,6 +47,17 @@ def parse(raw, path):
     if not isinstance(document, dict):
         raise InputError(f"{path} does not hold a JSON object", UNCHANGED)
     return document
+
+
+def utf8_text(raw, path):
+    """The text in the bytes of a file. Raises InputError where it is not plain UTF-8."""
+    unusual = unusual_encoding(raw)
+    if unusual:
+        raise InputError(f"{path} {unusual}", PLAIN)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text", UNCHANGED) from None
 
 
 def unusual_encoding(raw):

@@ -13,7 +13,7 @@ import itertools
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._common.json_text import UNCHANGED, unusual_encoding
+from ansible_collections.wharf.registry.plugins.module_utils._common.json_text import UNCHANGED, utf8_text
 
 _SPACE = re.compile(r"[ \t]*")
 _COMMENT = re.compile(r"#[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -72,13 +72,7 @@ class TomlText:
 
     def __init__(self, raw, path):
         self.path = path
-        unusual = unusual_encoding(raw)
-        if unusual:
-            raise InputError(f"{path} {unusual}", UNCHANGED)
-        try:
-            self.text = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not UTF-8 text", UNCHANGED) from None
+        self.text = utf8_text(raw, path)
         self.content = {}
         self.places = {}
         # Header line of each table, and its last statement: (start, end).

@@ -14,7 +14,7 @@ import json
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._common.json_text import UNCHANGED, unusual_encoding
+from ansible_collections.wharf.registry.plugins.module_utils._common.json_text import UNCHANGED, utf8_text
 from ansible_collections.wharf.registry.plugins.module_utils._common.secret_keys import shown_value
 
 MARK = "# wharf.registry manages this line"
@@ -61,13 +61,7 @@ class YamlText:
 
     def __init__(self, raw, path):
         self.path = path
-        unusual = unusual_encoding(raw)
-        if unusual:
-            raise InputError(f"{path} {unusual}", UNCHANGED)
-        try:
-            self.text = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not UTF-8 text", UNCHANGED) from None
+        self.text = utf8_text(raw, path)
         self.lines = self.text.splitlines(keepends=True)
         self.content = {}
         self.places = {}
