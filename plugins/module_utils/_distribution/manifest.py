@@ -75,6 +75,12 @@ class Manifest:
             return OCI_INDEX if "manifests" in self.document else OCI_MANIFEST
         return named if isinstance(named, str) and named in KNOWN_TYPES else media_type
 
+    def annotation(self, name):
+        """The text of an annotation, empty where there is none."""
+        annotations = self.document.get("annotations")
+        text = annotations.get(name) if isinstance(annotations, dict) else None
+        return text if isinstance(text, str) else ""
+
     @property
     def looks_like_one(self):
         """Whether it is a JSON object with what all manifests have."""

@@ -118,7 +118,7 @@ class Holdings:
             numbers,
             parse_created(facts["created"]),
             labels=labels,
-            removes=_annotation(manifest, REMOVES),
+            removes=manifest.annotation(REMOVES),
         )
 
     def _of_index(self, api, repository, manifest, level):
@@ -130,7 +130,7 @@ class Holdings:
         listed = {blob["digest"]: size_of(blob) for blob in manifest.parts.listed}
         sizes = {manifest.digest: len(manifest.content), **listed}
         numbers, digests = self._count(sizes, [manifest.digest, *listed])
-        times = [parse_created(_annotation(manifest, CREATED)), *(child.created for child in children)]
+        times = [parse_created(manifest.annotation(CREATED)), *(child.created for child in children)]
         return Holding(
             repository,
             tuple(dict.fromkeys([*digests, *(held for child in children for held in child.digests)])),
@@ -161,9 +161,3 @@ class Holdings:
                     f"the manifest {digest} is not there", "Push the image again, or remove what names it"
                 )
             self._seen.add((repository, digest))
-
-
-def _annotation(manifest, name):
-    annotations = manifest.document.get("annotations")
-    text = annotations.get(name) if isinstance(annotations, dict) else None
-    return text if isinstance(text, str) else ""

@@ -20,7 +20,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.manif
     OCI_MANIFEST,
     new_manifest,
 )
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import listed_in
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import REMOVES, listed_in
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_mover import Moved
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.platforms import (
@@ -102,7 +102,7 @@ class ImageCopy:
             if item.rule.referrers:
                 self._bring_referrers(self._subjects_there(digest), asked_for={digest})
             return
-        if there is not None and not same and not self._overwrite:
+        if there is not None and not same and not self._overwrite and not self._was_being_removed(digest):
             raise ConflictError(
                 f"{self._destination.registry.name}: {named(item.to, item.tag)} is at {digest}, and "
                 f"{self._source.registry.name} has it at {head.digest} now",
@@ -224,6 +224,11 @@ class ImageCopy:
         index = self._destination.manifest(self._item.to, digest)
         wanted = of_platforms(index.children, rule.platforms) if index is not None and index.is_index else []
         return all(self._destination.head(self._item.to, child["digest"]) is not None for child in wanted)
+
+    def _was_being_removed(self, digest):
+        """Whether a run that was killed has left the tag where it was about to be removed."""
+        manifest = self._destination.manifest(self._item.to, digest)
+        return manifest is not None and manifest.annotation(REMOVES) == self._item.tag
 
     def _is_reduction(self, digest, whole):
         """Whether what is at the destination was made of this index, for the same platforms."""

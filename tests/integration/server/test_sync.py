@@ -274,6 +274,20 @@ def test_a_tag_that_may_not_move(mirror: Mirror) -> None:
     assert mirror.there.digest(f"mirror/fixed/{room}", "1.0") == before
 
 
+def test_a_tag_that_was_being_removed(mirror: Mirror) -> None:
+    """What a killed run has left is no image that someone else has put there."""
+    name = f"{mirror.room}/app"
+    mirror.content.image(name, "1.0")
+    config = "application/vnd.oci.image.config.v1+json"
+    mirror.there.artifact(
+        f"mirror/{name}", "1.0", config, "layer", layers=[], annotations={"registry.wharf.removes": "1.0"}
+    )
+    rule = {"repository": name, "to": "mirror/"}
+    for check in (True, False):
+        assert mirror.sync(images=[rule], check=check)["changed"]
+    assert_mirrored(mirror, {f"{name}:1.0": mirror.content.digest(name, "1.0")})
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
