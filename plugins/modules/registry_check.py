@@ -93,8 +93,8 @@ attributes:
       - Is never changed.
 notes:
   - The engine takes the login from this module, and not O(ca_path), O(validate_certs), O(client_cert), O(client_key)
-    and O(plain_http), which are for the hops up to C(upload refused). Let the engine trust the registry by
-    C(/etc/docker/certs.d) or C(/etc/containers/certs.d).
+    and O(plain_http), which are for the hops up to C(upload refused). Let the engine trust the registry before, see
+    M(wharf.registry.registry_client).
   - For the engine, O(timeout) is how long a pull or a push may go without any progress, not how long it may take.
   - A registry that requires no login is a warning, not a failure.
 seealso:
@@ -224,7 +224,7 @@ verified:
   returned: always
   type: bool
 engine:
-  description: The engine, V(docker) or V(podman). Empty where none was asked.
+  description: The engine that pulled or pushed. Empty where none was asked.
   returned: always
   type: str
   sample: docker

@@ -170,6 +170,10 @@ engine:
           description: Whether one of its services runs.
           type: bool
           returned: always
+        restart_needed:
+          description: Whether it has to be restarted to use what was written.
+          type: bool
+          returned: always
         version:
           description: Its version.
           type: str

@@ -46,8 +46,8 @@ options:
         default: false
       username:
         description:
-          - Name of the user that engines without accounts are logged in as, which is containerd. By default that of the
-            first of O(logins) that is for root and has no O(logins[].credential_helper).
+          - Name of the user that engines without accounts are logged in as, which are containerd, k3s and RKE2.
+          - By default that of the first of O(logins) that is for root and has no O(logins[].credential_helper).
         type: str
       password:
         description: Its password.

@@ -215,10 +215,9 @@ class TomlText:
         for key in keys[:-1]:
             path = (*path, key)
             found = table.setdefault(key, {})
-            made = (
-                self._by_key.setdefault(path, base) if not (found or path in self.headers) else self._by_key.get(path)
-            )
-            if not isinstance(found, dict) or path in self._closed or path in self._arrays or made != base:
+            # A header names a table once, and keys with dots of another table can't add to it.
+            fits = isinstance(found, dict) and not {path} & (self._closed | self._arrays | self.headers.keys())
+            if not fits or self._by_key.setdefault(path, base) != base:
                 self._fail(f"{key} is there twice")
             table = found
         path = (*path, keys[-1])

@@ -73,7 +73,7 @@ class DockerTrust(EngineTrust):
         if desired.present and desired.beyond_docker:
             desired.warnings.append(
                 f"Docker asks no mirror for {' and '.join(desired.beyond_docker)}: it knows mirrors of docker.io "
-                "alone, and without a path. Podman asks them."
+                "alone, and without a path. Other engines ask them."
             )
         change = Change(self.config_path, None, option="daemon_config_path")
         before = DaemonConfig(change.before.content, self.config_path)

@@ -160,6 +160,7 @@ class RancherTrust(EngineTrust):
         return {
             "installed": self.is_default,
             "running": bool(self._running()),
+            "restart_needed": self.restart_needed,
             "version": words[2] if len(words) > 2 else "",
         }
 

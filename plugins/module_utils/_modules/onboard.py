@@ -13,10 +13,13 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.errors impo
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._common.run_as import Account
 from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.verification import Verification
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
 
 # Of the options of a connection, those that a step of a host does not have.
 _CONNECTION = {"client_cert": None, "client_key": None, "config_path": None}
+# Those of nodes of Kubernetes: where one is stopped, Docker is no substitute.
+_NODE_ENGINES = ("containerd", "k3s", "rke2")
 
 
 class Onboarding:
@@ -107,6 +110,10 @@ class Onboarding:
             or engine.get("podman", {}).get("installed", False)
             or self._params["state"] == "absent"
         )
+        stopped = [name for name in _NODE_ENGINES if engine.get(name, {}).get("installed")]
+        if not self.result["complete"] and stopped:
+            # Another engine must not come beside it.
+            raise EngineError(f"{' and '.join(stopped)} does not run", "Start it, and run the task again")
 
     def _engine_login(self, registry):
         """The login of root there, for engines that know no accounts; none where a helper is to keep the secret."""
@@ -152,6 +159,14 @@ class Onboarding:
             return
         self.result["step"] = "check"
         chosen = {**_CONNECTION, **options, **self._connection(options)}
+        waiting = [name for name, found in self.result["trust"]["engine"].items() if found.get("restart_needed")]
+        if waiting and len(waiting) == len(self.result["trust"]["engine"]):
+            # What it would pull with is made of registries.yaml when it starts.
+            chosen.update(access="none", image=None)
+            self.warnings.append(
+                f"Not proven by a pull: {' and '.join(waiting)} uses its former settings until it is restarted. "
+                "Set apply to restart."
+            )
         verification = Verification({**chosen, **self._stored_login(chosen)}, False)
         try:
             verification.run()

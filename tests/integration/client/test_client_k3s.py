@@ -41,7 +41,7 @@ def start(machine: Machine) -> dict:
     for name, text in k3s_files.hosts_toml(registries).items():
         put(machine, f"{HOSTS}/{name}/hosts.toml", text)
     put(machine, "/etc/containerd/config.toml", k3s_files.config_toml(registries, machine.name, HOSTS))
-    machine.run("systemctl reset-failed containerd; systemctl restart containerd")
+    machine.run("systemctl reset-failed containerd; systemctl restart containerd k3s")
     return registries
 
 
@@ -62,7 +62,12 @@ def test_four_runs_of_each_state(node: Machine, full: dict) -> None:
     run = functools.partial(client, node, registry, secrets=("f0ur-runs",), **options)
     process = pid(node)
     done = four_runs(run, functools.partial(node.output, FILES))
-    assert done["reloaded"] and done["engine"]["k3s"] == {"installed": True, "running": True, "version": "v1.31.2+k3s1"}
+    assert done["reloaded"] and done["engine"]["k3s"] == {
+        "installed": True,
+        "running": True,
+        "restart_needed": False,
+        "version": "v1.31.2+k3s1",
+    }
     assert pid(node) != process
     assert node.stat(REGISTRIES) == ("root", "600")
     four_runs(functools.partial(run, state="absent"), functools.partial(node.output, FILES))
@@ -113,10 +118,23 @@ def test_the_way_of_k3s(node: Machine, peers: Peers, image: str) -> None:
     registry = {"host": peers.outside, "ca": peers.ca.read_text()}
     options = {"registries": [registry], "logins": [login], "engines": ["k3s"]}
     run = functools.partial(node.host.run_module, "registry_onboard", secrets=(peers.users["ci"],))
-    done = run(options)
-    assert done["changed"] and done["complete"]
-    assert start(node)["configs"][peers.outside]["auth"] == login
     check = {**login, "access": "push", "image": f"{image.partition(':')[0]}:by-k3s", "engine": "k3s"}
+    done = run({**options, "check": check})
+    # It can't pull before it was restarted.
+    assert done["changed"] and done["complete"] and done["trust"]["restart_needed"]
+    assert done["check"]["engine"] == "" and "Not proven by a pull: k3s" in warned(done)
+    assert start(node)["configs"][peers.outside]["auth"] == login
     done = run({**options, "check": check})
     assert not done["changed"]
     assert done["check"]["verified"] and done["check"]["engine"] == "k3s", done["check"]
+
+
+def test_a_node_that_is_stopped(node: Machine, peers: Peers) -> None:
+    """No other engine may come beside it."""
+    install(node)
+    node.run("systemctl stop k3s")
+    before = node.output(FILES)
+    options = {"registries": [{"host": peers.outside, "ca": peers.ca.read_text()}], "engines": ["k3s"]}
+    done = node.host.run_module("registry_onboard", options, failed=True)
+    assert "k3s does not run" in done["msg"] and done["rolled_back"]
+    assert node.output(FILES) == before

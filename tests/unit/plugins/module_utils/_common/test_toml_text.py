@@ -149,6 +149,7 @@ DOCUMENTS = st.builds(
 @example("a = truely\n")
 @example("[a.b.c]\n[a]\n[a.b]\n")
 @example("[a]\n[b]\n[a]\n")
+@example("[a.a.a]\n[a]\na.b = 1\n")
 def test_it_reads_what_python_reads(text):
     same_as_python(text)
 
