@@ -12,12 +12,15 @@ import json
 import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.managed_lines import (
+    former,
+    indentation_of,
+    is_managed,
+    marked,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._common.secret_keys import shown_value
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_text import TomlText
 
-MARK = "# wharf.registry manages this line"
-_BEFORE = ", before: "
-_MANAGED = re.compile(rf"^(?P<indent>[ \t]*)(?:.*[^ \t])?[ \t]*{re.escape(MARK)}(?:{_BEFORE}(?P<before>.*))?$")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -101,18 +104,9 @@ def _not_to_be_edited(document, path, value):
     )
 
 
-def _managed(document, line):
-    start, end = line
-    return _MANAGED.match(document.text[start:end].rstrip("\r\n"))
-
-
 def _is_managed(document, line):
-    return _managed(document, line) is not None
-
-
-def is_managed(line):
-    """Whether a line is one of ours."""
-    return _MANAGED.match(line.rstrip("\r\n")) is not None
+    """Whether the statement from line[0] to line[1] is one of ours, which never spans lines."""
+    return is_managed(document.text[line[0] : line[1]])
 
 
 def _replaced(document, place, value, path):
@@ -121,13 +115,12 @@ def _replaced(document, place, value, path):
     content = line.rstrip("\r\n")
     if "\n" in content:
         raise _not_to_be_edited(document, path, value)
-    indent = content[: len(content) - len(content.lstrip(" \t"))]
-    _key, after = document.text[start : place.start], document.text[place.end : start + len(content)]
+    key, after = document.text[start : place.start], document.text[place.end : start + len(content)]
     # Behind the value nothing but the end of tables in braces stays: a comment is kept with the line.
     closing = after.partition("#")[0].rstrip() if place.inline else ""
     if place.inline and "#" in closing:
         raise _not_to_be_edited(document, path, value)
-    new = f"{_key}{text_of(value)}{closing} {MARK}{_BEFORE}{content[len(indent) :]}"
+    new = marked(f"{key}{text_of(value)}{closing}", before=content)
     return document.text[:start] + new + line[len(content) :] + document.text[end:]
 
 
@@ -152,14 +145,13 @@ def _added(document, path, value):
 
 
 def _indent(document, line):
-    text = document.text[line[0] : line[1]]
-    return text[: len(text) - len(text.lstrip(" \t"))]
+    return indentation_of(document.text[line[0] : line[1]])
 
 
 def _inserted(document, at, lines):
     end = document.line_end()
     before, after = document.text[:at], document.text[at:]
-    new = end.join(f"{line} {MARK}" for line in lines)
+    new = end.join(map(marked, lines))
     # A text without an end of its last line has none afterwards, either.
     return f"{before}{end}{new}{after}" if before and not before.endswith("\n") else f"{before}{new}{end}{after}"
 
@@ -168,11 +160,9 @@ def _without_lines(document, lines):
     text = document.text
     for start, end in sorted(set(lines), reverse=True):
         line = text[start:end]
-        content = line.rstrip("\r\n")
-        found = _MANAGED.match(content)
-        if found["before"] is not None:
-            text = text[:start] + found["indent"] + found["before"] + line[len(content) :] + text[end:]
-        elif content == line:
+        if former(line):
+            text = text[:start] + former(line) + text[end:]
+        elif not line.endswith("\n"):
             # It had taken the end of the line before it.
             text = re.sub(r"\r?\n\Z", "", text[:start])
         else:

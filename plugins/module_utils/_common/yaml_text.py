@@ -15,11 +15,14 @@ import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.json_text import UNCHANGED, utf8_text
+from ansible_collections.wharf.registry.plugins.module_utils._common.managed_lines import (
+    former,
+    indentation_of,
+    is_managed,
+    marked,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._common.secret_keys import shown_value
 
-MARK = "# wharf.registry manages this line"
-_BEFORE = ", before: "
-_MANAGED = re.compile(rf"^(?P<indent> *)(?:.*\S)? *{re.escape(MARK)}(?:{_BEFORE}(?P<before>.*))?$")
 _BLANK = re.compile(r"^ *(?:#.*)?$")
 _SINGLE = re.compile(r"'((?:[^']|'')*)'")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\["\\/bfnrt]|\\u[0-9A-Fa-f]{4})*)"')
@@ -208,7 +211,7 @@ def with_value(document, path, value):
     place = document.places.get(path)
     if document.get(path) == value:
         return document
-    if place is not None and _is_managed(document.lines[place.line]):
+    if place is not None and is_managed(document.lines[place.line]):
         document = without_values(document, lambda found: found == path)
         place = document.places.get(path)
     there = document.get(path)
@@ -251,7 +254,7 @@ def without_values(document, matches):
         empty = [
             place.line
             for path, place in document.places.items()
-            if document.get(path) is None and _is_managed(document.lines[place.line])
+            if document.get(path) is None and is_managed(document.lines[place.line])
         ]
         if not empty:
             return document
@@ -267,7 +270,7 @@ def managed_paths(document):
         path
         for path, place in document.places.items()
         if not isinstance(document.get(path), dict)
-        and any(_is_managed(document.lines[number]) for number in (place.line, *place.items))
+        and any(is_managed(document.lines[number]) for number in (place.line, *place.items))
     ]
 
 
@@ -289,15 +292,7 @@ def _joined(lines, document):
 
 
 def _without(line):
-    content = line.rstrip("\r\n")
-    found = _MANAGED.match(content)
-    if found is None:
-        return line
-    return "" if found["before"] is None else found["indent"] + found["before"] + line[len(content) :]
-
-
-def _is_managed(line):
-    return _MANAGED.match(line.rstrip("\r\n")) is not None
+    return former(line) if is_managed(line) else line
 
 
 def _not_to_be_edited(document, path, value):
@@ -310,15 +305,12 @@ def _not_to_be_edited(document, path, value):
 
 def _replaced(line, path, value):
     content = line.rstrip("\r\n")
-    indent = content[: len(content) - len(content.lstrip(" "))]
-    before = content[len(indent) :]
-    return f"{indent}{_key(path[-1])}: {text_of(value)} {MARK}{_BEFORE}{before}{line[len(content) :]}"
+    return marked(f"{indentation_of(content)}{_key(path[-1])}: {text_of(value)}", before=content) + line[len(content) :]
 
 
 def _with_items(document, place, items):
     last = document.lines[place.items[-1]]
-    indent = last[: len(last) - len(last.lstrip(" "))]
-    return _inserted(document, place.items[-1] + 1, [f"{indent}- {text_of(item)}" for item in items])
+    return _inserted(document, place.items[-1] + 1, [f"{indentation_of(last)}- {text_of(item)}" for item in items])
 
 
 def _added(document, path, value):
@@ -343,7 +335,7 @@ def _added(document, path, value):
 
 def _opens(line):
     """Whether a key has nothing on its own line but a comment, so that something can stand below it."""
-    return _MANAGED.sub("", line.rstrip("\r\n")) == "" or line.partition(" #")[0].rstrip().endswith(":")
+    return is_managed(line) or line.partition(" #")[0].rstrip().endswith(":")
 
 
 def _step(document):
@@ -355,7 +347,7 @@ def _step(document):
 def _inserted(document, at, new):
     end = document.line_end()
     lines = list(document.lines)
-    added = [f"{line} {MARK}{end}" for line in new]
+    added = [marked(line) + end for line in new]
     if at == len(lines) and lines and not lines[-1].endswith("\n"):
         # A text without an end of its last line has none afterwards, either.
         lines[-1] += end

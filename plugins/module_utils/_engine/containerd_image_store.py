@@ -17,6 +17,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd 
     Containerd,
     ContainerdConfig,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_paths
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineDownError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_command import run_command, volatile_folder
 from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import (
@@ -78,7 +79,7 @@ class ContainerdImageStore(ImageStore):
         options = {"insecure": False, "username": self._credential.username, "password": self._credential.password}
         values = {**document.values, **login_values(name, options, document)}
         if raw is None:
-            values = registry_values(self._registry.api_host, options, self._certificates(), {})
+            values = registry_values(self._registry.api_host, options, certificate_paths(self._hosts, name), {})
         folder = os.path.join(self._copy, name)
         os.mkdir(folder, 0o700)
         # Its certificates may be named by their path from there.
@@ -88,11 +89,6 @@ class ContainerdImageStore(ImageStore):
         with open(os.open(os.path.join(folder, FILE), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(document.with_values(values))
         return self._copy
-
-    def _certificates(self):
-        folder = os.path.join(self._hosts, self._registry.name)
-        paths = [os.path.join(folder, name) for name in ("ca.crt", "client.cert", "client.key")]
-        return [path if os.path.exists(path) else None for path in paths]
 
     def version(self):
         if self._containerd.process is None:

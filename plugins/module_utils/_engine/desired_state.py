@@ -116,5 +116,16 @@ def certificate_changes(desired, folder):
     return changes
 
 
+def certificate_paths(folder, name, written=()):
+    """(CA, certificate, key) of a registry, paths, each None where there is none.
+
+    written: {path: bytes or None}, those that the same run writes.
+    """
+    paths = [os.path.join(folder, name, file) for file in (_CA, _CERTIFICATE, _KEY)]
+    return [
+        path if (written[path] is not None if path in written else os.path.exists(path)) else None for path in paths
+    ]
+
+
 def is_certificate(path):
     return os.path.basename(path) in (_CA, _CERTIFICATE, _KEY)

@@ -13,9 +13,9 @@ import base64
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.managed_lines import is_managed
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit import (
     check_value,
-    is_managed,
     managed_paths,
     text_of,
     with_table,
@@ -145,7 +145,7 @@ def tls_values(authority, certificate, key):
 
 
 def table_name(url):
-    """How hosts.toml names a mirror: below a path, the whole of it."""
+    """How hosts.toml and registries.yaml name a mirror: below a path, the whole way to the API."""
     parts = urllib.parse.urlsplit(url)
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}" + (f"/v2{path}" if path else "")

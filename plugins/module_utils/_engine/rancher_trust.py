@@ -11,9 +11,13 @@ import urllib.parse
 from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change, roll_back_all
 from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import same_mirror
-from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_changes
+from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import (
+    certificate_changes,
+    certificate_paths,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
+from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import table_name
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registries_yaml import RegistriesYaml, shown
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import Process, last_change
 from ansible_collections.wharf.registry.plugins.module_utils._engine.systemd_units import UNITS, exists
@@ -70,7 +74,7 @@ class RancherTrust(EngineTrust):
     def _endpoints(desired, name, there):
         """Where a registry is asked for its images: at its mirrors, and then at itself where TLS is not certain."""
         options, own = dict(desired.registries).get(name), []
-        given = [_endpoint(url) for url in desired.upstreams.get(name, [])]
+        given = [table_name(url) for url in desired.upstreams.get(name, [])]
         if options is not None:
             there = [url for url in there if urllib.parse.urlsplit(url).netloc != name or url in given]
             if desired.present and options["insecure"]:
@@ -81,17 +85,8 @@ class RancherTrust(EngineTrust):
 
     def _values(self, name, options, written, managed):
         """{path below the registry: value} of its configuration."""
-
-        def will_be(file):
-            path = os.path.join(self._certs_dir, name, file)
-            return path if (written[path] is not None if path in written else os.path.exists(path)) else None
-
-        values = {}
-        files = {"ca_file": "ca.crt", "cert_file": "client.cert", "key_file": "client.key"}
-        for key, file in files.items():
-            path = will_be(file)
-            if path:
-                values["tls", key] = path
+        paths = certificate_paths(self._certs_dir, name, written)
+        values = {("tls", key): path for key, path in zip(("ca_file", "cert_file", "key_file"), paths) if path}
         if options["insecure"] and not options.get("plain_http"):
             values["tls", "insecure_skip_verify"] = True
         if options.get("username"):
@@ -180,10 +175,3 @@ class Rke2Trust(RancherTrust):
 
     name = "rke2"
     units = ("rke2-server.service", "rke2-agent.service")
-
-
-def _endpoint(url):
-    """A mirror as they name it: one below a path names the whole way to the API."""
-    parts = urllib.parse.urlsplit(url)
-    path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}" + (f"/v2{path}" if path else "")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.managed_lines import is_managed
 from ansible_collections.wharf.registry.plugins.module_utils._common.yaml_text import (
     YamlText,
     managed_paths,
@@ -82,4 +83,4 @@ class RegistriesYaml:
 def shown(content):
     """The lines of a registries.yaml for a diff: those of ours, without passwords."""
     lines = content.decode("utf-8", "replace").splitlines()
-    return ["password: (hidden)" if "password" in line else line for line in lines if "wharf.registry" in line]
+    return ["password: (hidden)" if "password" in line else line for line in lines if is_managed(line)]

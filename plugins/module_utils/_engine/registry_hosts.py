@@ -14,6 +14,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
+from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_paths
 from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import (
     FILE,
     HOST,
@@ -125,15 +126,11 @@ class HostsPlan:
 
     def _read(self, name):
         path = os.path.join(self._folder, name, FILE)
-        return HostsToml(Change(path, None).before.content, path).values
+        return HostsToml(File(path).load(), path).values
 
     def _files_of(self, name):
         """(CA, certificate, key) of a registry as they will be, None for those that will not."""
-        paths = [os.path.join(self._folder, name, file) for file in ("ca.crt", "client.cert", "client.key")]
-        return [path if self._will_be(path) else None for path in paths]
-
-    def _will_be(self, path):
-        return self._certificates[path] is not None if path in self._certificates else os.path.exists(path)
+        return certificate_paths(self._folder, name, self._certificates)
 
     def _change(self, name):
         change, document = self._files[name]

@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.managed_lines import MARK
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit import (
-    MARK,
     managed_paths,
     with_value,
     without_values,

@@ -7,8 +7,8 @@ import contextlib
 import pytest
 import yaml
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.managed_lines import MARK
 from ansible_collections.wharf.registry.plugins.module_utils._common.yaml_text import (
-    MARK,
     Other,
     YamlText,
     managed_paths,
