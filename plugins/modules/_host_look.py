@@ -11,8 +11,8 @@ author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice; use M(ansible.builtin.stat),
     M(ansible.builtin.slurp) and the modules of C(community.docker) in playbooks of your own.
-  - Reads paths, files, accounts, packages and the containers and images of a Docker Engine in one run on the host. To
-    start a module costs more than to look.
+  - Reads paths, files, accounts, units, programs and the containers and images of a Docker Engine in one run on the
+    host. To start a module costs more than to look.
   - What does not exist is no error.
 options:
   paths:
@@ -40,8 +40,13 @@ options:
     type: list
     elements: str
     default: []
-  packages:
-    description: Names of packages of the distribution, looked for with C(dpkg-query).
+  python_modules:
+    description: Names of Python modules that the Python of Ansible on this host is to find.
+    type: list
+    elements: str
+    default: []
+  programs:
+    description: Names of programs, looked for where root finds them.
     type: list
     elements: str
     default: []
@@ -80,7 +85,7 @@ EXAMPLES = r"""
 - name: Look for the engine
   wharf.registry._host_look:
     paths: [/usr/bin/dockerd]
-    packages: [docker.io]
+    python_modules: [requests]
     engine: true
   register: host
 """
@@ -108,8 +113,12 @@ groups:
   description: By name, its number, V(null) where it does not exist.
   type: dict
   returned: always
-packages:
-  description: By name, the version that is installed, or an empty string.
+python_modules:
+  description: By name, whether it is found.
+  type: dict
+  returned: always
+programs:
+  description: By name, the path of the program, or an empty string.
   type: dict
   returned: always
 units:
@@ -141,12 +150,14 @@ engine:
 
 import grp
 import hashlib
+import importlib.util
 import os
 import pwd
 import stat
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
 from ansible_collections.wharf.registry.plugins.module_utils._common.process import run as run_program
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containers import Containers
 from ansible_collections.wharf.registry.plugins.module_utils._modules.base import BaseModule
@@ -203,17 +214,12 @@ def group_number(name):
         return None
 
 
-def installed(names):
-    """The versions of packages by name, empty for those that are not installed."""
-    versions = dict.fromkeys(names, "")
-    if names:
-        layout = "${db:Status-Status} ${Package} ${Version}\n"
-        # It fails where one of them is unknown, and tells the others all the same.
-        for line in run_program(["dpkg-query", "--show", "--showformat", layout, *names])[1].splitlines():
-            status, name, version = line.split(" ", 2)
-            if status == "installed":
-                versions[name] = version
-    return versions
+def module_is_found(name):
+    """Whether this Python finds a module, which is not imported: some do much when they are."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def unit_facts(name):
@@ -254,7 +260,8 @@ def main():
             "read": PATHS,
             "accounts": NAMES,
             "groups": NAMES,
-            "packages": NAMES,
+            "python_modules": NAMES,
+            "programs": NAMES,
             "units": NAMES,
             "engine": {"type": "bool", "default": False},
             "label": {"type": "str"},
@@ -271,7 +278,8 @@ def main():
         texts={path: text_of(path) for path in options["read"]},
         accounts={name: account_facts(name) for name in options["accounts"]},
         groups={name: group_number(name) for name in options["groups"]},
-        packages=installed(options["packages"]),
+        python_modules={name: module_is_found(name) for name in options["python_modules"]},
+        programs={name: find(name) or "" for name in options["programs"]},
         units={name: unit_facts(name) for name in options["units"]},
         processors=len(os.sched_getaffinity(0)),
         engine=engine_facts(options),

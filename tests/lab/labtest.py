@@ -163,6 +163,24 @@ class PlaybookRun:
         return {host: self.recap.get(host, {}).get("changed", 0) for host in hosts}
 
 
+def surroundings(inventory: str = "inventory") -> tuple[list[str], dict[str, str]]:
+    """The options and the environment by which a command of Ansible reaches the scenario's hosts as its user would."""
+    project = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+    scenario = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+    options = [f"--inventory={place}" for place in (project / "tests/lab/inventory", scenario / inventory)]
+    # What molecule sets for its own runs would colour the output and bend paths.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return options, environment | {"ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+
+
+def facts_of(host: LabHost) -> dict:
+    """The least that Ansible gathers of a host."""
+    options, environment = surroundings()
+    command = ["ansible", *options, host.name, "--module-name=setup", "--args=gather_subset=!all", "--one-line"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    return json.loads(said.partition("=>")[2])["ansible_facts"]
+
+
 def run_playbook(
     playbook: str,
     *arguments: str,
@@ -177,14 +195,11 @@ def run_playbook(
     """
     project = pathlib.Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
     scenario = pathlib.Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-    inventories = [f"--inventory={place}" for place in (project / "tests/lab/inventory", scenario / inventory)]
     file = scenario / playbook
+    inventories, environment = surroundings(inventory)
     command = ["ansible-playbook", *inventories, *arguments, str(file) if file.is_file() else playbook]
     if killed_after is not None:
         command = ["timeout", "--signal=KILL", f"{killed_after:.1f}", *command]
-    # What molecule sets for its own runs would colour the output and bend paths.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-    environment |= {"ANSIBLE_CONFIG": str(project / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     began = time.monotonic()
     done = subprocess.run(
         command,

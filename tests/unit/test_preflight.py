@@ -67,7 +67,14 @@ def login(**changes):
 
 BACKUP = {"backup_repository": "/srv/backup", "backup_password": "geheim"}
 S3 = {"backup_repository": "s3:https://host/x", "backup_s3_access_key_id": "a", "backup_s3_secret_access_key": "b"}
-CENTOS = {"distribution": "CentOS", "distribution_version": "7.9", "distribution_major_version": "7"}
+ROCKY = {
+    "distribution": "Rocky",
+    "distribution_version": "9.4",
+    "distribution_major_version": "9",
+    "os_family": "RedHat",
+}
+# A Python that has no more than its standard library.
+BARE_PYTHON = {"ansible_python_interpreter": str(Path(__file__).with_name("bare-python"))}
 
 MIRROR = {"name": "hub", "source": {"registry": "docker.io"}, "images": [{"repository": "nginx"}]}
 
@@ -83,7 +90,10 @@ WRONG = {
         (login(password=""), "Login 2 of client_logins, for the account root, must give username and password"),
     ],
     "engine": [
-        ({"pretend": CENTOS}, "engine-0 runs CentOS 7.9; supported are Debian 12 and Ubuntu 22 or later."),
+        (
+            {"pretend": ROCKY, **BARE_PYTHON},
+            "the Python module requests (package python3-requests). It runs Rocky 9.4, and packages are installed on",
+        ),
     ],
     "certificate": [
         ({"certificate_names": ["*.example.com", "a b"]}, "certificate_names has 'a b', which is no host name"),
@@ -97,6 +107,10 @@ WRONG = {
         (
             {"registry_image_source": "dockerhub"},
             "value of registry_image_source must be one of: pull, archive, packages, auto",
+        ),
+        (
+            {"registry_image_source": "packages", "pretend": ROCKY},
+            "which runs Rocky: images are built from the packages of Debian and Ubuntu only. Set registry_image to",
         ),
         (
             {"registry_image_source": "archive", "registry_image_archive": "/nowhere/registry.tar"},

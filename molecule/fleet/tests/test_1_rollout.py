@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import CLIENTS, FILES, HOSTNAME, content
+from labtest import facts_of
 
 if TYPE_CHECKING:
     from conftest import Client
@@ -26,6 +27,12 @@ def test_containers_go_on(busy: Client) -> None:
 def test_each_has_its_engine(client: Client) -> None:
     version = client.type(f"{client.cli} version --format '{{{{.Client.Version}}}}'")
     assert version.startswith(f"{client.version}.")
+
+
+def test_the_registry_host_is_none_whose_packages_are_installed(registry: Registry) -> None:
+    """What it is called, as Ansible sees it; what it needs was in place."""
+    facts = facts_of(registry.host)
+    assert (facts["ansible_distribution"], facts["ansible_os_family"]) == ("Rocky", "RedHat")
 
 
 def split(text: str) -> tuple[str, dict[str, list[str]]]:

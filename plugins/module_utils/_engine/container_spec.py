@@ -167,6 +167,11 @@ class ContainerSpec:
         return {name: value for name, value in self.parts["HostConfig"].items() if name in _LIVE}
 
     @property
+    def sources(self):
+        """The paths of the host that it mounts."""
+        return [mount["Source"] for mount in self.parts["HostConfig"].get("Mounts", []) if mount["Type"] == "bind"]
+
+    @property
     def health_command(self):
         """The command of the health check, or None."""
         test = self.parts["Config"].get("Healthcheck", {}).get("Test", ["NONE"])

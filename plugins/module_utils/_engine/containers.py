@@ -10,6 +10,7 @@ import time
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import DockerApi, EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.selinux import is_used, label
 
 _JSON = {"Content-Type": "application/json"}
 # Seconds that the engine may take beside what a container is given.
@@ -28,6 +29,8 @@ class Containers:
         self._socket = socket
         self._patience = patience
         self._api = DockerApi(socket, timeout=patience)
+        # Whether SELinux confines containers; asked once.
+        self._confined = None
 
     def _ask(self, method, path, body=None, *, missing=(), seconds=0, **query):
         """The answer, or None for a status of `missing`."""
@@ -71,8 +74,16 @@ class Containers:
 
     def create(self, spec):
         """Makes a container of a ContainerSpec, and starts it."""
+        if spec.sources and self._uses_selinux():
+            for source in spec.sources:
+                label(source)
         self._ask("POST", "/containers/create", spec.body(), name=spec.name)
         self.start(spec.name)
+
+    def _uses_selinux(self):
+        if self._confined is None:
+            self._confined = is_used(self._ask("GET", "/info"))
+        return self._confined
 
     def start(self, name):
         self._ask("POST", f"/containers/{name}/start")

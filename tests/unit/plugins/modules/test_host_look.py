@@ -23,7 +23,8 @@ def test_nothing_is_there_and_that_is_no_error(tmp_path: Path) -> None:
             "digests": [missing],
             "accounts": ["no-such-user"],
             "groups": ["no-such-group"],
-            "packages": ["no-such-package"],
+            "python_modules": ["no_such_module", "no_such.module"],
+            "programs": ["no-such-program"],
             "engine": True,
             "socket": missing,
             "label": "a=b",
@@ -35,7 +36,8 @@ def test_nothing_is_there_and_that_is_no_error(tmp_path: Path) -> None:
     assert told["paths"] == told["digests"] == {missing: None}
     assert told["texts"] == {missing: None, str(tmp_path): None}
     assert (told["accounts"], told["groups"]) == ({"no-such-user": None}, {"no-such-group": None})
-    assert told["packages"] == {"no-such-package": ""}
+    assert told["python_modules"] == {"no_such_module": False, "no_such.module": False}
+    assert told["programs"] == {"no-such-program": ""}
     assert told["engine"] == {"answers": False, "label": "a=b", "containers": {"c": None}, "images": {"i": None}}
 
 
@@ -52,8 +54,12 @@ def test_what_is_there(tmp_path: Path) -> None:
             "read": [str(file)],
             "digests": [str(file)],
             "accounts": [me.pw_name],
+            "python_modules": ["json"],
+            "programs": ["sh"],
         },
     )
+    assert told["python_modules"] == {"json": True}
+    assert told["programs"]["sh"].endswith("/sh")
     assert [found["kind"] for found in told["paths"].values()] == ["directory", "file", "other"]
     assert told["paths"][str(tmp_path / "link")]["mode"] == "0640"
     assert told["texts"][str(file)] == "text\N{REPLACEMENT CHARACTER}"
