@@ -111,6 +111,11 @@ class Machine(Box):
         self.run(
             """
             rm -rf /etc/docker/* /etc/default/docker /etc/containers/certs.d /etc/containers/registries.conf.d/*wharf*
+            if [ -e /etc/containers/policy.json ]; then
+                [ -e /root/policy.json ] || cp /etc/containers/policy.json /root/policy.json
+                cp /root/policy.json /etc/containers/policy.json
+                rm -rf /etc/containers/registries.d /etc/containers/wharf-registry-policy.json
+            fi
             if [ -e /etc/systemd/system/docker.service.d ]; then
                 rm -rf /etc/systemd/system/docker.service.d
                 systemctl daemon-reload

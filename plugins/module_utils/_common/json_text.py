@@ -17,7 +17,6 @@ PLAIN = "Save it as UTF-8 without a byte order mark. Nothing was changed"
 
 # White space, as JSON knows it.
 SPACE = b" \t\n\r"
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class Number(str):
@@ -111,16 +110,17 @@ def dump(value, line, indent):
     """The text of a value that begins on a line which `line` begins, a line end and the indentation."""
     inner = line + indent
     if isinstance(value, dict) and value:
-        items = (f"{_quoted(key)}: {dump(item, inner, indent)}" for key, item in value.items())
+        items = (f"{quoted(key)}: {dump(item, inner, indent)}" for key, item in value.items())
         return "{" + inner + ("," + inner).join(items) + line + "}"
     if isinstance(value, list) and value:
         return "[" + inner + ("," + inner).join(dump(item, inner, indent) for item in value) + line + "]"
     if isinstance(value, Number):
         return str(value)
-    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+    return quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _quoted(text):
+def quoted(text):
+    """A text as JSON has it, readable where UTF-8 has all of its characters."""
     readable = json.dumps(text, ensure_ascii=False)
     try:
         readable.encode()
@@ -128,47 +128,3 @@ def _quoted(text):
         # Half of a surrogate pair, which JSON can hold and UTF-8 can't.
         return json.dumps(text)
     return readable
-
-
-def with_list(text, key, items):
-    """The text of an object with this list of strings under the key, and every other character as it was.
-
-    The text must have been parsed. A list that stood on one line stays on one, and a new key comes last.
-    """
-    spans = list(_spans(text))
-    indent = indentation(text, "  ")
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    for name, start, end in spans:
-        if name == key:
-            return text[:start] + _list(items, indent, "\n" not in text[start:end], line_end) + text[end:]
-    one_line = bool(spans) and "\n" not in text.strip()
-    added = f"{_quoted(key)}: {_list(items, indent, one_line or len(items) < 2, line_end)}"
-    if not spans:
-        return f"{text[: text.index('{')]}{{{line_end}{indent}{added}{line_end}}}{text[text.rindex('}') + 1 :]}"
-    last = spans[-1][2]
-    return text[:last] + (", " if one_line else "," + line_end + indent) + added + text[last:]
-
-
-def _list(items, indent, one_line, line_end):
-    if one_line or not items:
-        return "[" + ", ".join(_quoted(item) for item in items) + "]"
-    return dump(list(items), line_end + indent, indent)
-
-
-def _spans(text):
-    """(key, start, end) of each value of the object: text[start:end] is the value."""
-    # Numbers as text: Python refuses to read one of thousands of digits.
-    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
-    at = _skip(text, text.index("{") + 1)
-    while text[at] != "}":
-        key, at = json.decoder.scanstring(text, at + 1)
-        start = _skip(text, _skip(text, at) + 1)
-        end = decoder.raw_decode(text, start)[1]
-        yield key, start, end
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-
-
-def _skip(text, at):
-    return _SPACE.match(text, at).end()

@@ -11,6 +11,7 @@ import re
 import urllib.parse
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
+from ansible_collections.wharf.registry.plugins.module_utils._common.json_edit import with_list
 from ansible_collections.wharf.registry.plugins.module_utils._common.json_text import (
     PLAIN,
     UNCHANGED,
@@ -18,7 +19,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.json_text i
     is_text,
     parse,
     unusual_encoding,
-    with_list,
 )
 
 INSECURE = "insecure-registries"

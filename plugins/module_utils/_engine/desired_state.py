@@ -16,6 +16,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json
     check_upstream_mirror,
     has_path,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._engine.policies import parse_policies
 
 _CA, _CERTIFICATE, _KEY = "ca.crt", "client.cert", "client.key"
 
@@ -24,12 +25,13 @@ class DesiredState:
     """The settings of registries that engines are to have.
 
     registries: dictionaries with the options of registry_client. mirrors: those of Docker Hub, and upstreams those of
-    any registry, {registry: [URL]}. present: whether the settings are to exist. `warnings` lists what is unusual about
-    them. Raises InputError where they are invalid.
+    any registry, {registry: [URL]}. policies: which images are accepted. present: whether the settings are to exist.
+    `warnings` lists what is unusual about them. Raises InputError where they are invalid.
     """
 
-    def __init__(self, registries, mirrors, present, upstreams=None):
+    def __init__(self, registries, mirrors, present, upstreams=None, policies=None):
         self.present = present
+        self.policies = parse_policies(policies, present)
         for url in mirrors:
             check_mirror(url)
         upstreams = {_upstream(name): _urls(name, urls) for name, urls in (upstreams or {}).items()}

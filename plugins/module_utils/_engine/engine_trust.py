@@ -17,6 +17,8 @@ class EngineTrust:
     """The files of an engine that a DesiredState changes. What it has nothing to do for is done here."""
 
     name = ""
+    # Whether it follows policy.json.
+    follows_policies = False
 
     def __init__(self):
         # Whether the running engine has not applied its file, and is not to be told. `warnings` has why.

@@ -16,6 +16,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.registries_
 HUB = "docker.io"
 # The messages of Podman about files that it cannot read.
 _OF_REGISTRIES = re.compile(r"getting registries|registries configuration|registries\.conf")
+_OF_POLICIES = re.compile(r"policy\.json|registries\.d|signature storage|trust policy")
 
 _HEADER = "# Made by wharf.registry: its next run writes this file anew.\n"
 _LOCATION = re.compile(r'^location = "([^"]+)"', re.MULTILINE)
@@ -90,13 +91,22 @@ class Podman:
         return warnings
 
     def check(self):
-        """Raises EngineError, with the message of Podman, where Podman rejects its files."""
+        """Raises EngineError, with the message of Podman, where Podman rejects its files of registries."""
+        # Each command of Podman reads the files. This one does nothing else.
+        self._ask(["info", "--format", "{{json .Registries}}"], _OF_REGISTRIES)
+
+    def check_policies(self):
+        """As check, for policy.json and registries.d."""
+        # The one takes rules of policy.json that no pull does. The other ends there, since there is no such directory.
+        self._ask(["image", "trust", "show"], _OF_POLICIES)
+        self._ask(["pull", "--quiet", "dir:/proc/none"], _OF_POLICIES)
+
+    def _ask(self, arguments, about):
         if not self.program:
             return
-        # Each command of Podman reads the files. This one does nothing else.
-        status, output, error = run([self.program, "info", "--format", "{{json .Registries}}"], self._timeout)
-        # The command also fails for an account without a storage or a user namespace, which is unrelated to the files.
-        lines = [line for line in (error or output).splitlines() if _OF_REGISTRIES.search(line)]
+        status, output, error = run([self.program, *arguments], self._timeout)
+        # A command also fails for an account without a storage or a user namespace, which is unrelated to the files.
+        lines = [line for line in (error or output).splitlines() if about.search(line)]
         if status != 0 and lines:
             raise EngineError(f"Podman rejects its files: {lines[-1][-1000:]}")
 

@@ -17,16 +17,20 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.podman impo
     mirrors_of,
     mirrors_text,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._engine.policies import PolicyFiles
 
 
 class PodmanTrust(EngineTrust):
     """The files of Podman that a DesiredState changes."""
 
     name = "podman"
+    follows_policies = True
 
     def __init__(self, params):
         super().__init__()
         self.podman = Podman(params["timeout"])
+        self._has_policies = bool(params["policies"])
+        self._policies = PolicyFiles(self.podman.version if self._has_policies else "")
         default = "/etc/containers/certs.d" if os.geteuid() == 0 else "~/.config/containers/certs.d"
         self._certs_dir = params["certs_dir"] or os.path.expanduser(default)
 
@@ -43,7 +47,8 @@ class PodmanTrust(EngineTrust):
                 if desired.present:
                     check = self.podman.check_insecure if insecure else self.podman.check_secure
                     desired.warnings += check(name)
-        return changes + [self._mirrors_change(desired, *upstream) for upstream in sorted(desired.upstreams.items())]
+        changes += [self._mirrors_change(desired, *upstream) for upstream in sorted(desired.upstreams.items())]
+        return changes + self._policies.changes(desired)
 
     def _mirrors_change(self, desired, upstream, mirrors):
         change = Change(self.podman.mirrors_path(upstream), None, 0o644)
@@ -59,6 +64,11 @@ class PodmanTrust(EngineTrust):
 
     def check(self):
         self.podman.check()
+        if self._has_policies:
+            self.podman.check_policies()
+
+    def shown(self, path, content):
+        return self._policies.shown(path, content)
 
     def report(self, changed):
         del changed

@@ -24,6 +24,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api 
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_trust import DockerTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import FILE
 from ansible_collections.wharf.registry.plugins.module_utils._engine.podman_trust import PodmanTrust
+from ansible_collections.wharf.registry.plugins.module_utils._engine.policies import SIGNATURES
 from ansible_collections.wharf.registry.plugins.module_utils._engine.rancher_trust import K3sTrust, Rke2Trust
 
 # Docker comes first: its files are written where no engine is there, so that it can be installed afterwards.
@@ -52,7 +53,11 @@ class RegistryTrust:
     def run(self):
         """The result of registry_client. Raises RegistryError, after a rollback of all changes."""
         present, upstreams = self._params["state"] == "present", self._params["upstream_mirrors"]
-        desired = DesiredState(self._params["registries"], self._params["mirrors"], present, upstreams)
+        policies = self._params["policies"]
+        desired = DesiredState(self._params["registries"], self._params["mirrors"], present, upstreams, policies)
+        if desired.policies and present and not any(engine.follows_policies for engine in self._engines):
+            names = " and ".join(engine.name for engine in self._engines)
+            desired.warnings.append(f"No engine of this host ({names}) checks signatures: policies have no effect.")
         changes = self._run(desired)
         self.warnings = [
             *dict.fromkeys([*desired.warnings, *(text for engine in self._engines for text in engine.warnings)])
@@ -118,8 +123,8 @@ class RegistryTrust:
                 raise EngineError(error.message, f"{state}. {error.cure}") from None
             raise
         for change in self._applied:
-            if change.after is None and (is_certificate(change.path) or os.path.basename(change.path) == FILE):
-                # The directory of the registry goes with its last file.
+            if change.after is None and _has_a_folder_of_its_own(change.path):
+                # The directory goes with its last file.
                 remove_empty([os.path.dirname(change.path)])
         return changes
 
@@ -131,6 +136,11 @@ class RegistryTrust:
         for engine, changes in own:
             self.unrestored += engine.roll_back(changes)
             engine.recover()
+
+
+def _has_a_folder_of_its_own(path):
+    folder, name = os.path.split(path)
+    return is_certificate(path) or name == FILE or os.path.basename(folder) == SIGNATURES
 
 
 def _find_engines(params):

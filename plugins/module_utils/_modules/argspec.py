@@ -40,6 +40,18 @@ TRUST_OPTIONS = {
     },
     "mirrors": {"type": "list", "elements": "str", "default": []},
     "upstream_mirrors": {"type": "dict", "default": {}},
+    "policies": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "scope": {"type": "str", "required": True},
+            "accept": {"type": "str", "choices": ["anything", "nothing", "signed"], "default": "signed"},
+            # Public ones.
+            "public_keys": {"type": "list", "elements": "str", "no_log": False},
+            "signed_repository": {"type": "str"},
+        },
+    },
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "engines": {"type": "list", "elements": "str", "choices": ["containerd", "docker", "k3s", "podman", "rke2"]},
     "daemon_config_path": {"type": "path"},
