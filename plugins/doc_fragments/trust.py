@@ -76,6 +76,43 @@ options:
         given that of O(registries) for the host of the mirror.
     type: dict
     default: {}
+  policies:
+    description:
+      - Which images Podman, Buildah, skopeo and CRI-O accept. It is written to C(policy.json), of which all else stays,
+        and to C(registries.d), so that signatures are looked for in the registry. Docker and containerd check none.
+      - The policy of the longest scope counts. What is in no scope follows the C(default) of C(policy.json).
+      - Another rule for a scope that is there already is an error. A file C(wharf-registry-policy.json) beside
+        C(policy.json) names the rules of this module, so that O(state=absent) removes these alone.
+      - For an account other than root, its files below C(~/.config/containers) are written. Podman reads them in place
+        of those of the system, of which a new one is a copy.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      scope:
+        description: A registry, C(host) or C(host:port), with C(/namespace) or C(/repository) for a part of it.
+        type: str
+        required: true
+      accept:
+        description:
+          - With V(signed), images that one of O(policies[].public_keys) has signed. V(anything) needs no signature, and
+            V(nothing) refuses all.
+        type: str
+        choices: [anything, nothing, signed]
+        default: signed
+      public_keys:
+        description:
+          - The public keys as PEM text, such as the content of C(cosign.pub). One of them has to fit. Several take
+            Podman 5.4 or later.
+          - Signatures are those of C(cosign sign --key), in the format that is a tag of the repository. cosign 3 makes
+            it with C(--new-bundle-format=false).
+        type: list
+        elements: str
+      signed_repository:
+        description:
+          - The repository that the signatures name, C(host/repository), where images were copied with their signatures.
+            By default the one that the image is pulled from.
+        type: str
   engines:
     description:
       - The engines to write for. By default those that are installed, or Docker where none is.

@@ -84,6 +84,39 @@ options:
         description: Whether to ask the registry.
         type: bool
         default: true
+  policies:
+    description:
+      - Which images are accepted, with the options of M(wharf.registry.registry_client), and the images that prove it.
+      - Where the host has Podman, it is made to pull them. A policy that does not hold is an error, and what was done
+        is taken back.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      scope:
+        description: A registry, a namespace or a repository.
+        type: str
+        required: true
+      accept:
+        description: What is accepted of it.
+        type: str
+        choices: [anything, nothing, signed]
+        default: signed
+      public_keys:
+        description: The public keys, as PEM text.
+        type: list
+        elements: str
+      signed_repository:
+        description: The repository that the signatures name, where it is another one.
+        type: str
+      signed_image:
+        description: An image of the scope that is signed, as C(repository:tag). It has to be pulled.
+        type: str
+      unsigned_image:
+        description:
+          - An image of the scope that is not signed, as C(repository:tag) or C(repository@digest). Its pull has to be
+            refused by the policy.
+        type: str
   check:
     description:
       - The proof, with the options of M(wharf.registry.registry_check). Without it nothing is proven.
@@ -167,7 +200,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 step:
-  description: Where it failed, one of V(trust), V(login) and V(check). Empty where it did not.
+  description: Where it failed, one of V(trust), V(login), V(policies) and V(check). Empty where it did not.
   type: str
   returned: always
 trust:
@@ -176,6 +209,13 @@ trust:
   returned: always
 logins:
   description: What M(wharf.registry.registry_login) returns, for each login.
+  type: list
+  elements: dict
+  returned: always
+policies:
+  description:
+    - C(scope) of each policy that was proven, and the images that were C(refused) and C(accepted), empty where none was
+      named.
   type: list
   elements: dict
   returned: always
@@ -241,6 +281,11 @@ def run(module):
 
 def main():
     registry = {**TRUST_OPTIONS["registries"]["options"], "plain_http": {"type": "bool", "default": False}}
+    policy = {
+        **TRUST_OPTIONS["policies"]["options"],
+        "signed_image": {"type": "str"},
+        "unsigned_image": {"type": "str"},
+    }
     login = {name: LOGIN_OPTIONS[name] for name in LOGIN_OPTIONS if name != "state"}
     run(
         BaseModule(
@@ -254,6 +299,7 @@ def main():
                     "options": {**STEP_OPTIONS, **login},
                     "required_together": PAIR,
                 },
+                "policies": {**TRUST_OPTIONS["policies"], "options": policy},
                 "check": {
                     "type": "dict",
                     "options": {**STEP_OPTIONS, **CHECK_OPTIONS},

@@ -98,6 +98,18 @@ def test_the_engine_believes_it(client: Client) -> None:
     assert said["images.elsewhere.test/old"]["Location"] == "archive.elsewhere.test/images"
 
 
+def test_unsigned_images_are_refused(clients: dict[str, Client], probe: str) -> None:
+    """Of the scope alone. The rollout has proven it by an image that the registry host pushed for it."""
+    host, scope = clients["fleet-c"], f"{HOSTNAME}/signed"
+    assert scope in json.loads(host.output("cat /etc/containers/policy.json"))["transports"]["docker"]
+    clients["fleet-a"].type(
+        f"docker tag {probe} {scope}/app:1; docker push --quiet {scope}/app:1; docker rmi {scope}/app:1"
+    )
+    said = host.run(f"podman pull --quiet {scope}/app:1", check=False).stderr
+    assert "A signature was required, but no signature exists" in said
+    host.run(f"podman pull --quiet {probe}; podman rmi {probe}")
+
+
 def test_the_ca_is_where_the_engine_looks(client: Client, registry: Registry) -> None:
     assert client.output(f"cat {client.certificates}/{HOSTNAME}/ca.crt") == registry.ca_file.read_text().strip()
 

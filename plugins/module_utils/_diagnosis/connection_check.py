@@ -202,6 +202,23 @@ class ConnectionCheck:
                 hop["said"] = f"the engine and the registry agree on {digest}"
         return digest
 
+    def check_accepted(self, store, reference, accepted):
+        """Checks that the policy of the host accepts an image, or that it does not. Raises HopError."""
+        with store, store.restored({reference}, self._warn), self._hops.hop("policy") as hop:
+            try:
+                self._explained(store.pull, store, reference)
+            except EngineError as error:
+                if accepted or error.mistake != "not_accepted":
+                    raise
+                hop["said"] = f"the engine refused {reference}"
+                return
+            if not accepted:
+                raise AnswerError(
+                    f"{store.name} pulled {reference}, which the policy of its scope must not accept",
+                    "Name an image that is not signed, or find the policy that counts in its place",
+                )
+            hop["said"] = f"the engine pulled {reference}"
+
     def push(self, store, reference):
         """Has the engine push the probe image and pull it back, and returns its digest. Raises HopError."""
         names = {reference}

@@ -60,6 +60,10 @@ MISTAKES = {
     "no_latest": ("no tag was named, and there is no latest", ""),
     "other_platform": ("the image is for another platform", ""),
     "layer_missing": ("the registry has lost a part of the image", ""),
+    "not_accepted": (
+        "the signature policy of the host does not accept the image",
+        "Sign it with a key of client_policies, or correct these and run rollout.yml --limit {host}",
+    ),
     # The engine and the disks.
     "engine_down": ("no engine answers", ""),
     "no_space": ("no space left", ""),

@@ -82,6 +82,8 @@ class Verification(Connection):
         self.result["engine"] = store.name
         if access == "reach":
             check.check_reach(store, reference)
+        elif access in ("accepted", "refused"):
+            check.check_accepted(store, reference, access == "accepted")
         else:
             self.result["digest"] = (check.push if access == "push" else check.pull)(store, reference)
 

@@ -23,6 +23,12 @@ def _status(code, phrase):
 # counts.
 _FAILURES = (
     (
+        "not_accepted",
+        r"Source image rejected|is rejected by policy|signature was required, but",
+        "the policy of this host does not accept the image",
+        "Sign it with the key of the policy of its scope, or correct that policy in {policy}",
+    ),
+    (
         "http_for_https",
         r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake",
         "the engine asks for HTTPS and the registry speaks HTTP",
@@ -189,6 +195,7 @@ def failure(text, registry, secret="", action="push", certificates="/etc/docker/
         "{action}": action,
         "{serve}": "store" if action == "push" else "give",
         "{certs}": certificates,
+        "{policy}": "/etc/containers/policy.json",
     }
     searched = _without_names(text, registry)
     for mistake, pattern, meaning, cure in _FAILURES:

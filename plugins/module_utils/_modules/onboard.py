@@ -13,8 +13,9 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.errors impo
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._common.run_as import Account
 from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.verification import Verification
-from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import SOCKET, EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
+from ansible_collections.wharf.registry.plugins.module_utils._modules.policy_proof import PolicyProof
 
 # Of the options of a connection, those that a step of a host does not have.
 _CONNECTION = {"client_cert": None, "client_key": None, "config_path": None}
@@ -34,12 +35,14 @@ class Onboarding:
         self._done = []
         # Their options by their names, the first of them first.
         self._registries = {}
+        self._policies = []
         self.warnings = []
         self.result = {
             "changed": False,
             "step": "",
             "trust": {},
             "logins": [],
+            "policies": [],
             "check": {},
             "complete": True,
             "rolled_back": False,
@@ -50,10 +53,11 @@ class Onboarding:
         """Takes all steps. Raises RegistryError, and what was changed before is as it was then."""
         self._registries = {self._name(one["host"]): one for one in self._params["registries"]}
         self._examine()
-        steps = [self._trust, *(self._login_step(login) for login in self._params["logins"]), self._check]
+        logins = [self._login_step(login) for login in self._params["logins"]]
+        steps = [self._trust, *logins, self._prove_policies, self._check]
         if self._params["state"] == "absent":
             # Trust last: a helper may want to talk to the registry once more.
-            steps = [*steps[1:-1], steps[0]]
+            steps = [*logins, self._trust]
         try:
             for step in steps:
                 step()
@@ -82,6 +86,8 @@ class Onboarding:
             # In check mode an account may be missing that the play makes before this.
             if login["user"] is not None and present and not self._check_mode:
                 Account(login["user"])
+        self.result["step"] = "policies"
+        self._policies = [PolicyProof(policy) for policy in self._params["policies"]] if present else []
         self.result["step"] = "check"
         if self._params["check"] and present:
             self._look_at(self._params["check"])
@@ -152,6 +158,26 @@ class Onboarding:
             # A login may be for a part of the registry.
             chosen["registry"] = options["registry"]
         return chosen
+
+    def _prove_policies(self):
+        if self._check_mode or not self.result["trust"]["engine"].get("podman", {}).get("installed"):
+            return
+        self.result["step"] = "policies"
+        for proof in self._policies:
+            try:
+                proof.run(self._as_root)
+            finally:
+                self.warnings += proof.warnings
+            self.result["policies"].append(proof.result)
+
+    def _as_root(self, registry):
+        """Options of registry_check by which a registry is asked: with the user of the proof, or as this account."""
+        options = self._params["check"] or {"registry": registry}
+        if self._connection(options)["registry"] != registry:
+            options = {"registry": registry}
+        chosen = {"username": None, "password": None, "socket": SOCKET, **_CONNECTION, **options}
+        chosen.update(self._connection(options))
+        return {**chosen, **self._stored_login(chosen)}
 
     def _check(self):
         options = self._params["check"]

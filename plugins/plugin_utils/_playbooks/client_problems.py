@@ -15,6 +15,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.errors impo
 from ansible_collections.wharf.registry.plugins.module_utils._common.hostname import HTTPS, check_hostname
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_registry
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.auth import Credential, check_credential
+from ansible_collections.wharf.registry.plugins.module_utils._engine.policies import parse_policies
 
 _COLLECTION = os.path.abspath(os.path.join(os.path.dirname(__file__), *3 * [os.pardir]))
 _SPECIFICATION = os.path.join(_COLLECTION, "roles", "client", "meta", "argument_specs.yml")
@@ -125,6 +126,11 @@ def _upstream_mirrors(mirrors):
                 )
 
 
+def _policies(values):
+    for said in _said_by(parse_policies, values.get("client_policies"), True):
+        yield f"client_policies: {said}"
+
+
 def _logins(values):
     for number, login in enumerate(values.get("client_logins") or [], 1):
         given = [bool(login.get("username")), bool(login.get("password"))]
@@ -190,7 +196,7 @@ def client_problems(values, groups, users):
     values, problems = _shapes(values)
     if problems:
         return problems
-    checks = [_registries(values), _mirrors(values), _logins(values), _batches(values)]
+    checks = [_registries(values), _mirrors(values), _policies(values), _logins(values), _batches(values)]
     return [*(problem for check in checks for problem in check), *_rights(values, groups, users)]
 
 

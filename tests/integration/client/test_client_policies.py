@@ -88,7 +88,7 @@ def scope(podman: Machine, peers: Peers, room: str, signer: Signer) -> Iterator[
     put(podman, f"/etc/containers/certs.d/{peers.outside}/ca.crt", peers.ca.read_text())
     podman.run(f"podman login --username ci --password-stdin {peers.outside}", stdin=peers.users["ci"])
     yield Room(podman, f"{peers.outside}/{room}", signer)
-    podman.run(f"podman logout {peers.outside}")
+    podman.run(f"podman logout {peers.outside}", check=False)
 
 
 def policy(room: Room, **options: object) -> dict:
@@ -225,3 +225,46 @@ def test_bad_options(podman: Machine, options: dict, words: str) -> None:
     for check in (True, False):
         says(client(podman, policies=[rule], check=check, failed=True), words)
     assert podman.files() == before
+
+
+def onboard(scope: Room, peers: Peers, *policies: dict, failed: bool = False, **options: object) -> dict:
+    args = {
+        "registries": [{"host": peers.outside, "ca": peers.ca.read_text()}],
+        "logins": [{"username": "ci", "password": peers.users["ci"]}],
+        "policies": list(policies),
+        **options,
+    }
+    return scope.podman.host.run_module("registry_onboard", args, failed=failed, secrets=(peers.users["ci"],))
+
+
+def test_onboarding_proves_policies(scope: Room, peers: Peers) -> None:
+    signed, unsigned = (name.partition("/")[2] for name in (scope.image("signed", "one"), scope.image("unsigned")))
+    images = {"signed_image": signed, "unsigned_image": unsigned}
+    scope.podman.clean()
+    before, stored = files(scope.podman), scope.podman.output("podman images --quiet")
+    done = onboard(scope, peers, policy(scope, **images))
+    host = peers.outside
+    assert done["policies"] == [{"scope": scope.scope, "refused": f"{host}/{unsigned}", "accepted": f"{host}/{signed}"}]
+    assert scope.podman.output("podman images --quiet") == stored
+    assert not onboard(scope, peers, policy(scope, **images))["changed"]
+    assert "Not proven of" in warned(onboard(scope, peers, policy(scope)))
+    onboard(scope, peers, policy(scope, **images), state="absent")
+    assert files(scope.podman) == before
+
+
+def test_onboarding_takes_back_what_does_not_hold(scope: Room, peers: Peers) -> None:
+    signed, unsigned = (name.partition("/")[2] for name in (scope.image("signed", "one"), scope.image("unsigned")))
+    scope.podman.run(f"podman logout {peers.outside}")
+    before = files(scope.podman)
+    for images, words in (
+        ({"signed_image": unsigned}, "does not accept the image"),
+        ({"unsigned_image": signed}, "must not accept"),
+        ({"unsigned_image": f"{signed}-gone"}, "no such image"),
+        ({"unsigned_image": "elsewhere/app:1"}, "not in the scope"),
+    ):
+        done = onboard(scope, peers, policy(scope, **images), failed=True)
+        assert words in done["msg"], done["msg"]
+        assert done["step"] == "policies"
+        assert files(scope.podman) == before
+        assert '"auth"' not in scope.podman.output("cat ~/.docker/config.json 2>/dev/null || true")
+    scope.podman.run(f"podman login --username ci --password-stdin {peers.outside}", stdin=peers.users["ci"])

@@ -75,6 +75,7 @@ def params(place, *registries):
         "registries": [{**empty, **one} for one in registries],
         "mirrors": [],
         "upstream_mirrors": {},
+        "policies": [],
         "state": "present",
         "engines": ["docker"],
         "certs_dir": str(place / "certs.d"),

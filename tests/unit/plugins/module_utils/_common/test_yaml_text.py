@@ -77,6 +77,14 @@ SCALARS = st.sampled_from(
         "no",
         "~",
         "https://r:1/x",
+        "10.0.0.1:5000",
+        "1e5",
+        "0x1f",
+        "12:30",
+        "1_000",
+        "2026-11-30",
+        0x1F,
+        1e30,
         "- a",
         "[x]",
         "é",
@@ -145,6 +153,10 @@ def test_what_it_reads_it_reads_rightly(tree, data):
                         ",",
                         "?",
                         "~",
+                        ".",
+                        "0",
+                        "_",
+                        "e",
                     ]
                 )
             )
