@@ -177,8 +177,8 @@ mistake:
       V(http_for_https), V(https_for_http), V(unknown_ca), V(engine_unknown_ca), V(clock_off), V(expired),
       V(not_yet_valid), V(other_name) and V(client_certificate); of logins V(not_logged_in), V(wrong_password),
       V(wrong_account) and V(too_much_access); of the image V(no_image), V(no_repository), V(no_tag), V(latest_only),
-      V(no_latest), V(other_platform) and V(layer_missing); of the rest V(engine_down), V(no_space), V(disk_full),
-      V(registry_full), V(registry_error), V(too_many_requests) and V(too_large).
+      V(no_latest), V(other_platform), V(layer_missing) and V(not_accepted); of the rest V(engine_down), V(no_space),
+      V(disk_full), V(registry_full), V(registry_error), V(too_many_requests) and V(too_large).
   returned: always
   type: str
   sample: not_logged_in

@@ -103,7 +103,8 @@ def test_unsigned_images_are_refused(clients: dict[str, Client], probe: str) -> 
     host, scope = clients["fleet-c"], f"{HOSTNAME}/signed"
     assert scope in json.loads(host.output("cat /etc/containers/policy.json"))["transports"]["docker"]
     clients["fleet-a"].type(
-        f"docker tag {probe} {scope}/app:1; docker push --quiet {scope}/app:1; docker rmi {scope}/app:1"
+        f"docker pull --quiet {probe}; docker tag {probe} {scope}/app:1; docker push --quiet {scope}/app:1; "
+        f"docker rmi {probe} {scope}/app:1"
     )
     said = host.run(f"podman pull --quiet {scope}/app:1", check=False).stderr
     assert "A signature was required, but no signature exists" in said

@@ -35,6 +35,7 @@ def login(name, **more):
         # The registry host has all users at hand.
         (login("runtime"), ["registry", "builders"]),
         ({"client_registries": [{"host": "other.example.com"}], "registry_hostname": ""}, ["runtimes"]),
+        ({"client_policies": [{"scope": "docker.io", "accept": "nothing"}]}, ["runtimes"]),
     ],
 )
 def test_nothing_is_wrong(values, groups):
@@ -47,6 +48,17 @@ def test_nothing_is_wrong(values, groups):
         ({"registry_hostname": None}, ["runtimes"], "registry_hostname is not set"),
         (login("runtime"), ["builders"], "client_logins has no user who may push, but runtime (pull)"),
         (login("ci"), ["runtimes"], "client_logins has no user who may only pull, but ci (push)"),
+        (
+            {"client_policies": [{"scope": "registry.example.com/apps"}]},
+            ["runtimes"],
+            "client_policies: the policy of registry.example.com/apps has no public_keys",
+        ),
+        (
+            {"client_policies": 2 * [{"scope": "quay.io", "accept": "nothing"}]},
+            ["runtimes"],
+            "client_policies: policies names quay.io more than once",
+        ),
+        ({"client_policies": [{"scope": "quay.io", "accept": "all"}]}, ["runtimes"], "value of accept must be one of"),
         ({"client_apply": "kill"}, ["runtimes"], "value of client_apply must be one of"),
         ({"client_mirrors": ["mirror.example.com"]}, ["runtimes"], "give http:// or https://"),
         ({"client_mirrors": ["https://mirror.example.com/quay"]}, ["runtimes"], "and no path"),
