@@ -117,6 +117,26 @@ options:
           - An image of the scope that is not signed, as C(repository:tag) or C(repository@digest). Its pull has to be
             refused by the policy.
         type: str
+  accounts:
+    description:
+      - Accounts with engines of their own, rootless Docker or Podman. These are told as well, and prove it by
+        O(check), with the login of the account. Its Docker Engine has to run for that.
+      - All of it is done by a process that has become the account. O(policies), and the settings of registries for
+        Podman, are those of the host. Where the account has a C(registries.conf) of its own, which Podman reads in
+        place of the files of the host, they are written for the account as well.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      user:
+        description: Name of the account. It must exist.
+        type: str
+        required: true
+      engines:
+        description: Its engines. By default those that are found, Podman and a Docker Engine that the account runs.
+        type: list
+        elements: str
+        choices: [docker, podman]
   check:
     description:
       - The proof, with the options of M(wharf.registry.registry_check). Without it nothing is proven.
@@ -200,7 +220,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 step:
-  description: Where it failed, one of V(trust), V(login), V(policies) and V(check). Empty where it did not.
+  description:
+    - Where it failed, one of V(trust), V(login), V(policies), V(check) and V(accounts). Empty where it did not.
   type: str
   returned: always
 trust:
@@ -216,6 +237,13 @@ policies:
   description:
     - C(scope) of each policy that was proven, and the images that were C(refused) and C(accepted), empty where none was
       named.
+  type: list
+  elements: dict
+  returned: always
+accounts:
+  description:
+    - C(user) of each account of O(accounts), C(changed), C(trust) as M(wharf.registry.registry_client) returns it, and
+      in C(checks) what M(wharf.registry.registry_check) returns for each of its engines.
   type: list
   elements: dict
   returned: always
@@ -300,6 +328,15 @@ def main():
                     "required_together": PAIR,
                 },
                 "policies": {**TRUST_OPTIONS["policies"], "options": policy},
+                "accounts": {
+                    "type": "list",
+                    "elements": "dict",
+                    "default": [],
+                    "options": {
+                        "user": {"type": "str", "required": True},
+                        "engines": {"type": "list", "elements": "str", "choices": ["docker", "podman"]},
+                    },
+                },
                 "check": {
                     "type": "dict",
                     "options": {**STEP_OPTIONS, **CHECK_OPTIONS},

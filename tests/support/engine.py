@@ -33,6 +33,7 @@ OF_THE_LAB = (
     "bookworm-docker",
     "trixie-docker",
     "trixie-podman",
+    "trixie-rootless",
     "trixie-containerd",
     "sid-containerd",
     "tools",

@@ -47,7 +47,7 @@ def server():
 def engine(tmp_path):
     """A server on a Unix socket, as an engine has it."""
     with Misbehaving(host=str(tmp_path / "docker.sock")) as engine:
-        engine.answer("/version", reply(200, '{"Version": "20.10"}'))
+        engine.answer("/info", reply(200, '{"ServerVersion": "20.10"}'))
         yield engine
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import os
@@ -99,6 +100,16 @@ class Change:
             self.put(self.before)
         remove_empty(self.file.made_folders)
 
+    def saved(self):
+        """What `restored` makes this Change of again, in another process: something that JSON can hold."""
+        return {
+            "path": self.path,
+            "mode": self.mode,
+            "after": _as_text(self.after),
+            "before": [_as_text(self.before.content), self.before.mode, self.before.owner],
+            "made_folders": self.file.made_folders,
+        }
+
     def _check_holds(self, content):
         if self._read().content != content:
             raise OvertakenError
@@ -110,6 +121,23 @@ class Change:
             self.file.replace(state.content, state.mode, state.owner)
         elif self.file.mode is not None:
             self.file.remove()
+
+
+def restored(saved):
+    """The Change of which this was saved."""
+    change = Change(saved["path"], _as_bytes(saved["after"]), saved["mode"])
+    content, mode, owner = saved["before"]
+    change.before = State(_as_bytes(content), mode, owner and tuple(owner))
+    change.file.made_folders = saved["made_folders"]
+    return change
+
+
+def _as_text(content):
+    return None if content is None else base64.b64encode(content).decode("ascii")
+
+
+def _as_bytes(text):
+    return None if text is None else base64.b64decode(text)
 
 
 def apply_all(changes):

@@ -82,12 +82,13 @@ class DockerApi:
             connection.close()
 
     def _down(self, error):
+        user = "--user " if self.path.startswith("/run/user/") else ""
+        cure = f'Check "journalctl {user}-u docker"'
         if isinstance(error, socket.timeout):
             return EngineDownError(
                 f"the Docker Engine on {self.path} said nothing for {self._timeout} seconds",
-                'Check "journalctl -u docker", or raise timeout',
+                f"{cure}, or raise timeout",
             )
-        cure = 'Check "journalctl -u docker"'
         if isinstance(error, http.client.HTTPException):
             return EngineDownError(
                 f"the Docker Engine on {self.path} closed the connection in the middle of its answer", cure

@@ -38,10 +38,11 @@ class DockerImageStore(ImageStore):
         self._login = {"X-Registry-Auth": base64.urlsafe_b64encode(login).decode()}
 
     def version(self):
-        answer = self._request("GET", "/version")
-        if not isinstance(answer, dict) or not answer.get("Version"):
+        # A rootless engine without a network of its own gives no answer to /version.
+        answer = self._request("GET", "/info")
+        if not isinstance(answer, dict) or not answer.get("ServerVersion"):
             raise EngineDownError(f"the server on {self._api.path} is not a Docker Engine", "Correct socket")
-        return f"Docker Engine {answer['Version']} on {self._api.path}"
+        return f"Docker Engine {answer['ServerVersion']} on {self._api.path}"
 
     def _list(self):
         found = {}

@@ -80,8 +80,11 @@ class DockerdInstance:
 
     @property
     def installed(self):
-        """Whether there is an engine, running or not. The client alone does not count."""
-        return bool(self.process or self.unit or find(_NAME))
+        """Whether there is an engine, running or not. The client alone does not count.
+
+        Of an account, the program does not count either: it is that of root's engine, too.
+        """
+        return bool(self.process or self.unit or (not self.rootless and find(_NAME)))
 
     @property
     def program(self):

@@ -36,6 +36,11 @@ class Podman:
         )
 
     @property
+    def has_config_of_its_own(self):
+        """Whether this account has a registries.conf, and so reads none of the files of the host."""
+        return os.geteuid() != 0 and os.path.exists(os.path.expanduser("~/.config/containers/registries.conf"))
+
+    @property
     def version(self):
         words = run([self.program, "--version"], self._timeout)[1].split() if self.program else []
         return words[-1] if words else ""

@@ -32,6 +32,8 @@ class PodmanTrust(EngineTrust):
         self._has_policies = bool(params["policies"])
         self._policies = PolicyFiles(self.podman.version if self._has_policies else "")
         default = "/etc/containers/certs.d" if os.geteuid() == 0 else "~/.config/containers/certs.d"
+        # Whether the files of the host have the same settings, and count for this account as well.
+        self._of_host = bool(params.get("of_host")) and not self.podman.has_config_of_its_own
         self._certs_dir = params["certs_dir"] or os.path.expanduser(default)
 
     @property
@@ -40,6 +42,8 @@ class PodmanTrust(EngineTrust):
 
     def plan(self, desired):
         changes = certificate_changes(desired, self._certs_dir)
+        if self._of_host and desired.present:
+            return changes
         for insecure in (True, False):
             for name in desired.names(insecure):
                 content = insecure_text(name).encode() if insecure else None

@@ -15,6 +15,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.transaction
     apply_all,
     in_turn,
     remove_empty,
+    restored,
     roll_back_all,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._common.x509 import fingerprints
@@ -50,6 +51,11 @@ class RegistryTrust:
         # The paths that a rollback could not restore.
         self.unrestored = []
 
+    @property
+    def has_engine(self):
+        """Whether one of the engines is here."""
+        return any(engine.is_default for engine in self._engines)
+
     def run(self):
         """The result of registry_client. Raises RegistryError, after a rollback of all changes."""
         present, upstreams = self._params["state"] == "present", self._params["upstream_mirrors"]
@@ -78,6 +84,14 @@ class RegistryTrust:
         if self._applied:
             with in_turn():
                 self._roll_back()
+
+    def saved(self):
+        """What another RegistryTrust needs to `take_up` and take back what this one did. JSON can hold it."""
+        return [change.saved() for change in self._applied]
+
+    def take_up(self, saved):
+        """Goes on as the RegistryTrust whose `saved` this is."""
+        self._applied = [restored(one) for one in saved]
 
     def _run(self, desired):
         """The Changes that were made, or in check mode those that would be."""
@@ -136,6 +150,9 @@ class RegistryTrust:
         for engine, changes in own:
             self.unrestored += engine.roll_back(changes)
             engine.recover()
+        for change in applied:
+            # One that still held a file of an engine's own when the others were restored.
+            remove_empty(change.file.made_folders)
 
 
 def _has_a_folder_of_its_own(path):

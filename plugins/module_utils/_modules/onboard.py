@@ -15,6 +15,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.run_as impo
 from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.verification import Verification
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import SOCKET, EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
+from ansible_collections.wharf.registry.plugins.module_utils._modules.account_engines import AccountEngines
 from ansible_collections.wharf.registry.plugins.module_utils._modules.policy_proof import PolicyProof
 
 # Of the options of a connection, those that a step of a host does not have.
@@ -44,6 +45,7 @@ class Onboarding:
             "logins": [],
             "policies": [],
             "check": {},
+            "accounts": [],
             "complete": True,
             "rolled_back": False,
             "unrestored_files": [],
@@ -54,10 +56,11 @@ class Onboarding:
         self._registries = {self._name(one["host"]): one for one in self._params["registries"]}
         self._examine()
         logins = [self._login_step(login) for login in self._params["logins"]]
-        steps = [self._trust, *logins, self._prove_policies, self._check]
+        accounts = [self._account_step(account) for account in self._params["accounts"]]
+        steps = [self._trust, *logins, self._prove_policies, self._check, *accounts]
         if self._params["state"] == "absent":
             # Trust last: a helper may want to talk to the registry once more.
-            steps = [*logins, self._trust]
+            steps = [*logins, *accounts, self._trust]
         try:
             for step in steps:
                 step()
@@ -74,7 +77,11 @@ class Onboarding:
 
     def diffs(self):
         """What each step changed, for the diff of the whole."""
-        found = [self.result["trust"].get("diff"), *(login["diff"] for login in self.result["logins"])]
+        found = [
+            self.result["trust"].get("diff"),
+            *(login["diff"] for login in self.result["logins"]),
+            *(account["trust"].get("diff") for account in self.result["accounts"]),
+        ]
         return [diff for diff in found if diff and diff["before"] != diff["after"]]
 
     def _examine(self):
@@ -86,6 +93,10 @@ class Onboarding:
             # In check mode an account may be missing that the play makes before this.
             if login["user"] is not None and present and not self._check_mode:
                 Account(login["user"])
+        self.result["step"] = "accounts"
+        for account in self._params["accounts"]:
+            if present and not self._check_mode:
+                Account(account["user"])
         self.result["step"] = "policies"
         self._policies = [PolicyProof(policy) for policy in self._params["policies"]] if present else []
         self.result["step"] = "check"
@@ -99,12 +110,7 @@ class Onboarding:
 
     def _trust(self):
         self.result["step"] = "trust"
-        # What speaks no TLS is used without it.
-        registries = [
-            {**one, "insecure": one["insecure"] or one["plain_http"], **self._engine_login(one)}
-            for one in self._params["registries"]
-        ]
-        trust = RegistryTrust({**self._params, "registries": registries}, self._check_mode)
+        trust = RegistryTrust({**self._params, "registries": self._trusted()}, self._check_mode)
         self._done.append(trust)
         self.result["trust"] = trust.run()
         self._took(trust, self.result["trust"])
@@ -120,6 +126,14 @@ class Onboarding:
         if not self.result["complete"] and stopped:
             # Another engine must not come beside it.
             raise EngineError(f"{' and '.join(stopped)} does not run", "Start it, and run the task again")
+
+    def _trusted(self):
+        """The registries as RegistryTrust takes them."""
+        return [
+            # What speaks no TLS is used without it.
+            {**one, "insecure": one["insecure"] or one["plain_http"], **self._engine_login(one)}
+            for one in self._params["registries"]
+        ]
 
     def _engine_login(self, registry):
         """The login of root there, for engines that know no accounts; none where a helper is to keep the secret."""
@@ -199,6 +213,33 @@ class Onboarding:
         finally:
             self.result["check"] = verification.result
             self.warnings += verification.warnings
+
+    def _account_step(self, account):
+        def tell():
+            self.result["step"] = "accounts"
+            user = account["user"]
+            params = {**self._params, "registries": self._trusted()}
+            engines = AccountEngines(user, account["engines"], params, self._check_of(user), self._check_mode)
+            self._done.append(engines)
+            try:
+                engines.run()
+            finally:
+                self.result["accounts"].append(engines.result)
+            self._took(engines, engines.result)
+
+        return tell
+
+    def _check_of(self, user):
+        """Options of registry_check for the engines of an account, or None."""
+        options = self._params["check"]
+        if not options or self._params["state"] == "absent":
+            return None
+        chosen = {**_CONNECTION, **options, **self._connection(options)}
+        own = [login for login in self._params["logins"] if login["user"] == user]
+        if any(login["username"] and self._connection(login)["registry"] == chosen["registry"] for login in own):
+            # What was stored is to be proven.
+            chosen.update(username=None, password=None)
+        return chosen
 
     def _stored_login(self, check):
         """Where the login of the check lies, if it is one of `logins`: what was stored is to be proven, and not what

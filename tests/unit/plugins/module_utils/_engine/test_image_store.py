@@ -93,7 +93,7 @@ def test_images_that_are_listed_in_another_way(engine, docker, answer):
 
 @pytest.mark.parametrize("answer", ["{}", "[]", "<html>"])
 def test_what_is_no_engine(engine, docker, answer):
-    engine.answer("/version", reply(200, answer))
+    engine.answer("/info", reply(200, answer))
     with pytest.raises(EngineDownError, match="is not a Docker Engine"):
         docker.version()
 
