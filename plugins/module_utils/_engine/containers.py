@@ -50,8 +50,8 @@ class Containers:
         self._ask("GET", "/_ping")
 
     def image(self, name):
-        """What the engine says of an image, or None."""
-        return self._ask("GET", f"/images/{urllib.parse.quote(name, safe='')}/json", missing=(404,))
+        """What the engine says of an image, or None, as for a name that no image can have."""
+        return self._ask("GET", f"/images/{urllib.parse.quote(name, safe='')}/json", missing=(400, 404))
 
     def image_id(self, name):
         """The ID of an image, or an empty string where there is none."""

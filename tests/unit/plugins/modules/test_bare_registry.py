@@ -85,6 +85,8 @@ def test_a_password_that_no_client_sends_is_named_before_the_first_step(step, gi
         "registries": [{"host": "r.example.com", "plain_http": False, "insecure": False}],
         "logins": [login] if step == "logins" else [],
         "check": login if step == "check" else None,
+        "accounts": [],
+        "policies": [],
         "state": "present",
         "certs_dir": str(tmp_path / "certs"),
         "timeout": 5,

@@ -8,9 +8,12 @@ import pwd
 from typing import TYPE_CHECKING
 
 from inprocess import run_module
+from misbehaving import reply
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from misbehaving import Misbehaving
 
 
 def test_nothing_is_there_and_that_is_no_error(tmp_path: Path) -> None:
@@ -73,3 +76,14 @@ def test_what_is_there(tmp_path: Path) -> None:
     assert told["processors"] >= 1
     # Without `engine`, none is asked.
     assert told["engine"]["answers"] is False
+
+
+def test_a_name_that_no_image_can_have_hides_none_of_the_others(engine: Misbehaving, tmp_path: Path) -> None:
+    """What Docker answers to it is 400."""
+    engine.answer("/_ping", reply(200, "OK"))
+    engine.answer("/images/nginx%3ABlue%20Onyx-1/json", reply(400, '{"message": "invalid reference format"}'))
+    engine.answer("/images/nginx%3A1/json", reply(200, '{"Id": "sha256:1"}'))
+    options = {"engine": True, "socket": str(tmp_path / "docker.sock"), "images": ["nginx:Blue Onyx-1", "nginx:1"]}
+    found = run_module("_host_look", options)["engine"]
+    assert found["answers"]
+    assert found["images"] == {"nginx:Blue Onyx-1": None, "nginx:1": {"Id": "sha256:1"}}
