@@ -65,11 +65,16 @@ def _engines(done):
     names = dict.fromkeys([*([proven] if proven else []), *there])
     # Of a package, what its distribution has added to the version is of no use here.
     versions = {name: re.split(r"[+~]", str((engines.get(name) or {}).get("version") or ""))[0] for name in names}
-    return [f"{name} {version}".strip() for name, version in versions.items()]
+    of_accounts = [
+        f"{engine} of {account['user']}" for account in done.get("accounts") or [] for engine in _engines(account)
+    ]
+    return [f"{name} {version}".strip() for name, version in versions.items()] + of_accounts
 
 
 def _changes(done):
     changes = list(done["trust"]["changed_files"])
+    for account in done.get("accounts") or []:
+        changes += account["trust"].get("changed_files", [])
     changes += [login["config_path"] or "login" for login in done["logins"] if login["changed"]]
     notes = {"engine-installed": done.get("engine_installed"), "engine-reloaded": done["trust"]["reloaded"]}
     return changes + [note for note, holds in notes.items() if holds]
