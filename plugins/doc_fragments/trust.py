@@ -120,9 +120,12 @@ options:
         where C(kubelet), C(crictl) or C(nerdctl) is installed, since otherwise it works for Docker alone.
       - V(k3s) and V(rke2) make the files of their containerd from C(registries.yaml) when they start, and that is the
         file which is written.
+      - V(buildkit) is a C(buildkitd) of its own, and not the one within Docker, which uses Docker's files. Its
+        C(buildkitd.toml) is edited as C(hosts.toml) is. C(docker buildx create --config) has builders in containers use
+        the same file. It takes logins from the client of each build.
     type: list
     elements: str
-    choices: [containerd, docker, k3s, podman, rke2]
+    choices: [buildkit, containerd, docker, k3s, podman, rke2]
   daemon_config_path:
     description:
       - Docker's configuration file. By default the one that the running C(dockerd) reads, or else the one that its
@@ -138,7 +141,7 @@ options:
         C(/etc/docker/certs.d) for Docker and C(/etc/containers/certs.d) for Podman, or those below C(~/.config) where
         the module does not run as root. Docker as a snap has its own. For containerd it is the C(config_path) of its
         C(config.toml), or C(/etc/containerd/certs.d), and for k3s and RKE2 C(certs.d) below their directory in
-        C(/etc/rancher).
+        C(/etc/rancher), and for BuildKit C(/etc/buildkit/certs.d).
       - With a O(daemon_config_path) that no engine reads, C(certs.d) beside that file for Docker. Give O(engines) as
         well then, since Podman's stays the one of this host.
     type: path
@@ -148,9 +151,9 @@ options:
       - V(reload) sends SIGHUP. V(restart) also sends SIGHUP, and restarts the service only if that is
         not enough. An engine that its own service did not start is reloaded, never restarted. V(never) does
         neither.
-      - containerd reads C(hosts.toml) at each pull, and its own configuration only when it starts; k3s and RKE2 read
-        C(registries.yaml) when they start. Where that is needed, V(restart) restarts them, which stops no container.
-        With the other values the module warns, and returns C(restart_needed).
+      - containerd reads C(hosts.toml) at each pull, and its own configuration only when it starts; k3s, RKE2 and
+        BuildKit read their files when they start. Where that is needed, V(restart) restarts them, which stops no container.
+        Builds that run are ended. With the other values the module warns, and returns C(restart_needed).
     type: str
     choices: [never, reload, restart]
     default: reload

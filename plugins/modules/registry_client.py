@@ -179,6 +179,10 @@ engine:
           type: str
           returned: always
           sample: v1.31.2+k3s1
+    buildkit:
+      description: BuildKit, as k3s.
+      type: dict
+      returned: where it was written for
     docker:
       description: The Docker Engine.
       type: dict

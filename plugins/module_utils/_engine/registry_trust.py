@@ -19,6 +19,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.transaction
     roll_back_all,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._common.x509 import fingerprints
+from ansible_collections.wharf.registry.plugins.module_utils._engine.buildkit_trust import BuildkitTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd_trust import ContainerdTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import DesiredState, is_certificate
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
@@ -29,7 +30,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.policies im
 from ansible_collections.wharf.registry.plugins.module_utils._engine.rancher_trust import K3sTrust, Rke2Trust
 
 # Docker comes first: its files are written where no engine is there, so that it can be installed afterwards.
-_ENGINES = (DockerTrust, PodmanTrust, ContainerdTrust, K3sTrust, Rke2Trust)
+_ENGINES = (DockerTrust, PodmanTrust, ContainerdTrust, K3sTrust, Rke2Trust, BuildkitTrust)
 # How often to start again after another process has written one of the files.
 _ATTEMPTS = 5
 

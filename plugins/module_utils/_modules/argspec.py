@@ -53,7 +53,11 @@ TRUST_OPTIONS = {
         },
     },
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
-    "engines": {"type": "list", "elements": "str", "choices": ["containerd", "docker", "k3s", "podman", "rke2"]},
+    "engines": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["buildkit", "containerd", "docker", "k3s", "podman", "rke2"],
+    },
     "daemon_config_path": {"type": "path"},
     "certs_dir": {"type": "path"},
     "apply": {"type": "str", "choices": ["never", "reload", "restart"], "default": "reload"},

@@ -21,7 +21,9 @@ from ansible_collections.wharf.registry.plugins.module_utils._modules.policy_pro
 # Of the options of a connection, those that a step of a host does not have.
 _CONNECTION = {"client_cert": None, "client_key": None, "config_path": None}
 # Those of nodes of Kubernetes: where one is stopped, Docker is no substitute.
-_NODE_ENGINES = ("containerd", "k3s", "rke2")
+_NODE_ENGINES = ("containerd", "k3s", "rke2", "buildkit")
+# What builds, and pulls nothing by itself.
+_BUILDERS = ("buildkit",)
 
 
 class Onboarding:
@@ -199,6 +201,9 @@ class Onboarding:
             return
         self.result["step"] = "check"
         chosen = {**_CONNECTION, **options, **self._connection(options)}
+        if all(name in _BUILDERS for name in self.result["trust"]["engine"]):
+            chosen.update(access="none", image=None)
+            self.warnings.append("Not proven by a pull: BuildKit pulls only for a build.")
         waiting = [name for name, found in self.result["trust"]["engine"].items() if found.get("restart_needed")]
         if waiting and len(waiting) == len(self.result["trust"]["engine"]):
             # What it would pull with is made of registries.yaml when it starts.

@@ -1,0 +1,109 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Applies the desired trust in registries to BuildKit. Private to this collection.
+
+A login is not among it: BuildKit is given one by the client of each build.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
+from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
+from ansible_collections.wharf.registry.plugins.module_utils._engine.buildkitd_toml import HTTP, BuildkitdToml, shown
+from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import (
+    certificate_changes,
+    certificate_paths,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._engine.service_trust import ServiceTrust
+from ansible_collections.wharf.registry.plugins.module_utils._engine.systemd_units import UNITS, exists
+
+_PROGRAM = "buildkitd"
+
+
+class BuildkitTrust(ServiceTrust):
+    """buildkitd.toml, which is read when the daemon starts, and the certificates that it names."""
+
+    name = "buildkit"
+    units = ("buildkit.service", "buildkitd.service")
+    restart_note = "which ends the builds that run"
+    root = "/etc/buildkit"
+
+    def __init__(self, params):
+        super().__init__(params)
+        self._certs_dir = params["certs_dir"] or f"{self.root}/certs.d"
+        self._path = f"{self.root}/buildkitd.toml"
+
+    @property
+    def is_default(self):
+        return os.geteuid() == 0 and (bool(find(_PROGRAM)) or any(exists(unit, UNITS) for unit in self.units))
+
+    def plan(self, desired):
+        change = Change(self._path, None, option="the configuration of BuildKit")
+        certificates = certificate_changes(desired, self._certs_dir)
+        written = {item.path: item.after for item in certificates}
+        document = BuildkitdToml(change.before.content, self._path)
+        options = dict(desired.registries)
+        for name, of_registry in options.items():
+            values = self._values(name, of_registry, written) if desired.present else {}
+            if not desired.present and document.registries_with(name):
+                # It is a mirror that others ask.
+                values = {HTTP: True} if document.document.get(("registry", name, HTTP)) else {}
+            document = document.with_registry(name, values)
+        for upstream, urls in desired.upstreams.items():
+            document = self._with_mirrors(document, upstream, urls, options, desired.present)
+        change.after = document.raw
+        change.mode = 0o644 if change.before.content is None and change.after is not None else None
+        self._is_ours = document.is_ours or not desired.present
+        return [*certificates, change]
+
+    @staticmethod
+    def _with_mirrors(document, upstream, urls, options, present):
+        """With mirrors, or without. BuildKit names them without a scheme; one without TLS is told as a registry."""
+        there = document.mirrors(upstream)
+        given = [_bare(url) for url in urls]
+        wanted = [*there, *(mirror for mirror in given if mirror not in there)]
+        if not present:
+            wanted = [mirror for mirror in there if mirror not in given]
+        document = document.with_mirrors(upstream, wanted)
+        for url in urls:
+            host = urllib.parse.urlsplit(url).netloc
+            if url.startswith("http://") and host not in options:
+                used = present or document.registries_with(host)
+                document = document.with_registry(host, {HTTP: True} if used else {})
+        return document
+
+    def _values(self, name, options, written):
+        authority, certificate, key = certificate_paths(self._certs_dir, name, written)
+        values = {}
+        if authority:
+            values["ca"] = [authority]
+        if certificate and key:
+            values["keypair"] = [{"key": key, "cert": certificate}]
+        if options["insecure"]:
+            # Both: TLS without a check, and HTTP where the registry speaks no TLS.
+            values["insecure"] = True
+            values[HTTP] = True
+        return values
+
+    def report(self, changed):
+        if changed:
+            self.refresh()
+        return {
+            "installed": self.is_default,
+            "running": bool(self._running()),
+            "restart_needed": self.restart_needed,
+            # buildkitd github.com/moby/buildkit v0.12.5 ...
+            "version": self._third_word(_PROGRAM),
+        }
+
+    def shown(self, path, content):
+        return shown(content) if path == self._path else None
+
+
+def _bare(url):
+    parts = urllib.parse.urlsplit(url)
+    return parts.netloc + parts.path.rstrip("/")
