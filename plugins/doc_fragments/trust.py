@@ -152,8 +152,8 @@ options:
         not enough. An engine that its own service did not start is reloaded, never restarted. V(never) does
         neither.
       - containerd reads C(hosts.toml) at each pull, and its own configuration only when it starts; k3s, RKE2 and
-        BuildKit read their files when they start. Where that is needed, V(restart) restarts them, which stops no container.
-        Builds that run are ended. With the other values the module warns, and returns C(restart_needed).
+        BuildKit read their files when they start. Where that is needed, V(restart) restarts them, which stops no
+        container, but ends builds that run. With the other values the module warns, and returns C(restart_needed).
     type: str
     choices: [never, reload, restart]
     default: reload
