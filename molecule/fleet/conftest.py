@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import pathlib
+import shlex
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +26,8 @@ PLACES = (
     "/root/.config",
     "/home",
     "/run/containers/0/auth.json",
+    "/srv/runner/.config",
+    "/srv/runner/.docker",
 )
 
 
@@ -159,6 +162,33 @@ def client(request: pytest.FixtureRequest) -> Client:
 def busy(request: pytest.FixtureRequest) -> Client:
     """Each client that had an engine and a container of its own before."""
     return request.param
+
+
+@dataclasses.dataclass(frozen=True)
+class Runner:
+    """The account of a host that has engines of its own."""
+
+    host: LabHost
+
+    def type(self, script: str) -> str:
+        """What the account is told, whether it succeeds or not."""
+        place = "/run/user/$(id -u)"
+        surroundings = f"export XDG_RUNTIME_DIR={place} DOCKER_HOST=unix://{place}/docker.sock"
+        command = shlex.quote(f"{surroundings}; {script}")
+        return self.host.run(f"su runner --login --command {command} 2>&1", check=False).stdout.strip()
+
+    def processes(self) -> str:
+        """Those of its Docker Engine and of its container, and when the latter began."""
+        return self.type(
+            "systemctl --user show --property=MainPID --value docker; "
+            "pid=$(podman inspect --format '{{.State.Pid}}' keep-running 2> /dev/null); "
+            'echo "$pid $(cut -d" " -f22 /proc/$pid/stat)"'
+        )
+
+
+@pytest.fixture(scope="session")
+def runner() -> Runner:
+    return Runner(LabHost("fleet-e"))
 
 
 @pytest.fixture(scope="session")

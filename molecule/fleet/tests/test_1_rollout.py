@@ -13,7 +13,9 @@ from conftest import CLIENTS, FILES, HOSTNAME, content
 from labtest import facts_of
 
 if TYPE_CHECKING:
-    from conftest import Client
+    import pathlib
+
+    from conftest import Client, Runner
     from labtest import Registry
 
 OURS = {"insecure-registries": ["plain.fleet.test:5000"], "registry-mirrors": ["https://mirror.fleet.test"]}
@@ -96,6 +98,14 @@ def test_the_engine_believes_it(client: Client) -> None:
     assert [mirror["Location"] for mirror in said["docker.io"]["Mirrors"]] == ["mirror.fleet.test"]
     # What others wrote is still read.
     assert said["images.elsewhere.test/old"]["Location"] == "archive.elsewhere.test/images"
+
+
+def test_engines_of_an_account(runner: Runner, probe: str, ephemeral: pathlib.Path) -> None:
+    (ephemeral / "runner").write_text(runner.processes())
+    for engine in ("docker", "podman"):
+        said = runner.type(f"{engine} pull --quiet {probe} && {engine} rmi {probe}")
+        assert probe.rpartition(":")[0] in said or "Untagged" in said, said
+    assert "https://mirror.fleet.test" in runner.type("docker info --format '{{.RegistryConfig.Mirrors}}'")
 
 
 def test_unsigned_images_are_refused(clients: dict[str, Client], probe: str) -> None:

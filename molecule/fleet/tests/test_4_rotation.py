@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Iterator
 
-    from conftest import Client
+    from conftest import Client, Runner
     from labtest import PlaybookRun, Registry
 
 # Where the registry's host keeps what is rotated.
@@ -213,6 +213,14 @@ def test_what_has_not_changed_changes_no_client_and_what_was_not_loaded_is(
     assert set(
         rotate("passwords", *change).changed("fleet-registry", *(client.name for client in CLIENTS)).values()
     ) == {0}
+
+
+def test_engines_of_an_account_go_on(runner: Runner, load: Load, ephemeral: pathlib.Path) -> None:
+    """By the new CA and the new password."""
+    assert runner.processes() == (ephemeral / "runner").read_text()
+    for engine in ("docker", "podman"):
+        said = runner.type(f"{engine} rmi --force {load.image}; {engine} pull --quiet {load.image} && echo pulled")
+        assert said.endswith("pulled"), said
 
 
 def test_a_client_of_the_former_ca_alone_could_not_have(

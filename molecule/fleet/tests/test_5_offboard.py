@@ -13,7 +13,7 @@ from labtest import PlaybookRun, run_playbook
 if TYPE_CHECKING:
     import pathlib
 
-    from conftest import Client
+    from conftest import Client, Runner
 
 DAEMON = "/etc/docker/daemon.json"
 
@@ -58,6 +58,14 @@ def test_the_engines_have_forgotten(client: Client) -> None:
     if client.engine == "docker":
         assert client.settings_now() == {"mirrors": [*client.mirrors], "insecure": sorted(client.insecure)}
     assert client.logged_in() == {}
+
+
+@pytest.mark.usefixtures("offboarded")
+def test_engines_of_an_account(runner: Runner, probe: str, ephemeral: pathlib.Path) -> None:
+    assert runner.processes() == (ephemeral / "runner").read_text()
+    for engine in ("docker", "podman"):
+        said = runner.type(f"{engine} pull --quiet {probe}")
+        assert "certificate signed by unknown authority" in said, said
 
 
 @pytest.mark.usefixtures("offboarded")
