@@ -44,6 +44,8 @@ class Containerd:
         self._timeout = timeout
         self.program = find(_NAME)
         self._process = self._known = None
+        # What it makes of files, by their bytes: to ask takes as long as to read the answer.
+        self._effective = {}
 
     def refresh(self):
         """Has the process be looked for again."""
@@ -91,6 +93,11 @@ class Containerd:
 
         Raises InputError with its words where it rejects the file.
         """
+        if raw not in self._effective:
+            self._effective[raw] = self._dumped(raw)
+        return self._effective[raw]
+
+    def _dumped(self, raw):
         with open(os.memfd_create("wharf", os.MFD_CLOEXEC), "wb") as file:
             file.write(_with_absolute_imports(raw or b"", self.config_path))
             file.flush()

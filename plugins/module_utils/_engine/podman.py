@@ -28,6 +28,7 @@ class Podman:
     def __init__(self, timeout):
         self._timeout = timeout
         self.program = find("podman")
+        self._version = None
         self.system = "/etc/containers"
         self.folder = (
             f"{self.system}/registries.conf.d"
@@ -42,8 +43,10 @@ class Podman:
 
     @property
     def version(self):
-        words = run([self.program, "--version"], self._timeout)[1].split() if self.program else []
-        return words[-1] if words else ""
+        if self._version is None:
+            words = run([self.program, "--version"], self._timeout)[1].split() if self.program else []
+            self._version = words[-1] if words else ""
+        return self._version
 
     def insecure_path(self, host):
         """The file that permits a registry without TLS, or without a CA."""
@@ -97,8 +100,8 @@ class Podman:
 
     def check(self):
         """Raises EngineError, with the message of Podman, where Podman rejects its files of registries."""
-        # Each command of Podman reads the files. This one does nothing else.
-        self._ask(["info", "--format", "{{json .Registries}}"], _OF_REGISTRIES)
+        # Each command of Podman reads the files. This one does nothing else, and tells the version as well.
+        self._version = self._ask(["info", "--format", "{{.Version.Version}}"], _OF_REGISTRIES) or self._version
 
     def check_policies(self):
         """As check, for policy.json and registries.d."""
@@ -107,13 +110,15 @@ class Podman:
         self._ask(["pull", "--quiet", "dir:/proc/none"], _OF_POLICIES)
 
     def _ask(self, arguments, about):
+        """What it says, empty where it fails for another reason."""
         if not self.program:
-            return
+            return ""
         status, output, error = run([self.program, *arguments], self._timeout)
         # A command also fails for an account without a storage or a user namespace, which is unrelated to the files.
         lines = [line for line in (error or output).splitlines() if about.search(line)]
         if status != 0 and lines:
             raise EngineError(f"Podman rejects its files: {lines[-1][-1000:]}")
+        return output.strip() if status == 0 else ""
 
 
 def _no_effect(name, entry, ours, what):

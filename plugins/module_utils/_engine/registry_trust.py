@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import OvertakenError
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
@@ -76,7 +78,7 @@ class RegistryTrust:
             "changed_files": [change.path for change in changes],
             "reloaded": bool(self._told),
             "restart_needed": any(engine.restart_needed for engine in self._engines),
-            "engine": {engine.name: engine.report(changed) for engine in self._engines},
+            "engine": dict(self._of_each(lambda engine: (engine.name, engine.report(changed)))),
             "diff": {"before": before, "after": after},
         }
 
@@ -111,8 +113,9 @@ class RegistryTrust:
     def _plan(self, desired):
         """The required Changes of all engines, each file once. Raises InputError."""
         changes = {}
-        for engine in self._engines:
-            for change in engine.plan(desired):
+        for warnings, planned in self._of_each(lambda engine: _planned(engine, desired)):
+            desired.warnings += warnings
+            for change in planned:
                 # A symbolic link, or certs_dir, can make the directories of two engines the same. What the later one
                 # needs holds what the one before it needs.
                 target = change.file.target
@@ -126,10 +129,7 @@ class RegistryTrust:
         changes = self._plan(desired)
         self._applied = apply_all(changes)
         try:
-            for engine in self._told:
-                engine.reload()
-            for engine in self._engines if self._applied else ():
-                engine.check()
+            self._of_each(self._tell)
         except BaseException as error:
             self._roll_back()
             if isinstance(error, EngineError):
@@ -143,6 +143,19 @@ class RegistryTrust:
                 remove_empty([os.path.dirname(change.path)])
         return changes
 
+    def _tell(self, engine):
+        if engine in self._told:
+            engine.reload()
+        if self._applied:
+            engine.check()
+
+    def _of_each(self, ask):
+        """What is said of each engine, in their order. They are asked at once: most of it is waiting for programs."""
+        if len(self._engines) == 1:
+            return [ask(self._engines[0])]
+        with ThreadPoolExecutor(len(self._engines)) as pool:
+            return list(pool.map(ask, self._engines))
+
     def _roll_back(self):
         applied, self._applied = self._applied, []
         own = [(engine, [change for change in applied if engine.owns(change)]) for engine in self._engines]
@@ -154,6 +167,14 @@ class RegistryTrust:
         for change in applied:
             # One that still held a file of an engine's own when the others were restored.
             remove_empty(change.file.made_folders)
+
+
+def _planned(engine, desired):
+    """(warnings, Changes) of an engine."""
+    view = copy.copy(desired)
+    view.warnings = []
+    changes = engine.plan(view)
+    return view.warnings, changes
 
 
 def _has_a_folder_of_its_own(path):

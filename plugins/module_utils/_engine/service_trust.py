@@ -10,6 +10,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.transaction
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_processes import Process, last_change
+from ansible_collections.wharf.registry.plugins.module_utils._engine.systemd_units import UNITS, exists
 
 _QUOTED = 1000
 # The command ends when the service is ready, which takes a server of RKE2 minutes.
@@ -43,6 +44,8 @@ class ServiceTrust(EngineTrust):
         if self._units is None:
             self._units = {}
             for unit in self.units:
+                if not exists(unit, UNITS):
+                    continue
                 said = run(["systemctl", "show", "--property=MainPID", "--value", unit], self._timeout)[1].strip()
                 if said.isdigit() and int(said):
                     self._units[unit] = int(said)
