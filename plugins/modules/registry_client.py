@@ -234,6 +234,10 @@ engine:
           type: str
           returned: always
           sample: 5.4.2
+        crio:
+          description: Whether CRI-O is there, which reads the same files.
+          type: bool
+          returned: always
 """
 
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import check_timeout

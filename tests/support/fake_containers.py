@@ -63,6 +63,9 @@ class FakeContainers:
         name, _equals, value = label.partition("=")
         return sorted(one for one, is_ in self.containers.items() if is_["Config"]["Labels"].get(name) == value)
 
+    def prepare(self, spec: ContainerSpec) -> None:
+        """No engine of a test uses SELinux."""
+
     def create(self, spec: ContainerSpec) -> None:
         if spec.name in self.containers:
             raise EngineError(f"the Docker Engine answered 409: the name {spec.name} is in use")

@@ -46,35 +46,26 @@ class BuildkitTrust(ServiceTrust):
         certificates = certificate_changes(desired, self._certs_dir)
         written = {item.path: item.after for item in certificates}
         document = BuildkitdToml(change.before.content, self._path)
-        options = dict(desired.registries)
-        for name, of_registry in options.items():
-            values = self._values(name, of_registry, written) if desired.present else {}
-            if not desired.present and document.registries_with(name):
-                # It is a mirror that others ask.
-                values = {HTTP: True} if document.document.get(("registry", name, HTTP)) else {}
-            document = document.with_registry(name, values)
         for upstream, urls in desired.upstreams.items():
-            document = self._with_mirrors(document, upstream, urls, options, desired.present)
+            there = document.mirrors(upstream)
+            named = [_bare(url) for url in urls]
+            added = [mirror for mirror in named if mirror not in there]
+            left = [mirror for mirror in there if mirror not in named]
+            document = document.with_mirrors(upstream, there + added if desired.present else left)
+        options = dict(desired.registries)
+        given = [urllib.parse.urlsplit(url) for urls in desired.upstreams.values() for url in urls]
+        plain = {url.netloc for url in given if url.scheme == "http"}
+        # Mirrors first: whether one is asked without TLS depends on whether it is one at all.
+        for name in [*options, *sorted(plain - options.keys())]:
+            of_registry = options.get(name) if desired.present else None
+            values = self._values(name, of_registry, written) if of_registry else {}
+            if document.registries_with(name) and (name in plain or document.is_plain_mirror(name)):
+                values[HTTP] = True
+            document = document.with_registry(name, values)
         change.after = document.raw
         change.mode = 0o644 if change.before.content is None and change.after is not None else None
         self._is_ours = document.is_ours or not desired.present
         return [*certificates, change]
-
-    @staticmethod
-    def _with_mirrors(document, upstream, urls, options, present):
-        """With mirrors, or without. BuildKit names them without a scheme; one without TLS is told as a registry."""
-        there = document.mirrors(upstream)
-        given = [_bare(url) for url in urls]
-        wanted = [*there, *(mirror for mirror in given if mirror not in there)]
-        if not present:
-            wanted = [mirror for mirror in there if mirror not in given]
-        document = document.with_mirrors(upstream, wanted)
-        for url in urls:
-            host = urllib.parse.urlsplit(url).netloc
-            if url.startswith("http://") and host not in options:
-                used = present or document.registries_with(host)
-                document = document.with_registry(host, {HTTP: True} if used else {})
-        return document
 
     def _values(self, name, options, written):
         authority, certificate, key = certificate_paths(self._certs_dir, name, written)

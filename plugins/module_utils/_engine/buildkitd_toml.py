@@ -72,6 +72,11 @@ class BuildkitdToml:
             document = with_value(document, path, [*owners, *missing])
         return self._edited(_without_empty_tables(document))
 
+    def is_plain_mirror(self, host):
+        """Whether we have said of a host that it has no TLS, as a mirror: an insecure registry has one more value."""
+        ours = {path[2] for path in managed_paths(self.document) if path[:2] == (REGISTRY, host) and len(path) > 2}
+        return HTTP in ours and "insecure" not in ours
+
     def registries_with(self, mirror_host):
         """The registries that have a mirror of this host among ours."""
         there = self.document.get((REGISTRY,)) or {}

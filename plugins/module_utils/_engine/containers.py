@@ -74,11 +74,15 @@ class Containers:
 
     def create(self, spec):
         """Makes a container of a ContainerSpec, and starts it."""
+        self.prepare(spec)
+        self._ask("POST", "/containers/create", spec.body(), name=spec.name)
+        self.start(spec.name)
+
+    def prepare(self, spec):
+        """Lets containers use what the one of a ContainerSpec mounts, where SELinux has to be told."""
         if spec.sources and self._uses_selinux():
             for source in spec.sources:
                 label(source)
-        self._ask("POST", "/containers/create", spec.body(), name=spec.name)
-        self.start(spec.name)
 
     def _uses_selinux(self):
         if self._confined is None:

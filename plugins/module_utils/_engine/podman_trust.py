@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
 from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import same_mirror
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import certificate_changes
@@ -29,6 +30,7 @@ class PodmanTrust(EngineTrust):
     def __init__(self, params):
         super().__init__()
         self.podman = Podman(params["timeout"])
+        self._has_crio = os.geteuid() == 0 and bool(find("crio"))
         self._has_policies = bool(params["policies"])
         self._policies = PolicyFiles(self.podman.version if self._has_policies else "")
         default = "/etc/containers/certs.d" if os.geteuid() == 0 else "~/.config/containers/certs.d"
@@ -38,7 +40,8 @@ class PodmanTrust(EngineTrust):
 
     @property
     def is_default(self):
-        return bool(self.podman.program)
+        # CRI-O reads the same files.
+        return bool(self.podman.program) or self._has_crio
 
     def plan(self, desired):
         changes = certificate_changes(desired, self._certs_dir)
@@ -76,4 +79,4 @@ class PodmanTrust(EngineTrust):
 
     def report(self, changed):
         del changed
-        return {"installed": self.is_default, "version": self.podman.version}
+        return {"installed": bool(self.podman.program), "version": self.podman.version, "crio": self._has_crio}

@@ -165,6 +165,9 @@ class PolicyFiles:
         documents = {}
         for path, change in changes.items():
             content = _content(change, self._own)
+            if content is None:
+                # A link to nothing, which the engine passes over.
+                continue
             try:
                 documents[path] = YamlText(content, path)
             except InputError:
@@ -176,10 +179,12 @@ class PolicyFiles:
             key = (_DOCKER, policy.scope)
             # The engine refuses a scope that two files name.
             owner = next((path for path in paths if path != self._own and key in documents[path].places), self._own)
+            wanted = owner if desired.present and policy.signed else None
             for path in paths:
-                documents[path] = without_values(documents[path], lambda found, key=key: found[:2] == key)
-            if desired.present and policy.signed:
-                documents[owner] = with_value(documents[owner], (*key, _ATTACHMENTS), True)
+                if path != wanted:
+                    documents[path] = without_values(documents[path], lambda found, key=key: found[:2] == key)
+            if wanted:
+                documents[wanted] = with_value(documents[wanted], (*key, _ATTACHMENTS), True)
             desired.warnings += _narrower(documents, policy) if desired.present else []
         for path in paths:
             text, change = documents[path].text, changes[path]

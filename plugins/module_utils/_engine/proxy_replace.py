@@ -142,6 +142,9 @@ class ProxyReplacement:
 
     def _try(self, returns):
         self._tried = True
+        for part in (self._auth, self._front):
+            # A trial mounts the same.
+            self._containers.prepare(part.spec)
         try:
             self._trial.run()
         except TrialError as error:

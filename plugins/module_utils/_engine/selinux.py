@@ -4,12 +4,13 @@
 """Labels of what containers mount, on hosts whose engine uses SELinux. Private to this collection.
 
 What Docker does for the suffix `:z` of a bind mount, which the mounts of its API do not have, with one difference: a
-directory that has the label already is not walked again at each start, since a registry can hold millions of files.
+directory that has the label already is not walked whole at each start, since a registry can hold millions of files.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
@@ -18,6 +19,8 @@ _ATTRIBUTE = "security.selinux"
 # What a container may read and write, of any container of the host: a registry's replicas share their storage.
 _TYPE = "container_file_t"
 _LABEL = f"system_u:object_r:{_TYPE}:s0"
+# How much of a directory that has the label is looked at again.
+_FEW = 1000
 # What file systems without labels answer, as NFS may, and what a file that was removed meanwhile does.
 _PASSED_OVER = (errno.ENOTSUP, errno.ENOENT)
 # Docker relabels none of these either: services of the host read them under the labels that they have.
@@ -63,15 +66,23 @@ def label(path):
             f"{path} is a directory of the host, and SELinux has to let containers use what they mount",
             "Give a directory of its own below it",
         )
+    below = _below(path)
     if _type_of(path) == _TYPE:
-        return
-    for folder, _folders, files in os.walk(path):
-        for name in files:
-            _set(os.path.join(folder, name))
-        if folder != path:
-            _set(folder)
+        # Some may have come with another label, as files that Ansible moves there. Where there are many, containers have
+        # made the rest, and given it theirs.
+        below = [one for one in itertools.islice(below, _FEW) if _type_of(one) != _TYPE]
+    for one in below:
+        _set(one)
     # Last, so that a walk that did not end is begun again.
     _set(path)
+
+
+def _below(path):
+    """All that lies below a path, what is in a directory before the directory."""
+    for folder, _folders, files in os.walk(path):
+        yield from (os.path.join(folder, name) for name in files)
+        if folder != path:
+            yield folder
 
 
 def _type_of(path):

@@ -21,7 +21,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._modules.policy_pro
 # Of the options of a connection, those that a step of a host does not have.
 _CONNECTION = {"client_cert": None, "client_key": None, "config_path": None}
 # Those of nodes of Kubernetes: where one is stopped, Docker is no substitute.
-_NODE_ENGINES = ("containerd", "k3s", "rke2", "buildkit")
+_NODE_ENGINES = ("containerd", "k3s", "rke2")
 # What builds, and pulls nothing by itself.
 _BUILDERS = ("buildkit",)
 
@@ -120,8 +120,11 @@ class Onboarding:
         # Nothing can be pulled with before there is an engine. What was written is read when it comes.
         # Podman is no daemon.
         self.result["complete"] = (
-            any(found.get("running") for found in engine.values())
-            or engine.get("podman", {}).get("installed", False)
+            bool(_pulling(engine))
+            or any(engine.get(name, {}).get("running") for name in _BUILDERS)
+            or engine.get("podman", {}).get("crio", False)
+            # Engines of accounts are enough.
+            or bool(self._params["accounts"])
             or self._params["state"] == "absent"
         )
         stopped = [name for name in _NODE_ENGINES if engine.get(name, {}).get("installed")]
@@ -201,9 +204,9 @@ class Onboarding:
             return
         self.result["step"] = "check"
         chosen = {**_CONNECTION, **options, **self._connection(options)}
-        if all(name in _BUILDERS for name in self.result["trust"]["engine"]):
+        if not _pulling(self.result["trust"]["engine"]):
             chosen.update(access="none", image=None)
-            self.warnings.append("Not proven by a pull: BuildKit pulls only for a build.")
+            self.warnings.append("Not proven by a pull of the host: it has no engine that pulls.")
         waiting = [name for name, found in self.result["trust"]["engine"].items() if found.get("restart_needed")]
         if waiting and len(waiting) == len(self.result["trust"]["engine"]):
             # What it would pull with is made of registries.yaml when it starts.
@@ -239,11 +242,11 @@ class Onboarding:
         options = self._params["check"]
         if not options or self._params["state"] == "absent":
             return None
-        chosen = {**_CONNECTION, **options, **self._connection(options)}
-        own = [login for login in self._params["logins"] if login["user"] == user]
-        if any(login["username"] and self._connection(login)["registry"] == chosen["registry"] for login in own):
-            # What was stored is to be proven.
-            chosen.update(username=None, password=None)
+        # The login of the account, and no other: its owner can have an engine of theirs take the place of the one here.
+        chosen = {**_CONNECTION, **options, **self._connection(options), "username": None, "password": None}
+        for login, done in zip(self._params["logins"], self.result["logins"]):
+            if login["user"] == user and done["registry"] == chosen["registry"]:
+                chosen["config_path"] = done["config_path"]
         return chosen
 
     def _stored_login(self, check):
@@ -294,3 +297,12 @@ class Onboarding:
         self.result["unrestored_files"] = [path for step in self._done for path in step.unrestored]
         self.result["rolled_back"] = self.result["changed"] and not self._check_mode
         self.result["changed"] = False
+
+
+def _pulling(engines):
+    """The names of the engines of a host that can pull."""
+    return [
+        name
+        for name, found in engines.items()
+        if name not in _BUILDERS and found.get("running", found.get("installed", False))
+    ]

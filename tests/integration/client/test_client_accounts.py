@@ -170,3 +170,48 @@ def test_an_engine_that_ends_with_its_session(machine: Machine, peers: Peers, ro
     finally:
         machine.run("mv /root/both /var/lib/systemd/linger/both")
     assert "Account both does not linger" in warned(done)
+
+
+def test_an_account_gets_no_password_of_another_one(machine: Machine, peers: Peers, room: str) -> None:
+    """Its engine may be one that its owner has put there."""
+    login = [{"username": "ci", "password": peers.users["ci"], "user": "plain"}]
+    done = onboard(machine, peers, f"{room}/probe:1", {"user": "both"}, logins=login)
+    assert done["accounts"][0]["checks"] == []
+    assert f"Account both: Not proven: it has no login to {peers.outside}" in warned(done)
+
+
+def test_a_login_in_a_file_of_its_own(machine: Machine, peers: Peers, room: str) -> None:
+    path = "/home/plain/.config/containers/auth.json"
+    login = [{"username": "ci", "password": peers.users["ci"], "user": "plain", "config_path": path}]
+    done = onboard(machine, peers, f"{room}/probe:1", {"user": "plain"}, logins=login)
+    assert [one["verified"] for one in done["accounts"][0]["checks"]] == [True]
+    machine.run(f"rm {path}")
+
+
+def test_a_host_whose_own_engines_do_not_run(machine: Machine, peers: Peers, room: str) -> None:
+    """As Docker's documentation sets rootless mode up: root's engine is there, and off."""
+    machine.run("systemctl stop docker.socket docker; mv /usr/bin/podman /root/podman")
+    try:
+        done = onboard(machine, peers, f"{room}/probe:1", {"user": "both"})
+    finally:
+        machine.run("mv /root/podman /usr/bin/podman; systemctl start docker.socket docker")
+    assert done["complete"]
+    assert [one["engine"] for one in done["accounts"][0]["checks"]] == ["docker"]
+    assert "it has no engine that pulls" in warned(done)
+
+
+def test_what_can_not_be_taken_back_does_not_keep_the_rest(machine: Machine, peers: Peers, room: str) -> None:
+    """One account ends the process that is to restore its files: the host is taken back all the same."""
+    put(machine.account("plain"), "~/.config/containers/registries.conf", "[[registry]\n")
+    account = machine.account("both")
+    # Whatever restores files of this account, and not what writes them first, is ended.
+    account.run(
+        "nohup sh -c 'until [ -e ~/.config/docker/certs.d ]; do sleep 0.01; done; "
+        "while :; do pkill -9 -u both python3; sleep 0.01; done' >/dev/null 2>&1 & echo $! > ~/killer"
+    )
+    try:
+        done = onboard(machine, peers, f"{room}/probe:1", {"user": "both"}, {"user": "plain"}, failed=True)
+    finally:
+        machine.run("kill $(cat /home/both/killer); rm /home/both/killer", check=False)
+    assert done["rolled_back"]
+    assert machine.run("test -e /etc/docker/certs.d/*/ca.crt", check=False).returncode != 0

@@ -200,6 +200,28 @@ def test_an_account_has_policies_of_its_own(scope: Room) -> None:
     assert look() == before
 
 
+def test_two_plays_with_a_policy_each_change_nothing_in_turn(podman: Machine) -> None:
+    key = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+    one, two = ([{"scope": f"registry.example.com/{name}", "public_keys": [key]}] for name in ("one", "two"))
+    client(podman, policies=one)
+    client(podman, policies=two)
+    for policies in (one, two, one + two, two + one):
+        assert not client(podman, policies=policies)["changed"]
+    client(podman, policies=one, state="absent")
+    assert not client(podman, policies=two)["changed"]
+    client(podman, policies=two, state="absent")
+    assert podman.run("test -e /etc/containers/registries.d", check=False).returncode == 1
+
+
+def test_a_link_to_nothing_in_registries_d(podman: Machine) -> None:
+    """Podman itself refuses it, and says so."""
+    podman.run("mkdir -p /etc/containers/registries.d; ln -s /nowhere /etc/containers/registries.d/z.yaml")
+    before = podman.files()
+    rule = {"scope": "registry.example.com/apps", "accept": "nothing"}
+    says(client(podman, policies=[rule], failed=True), "Podman rejects its files", "previous files were restored")
+    assert podman.files() == before
+
+
 def test_docker_does_not_check_signatures(trixie: Machine) -> None:
     rule = {"scope": "registry.example.com/apps", "accept": "nothing"}
     result = client(trixie, policies=[rule])

@@ -105,6 +105,21 @@ def test_a_mirror_that_two_registries_have_stays_one_without_tls(tmp_path):
     assert not (tmp_path / FILE).exists()
 
 
+@pytest.mark.parametrize("url", [f"http://{HOST}", f"https://{HOST}/mirror", f"http://{HOST}/a"])
+def test_an_insecure_registry_that_is_a_mirror_leaves_nothing(tmp_path, url):
+    mirrors = {"docker.io": url}
+    run(tmp_path, registry(insecure=True), mirrors=mirrors)
+    assert run(tmp_path, registry(insecure=True), mirrors=mirrors) == []
+    run(tmp_path, registry(insecure=True), mirrors=mirrors, state="absent")
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_mirror_that_gets_tls_is_asked_by_it(tmp_path):
+    run(tmp_path, registry(insecure=True), mirrors={"docker.io": f"https://{HOST}"})
+    run(tmp_path, registry(), mirrors={"docker.io": f"https://{HOST}"})
+    assert told(tmp_path) == {"docker.io": {"mirrors": [HOST]}}
+
+
 def test_what_an_owner_has_set_stays(tmp_path, authority):
     (tmp_path / FILE).write_text(OWNERS)
     before = snapshot(tmp_path)

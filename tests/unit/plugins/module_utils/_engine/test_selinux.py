@@ -45,11 +45,15 @@ def test_all_below_is_labelled_and_nothing_outside(tree: Path) -> None:
     assert labels(tree.parent / "outside") == {".": b""}
 
 
-def test_what_has_the_type_is_not_walked_again(tree: Path) -> None:
+def test_of_what_has_the_type_a_part_is_looked_at_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     label(str(tree))
     os.removexattr(tree / "folder" / "file", NAME)
+    monkeypatch.setattr(f"{label.__module__}._FEW", 0)
     label(str(tree))
     assert labels(tree)["folder/file"] == b""
+    monkeypatch.undo()
+    label(str(tree))
+    assert set(labels(tree).values()) == {LABEL}
 
 
 def test_another_type_is_replaced_also_at_a_file(tree: Path) -> None:
