@@ -110,7 +110,7 @@ matrix: images ## Run with ansible-core 2.17 to 2.21: unit tests, --check and a 
 
 # What the parts after it share, so that none of them builds it while another one does.
 images: deps-dev
-	@$(TOOLS) tests/lab/build-image $$(tests/lab/build-image --list | grep -vxE 'tools|rollout|buildkit') >/dev/null
+	@$(TOOLS) tests/lab/build-image $$(tests/lab/build-image --list | grep -vxE 'tools|rollout|buildkit|sid-docker') >/dev/null
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ansible-playbook -i tests/lab/inventory tests/lab/images.yml
 
 instances: deps-dev ## Run two registries on one host of the lab; not a part of `make test`

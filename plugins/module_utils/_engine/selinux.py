@@ -68,8 +68,8 @@ def label(path):
         )
     below = _below(path)
     if _type_of(path) == _TYPE:
-        # Some may have come with another label, as files that Ansible moves there. Where there are many, containers have
-        # made the rest, and given it theirs.
+        # Some may have come with another label, as files that Ansible moves there. Of many, containers have made the
+        # rest, and given it theirs.
         below = [one for one in itertools.islice(below, _FEW) if _type_of(one) != _TYPE]
     for one in below:
         _set(one)
