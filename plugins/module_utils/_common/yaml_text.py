@@ -138,12 +138,16 @@ class YamlText:
             return path
         if not last or last not in self.places or self.get(last) is not None or self.places[last].indent >= indent:
             self._fail("the indentation does not fit")
-        if self.lines[self.places[last].line].rstrip("\r\n").partition(" #")[0].rstrip()[-1:] != ":":
-            self._fail("the indentation does not fit")
+        self._check_opens(last)
         table = self.get(last[:-1])
         table[last[-1]] = {}
         self._open.append((indent, last))
         return last
+
+    def _check_opens(self, path):
+        """Refuses to read below a key that has nothing as its value: that has to be left out."""
+        if self.lines[self.places[path].line].rstrip("\r\n").partition(" #")[0].rstrip()[-1:] != ":":
+            self._fail("the indentation does not fit")
 
     def _item(self, text, indent, last):
         """Read a line of a list, which belongs to the last key. Returns the path of that."""
@@ -153,6 +157,7 @@ class YamlText:
         if place is None or not _REST.match(text[at:]) or place.indent > indent:
             self._fail()
         if known is None:
+            self._check_opens(last)
             self.get(last[:-1])[last[-1]] = []
         elif not place.items or len(self.lines[place.items[0]]) - len(self.lines[place.items[0]].lstrip(" ")) != indent:
             self._fail("the indentation does not fit")

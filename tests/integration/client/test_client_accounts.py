@@ -181,7 +181,7 @@ def test_an_account_gets_no_password_of_another_one(machine: Machine, peers: Pee
 
 
 def test_a_login_in_a_file_of_its_own(machine: Machine, peers: Peers, room: str) -> None:
-    path = "/home/plain/.config/containers/auth.json"
+    path = f"{machine.account('plain').home}/.config/containers/auth.json"
     login = [{"username": "ci", "password": peers.users["ci"], "user": "plain", "config_path": path}]
     done = onboard(machine, peers, f"{room}/probe:1", {"user": "plain"}, logins=login)
     assert [one["verified"] for one in done["accounts"][0]["checks"]] == [True]
@@ -212,6 +212,6 @@ def test_what_can_not_be_taken_back_does_not_keep_the_rest(machine: Machine, pee
     try:
         done = onboard(machine, peers, f"{room}/probe:1", {"user": "both"}, {"user": "plain"}, failed=True)
     finally:
-        machine.run("kill $(cat /home/both/killer); rm /home/both/killer", check=False)
+        machine.run("kill $(cat ~both/killer); rm ~both/killer", check=False)
     assert done["rolled_back"]
     assert machine.run("test -e /etc/docker/certs.d/*/ca.crt", check=False).returncode != 0

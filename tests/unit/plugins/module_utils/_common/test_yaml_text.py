@@ -194,6 +194,9 @@ def test_what_it_reads_it_reads_rightly(tree, data):
         "a:\n    b: 1\n  c: 2\n",
         " a: 1\nb: 2\n",
         "a: b: c\n",
+        "a: null\n- b\n",
+        "a: ~\n  - b\n",
+        "a: null\n  b: 1\n",
         "\ufeffa: 1\n",
     ],
 )
