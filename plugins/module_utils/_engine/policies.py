@@ -166,7 +166,7 @@ class PolicyFiles:
         for path, change in changes.items():
             content = _content(change, self._own)
             if content is None:
-                # A link to nothing, which the engine passes over.
+                # A link to nothing. The engine says what it makes of that.
                 continue
             try:
                 documents[path] = YamlText(content, path)

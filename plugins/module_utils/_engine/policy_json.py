@@ -30,7 +30,7 @@ class PolicyJson:
     def __init__(self, raw, record, path, base=DEFAULT):
         self.path = path
         self._base = base
-        said = parse(record, RECORD) if record is not None else {}
+        said = parse(record, f"{path.rpartition('/')[0]}/{RECORD}") if record is not None else {}
         self._scopes = [scope for scope in said.get("scopes") or [] if isinstance(scope, str)]
         # The first of policy.json, its transports and the one for registries that is ours, with what is in it.
         self._made = said.get("made") or ""
