@@ -288,5 +288,5 @@ def test_onboarding_takes_back_what_does_not_hold(scope: Room, peers: Peers) -> 
         assert words in done["msg"], done["msg"]
         assert done["step"] == "policies"
         assert files(scope.podman) == before
-        assert '"auth"' not in scope.podman.output("cat ~/.docker/config.json 2>/dev/null || true")
+        assert peers.outside not in scope.podman.output("cat ~/.docker/config.json 2>/dev/null || true")
     scope.podman.run(f"podman login --username ci --password-stdin {peers.outside}", stdin=peers.users["ci"])
