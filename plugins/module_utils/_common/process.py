@@ -37,6 +37,15 @@ def run(command, timeout=30, given=b""):
     return done.returncode, *(stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
 
 
+def told_version(program, timeout):
+    """The third word of what a program says to --version, or an empty string.
+
+    k3s version v1.31.2+k3s1 (6da20424), containerd github.com/containerd/containerd 1.7.24~ds1 ...
+    """
+    words = run([program, "--version"], timeout)[1].split() if program and find(program) else []
+    return words[2] if len(words) > 2 else ""
+
+
 def read_text(path):
     """The text of a file, empty where it can't be read."""
     try:

@@ -8,10 +8,8 @@ A login is not among it: BuildKit is given one by the client of each build.
 
 from __future__ import annotations
 
-import os
 import urllib.parse
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
 from ansible_collections.wharf.registry.plugins.module_utils._engine.buildkitd_toml import HTTP, BuildkitdToml, shown
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import (
@@ -19,15 +17,13 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_sta
     certificate_paths,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine.service_trust import ServiceTrust
-from ansible_collections.wharf.registry.plugins.module_utils._engine.systemd_units import UNITS, exists
-
-_PROGRAM = "buildkitd"
 
 
 class BuildkitTrust(ServiceTrust):
     """buildkitd.toml, which is read when the daemon starts, and the certificates that it names."""
 
     name = "buildkit"
+    program = "buildkitd"
     units = ("buildkit.service", "buildkitd.service")
     restart_note = "which ends the builds that run"
     root = "/etc/buildkit"
@@ -36,10 +32,6 @@ class BuildkitTrust(ServiceTrust):
         super().__init__(params)
         self._certs_dir = params["certs_dir"] or f"{self.root}/certs.d"
         self._path = f"{self.root}/buildkitd.toml"
-
-    @property
-    def is_default(self):
-        return os.geteuid() == 0 and (bool(find(_PROGRAM)) or any(exists(unit, UNITS) for unit in self.units))
 
     def plan(self, desired):
         change = Change(self._path, None, option="the configuration of BuildKit")
@@ -79,17 +71,6 @@ class BuildkitTrust(ServiceTrust):
             values["insecure"] = True
             values[HTTP] = True
         return values
-
-    def report(self, changed):
-        if changed:
-            self.refresh()
-        return {
-            "installed": self.is_default,
-            "running": bool(self._running()),
-            "restart_needed": self.restart_needed,
-            # buildkitd github.com/moby/buildkit v0.12.5 ...
-            "version": self._third_word(_PROGRAM),
-        }
 
     def shown(self, path, content):
         return shown(content) if path == self._path else None

@@ -9,7 +9,7 @@ import os
 import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run, told_version
 from ansible_collections.wharf.registry.plugins.module_utils._common.toml_edit import (
     managed_paths,
     text_of,
@@ -80,9 +80,7 @@ class Containerd:
 
     @property
     def version(self):
-        words = run([self.program, "--version"], self._timeout)[1].split() if self.program else []
-        # containerd github.com/containerd/containerd 1.7.24~ds1 ...
-        return words[2] if len(words) > 2 else ""
+        return told_version(self.program, self._timeout)
 
     def has_read(self):
         """Whether the running process was started after its file was last written; true where none runs."""

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import told_version
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd import (
     CERTS,
     Containerd,
@@ -157,13 +157,12 @@ class K3sImageStore(ContainerdImageStore):
         self._hosts = f"{self.data}/agent/etc/containerd/certs.d"
 
     def version(self):
-        program = find(self.name)
-        words = run([program, "--version"], self._timeout)[1].split() if program else []
-        if len(words) < 3:
+        version = told_version(self.name, self._timeout)
+        if not version:
             raise EngineDownError(
                 f"the command {self.name} cannot be run", f"Install {self.name}, or name another engine"
             )
-        return f"{self.name} {words[2]}"
+        return f"{self.name} {version}"
 
 
 class Rke2ImageStore(K3sImageStore):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import urllib.parse
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import Change
 from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json import same_mirror
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import (
@@ -18,7 +17,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_sta
 from ansible_collections.wharf.registry.plugins.module_utils._engine.hosts_toml import table_name
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registries_yaml import RegistriesYaml, shown
 from ansible_collections.wharf.registry.plugins.module_utils._engine.service_trust import ServiceTrust
-from ansible_collections.wharf.registry.plugins.module_utils._engine.systemd_units import UNITS, exists
 
 
 class RancherTrust(ServiceTrust):
@@ -32,10 +30,6 @@ class RancherTrust(ServiceTrust):
         self._folder = os.path.join(self.root, self.name)
         self._certs_dir = params["certs_dir"] or f"{self._folder}/certs.d"
         self._path = f"{self._folder}/registries.yaml"
-
-    @property
-    def is_default(self):
-        return os.geteuid() == 0 and (bool(find(self.name)) or any(exists(unit, UNITS) for unit in self.units))
 
     def plan(self, desired):
         change = Change(self._path, None, option=f"the registries of {self.name}")
@@ -79,17 +73,6 @@ class RancherTrust(ServiceTrust):
             values.update({path: value for path, value in managed.items() if path[0] == "auth"})
         return values
 
-    def report(self, changed):
-        if changed:
-            self.refresh()
-        return {
-            "installed": self.is_default,
-            "running": bool(self._running()),
-            "restart_needed": self.restart_needed,
-            # k3s version v1.31.2+k3s1 (6da20424)
-            "version": self._third_word(self.name),
-        }
-
     def shown(self, path, content):
         return shown(content) if path == self._path else None
 
@@ -97,12 +80,12 @@ class RancherTrust(ServiceTrust):
 class K3sTrust(RancherTrust):
     """k3s of this host, a server or an agent."""
 
-    name = "k3s"
+    name = program = "k3s"
     units = ("k3s.service", "k3s-agent.service")
 
 
 class Rke2Trust(RancherTrust):
     """RKE2 of this host, a server or an agent."""
 
-    name = "rke2"
+    name = program = "rke2"
     units = ("rke2-server.service", "rke2-agent.service")

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run, told_version
 from ansible_collections.wharf.registry.plugins.module_utils._common.transaction import roll_back_all
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_trust import EngineTrust
@@ -20,6 +22,7 @@ _RESTART_SECONDS = 900
 class ServiceTrust(EngineTrust):
     """An engine with one file of registries. Its class sets `_path`, and plans the Changes."""
 
+    program = ""
     # Its services, of which any may be there.
     units = ()
     # What a restart means for what runs.
@@ -36,8 +39,22 @@ class ServiceTrust(EngineTrust):
         # The services that were restarted.
         self._told = ()
 
+    @property
+    def is_default(self):
+        return os.geteuid() == 0 and (bool(find(self.program)) or any(exists(unit, UNITS) for unit in self.units))
+
     def refresh(self):
         self._units = None
+
+    def report(self, changed):
+        if changed:
+            self.refresh()
+        return {
+            "installed": self.is_default,
+            "running": bool(self._running()),
+            "restart_needed": self.restart_needed,
+            "version": told_version(self.program, self._timeout),
+        }
 
     def _running(self):
         """{unit: process ID} of the services that run."""
@@ -91,8 +108,3 @@ class ServiceTrust(EngineTrust):
 
     def _restart(self):
         return run(["systemctl", "restart", *self._told], max(self._timeout, _RESTART_SECONDS))
-
-    def _third_word(self, program):
-        """The version that a program tells as the third word of --version, or an empty string."""
-        words = run([program, "--version"], self._timeout)[1].split() if find(program) else []
-        return words[2] if len(words) > 2 else ""
