@@ -52,6 +52,212 @@ options:
         same holds for tags with signatures in the other repository, where some of those would be lost.
     type: bool
     default: false
+  require:
+    description:
+      - What has to hold of the image before the tag is pointed at it. It is checked of the very digest that is then
+        written, whatever becomes of the tag of the source meanwhile. Where something does not hold, the module fails,
+        says what, and changes nothing but that reports are kept (O(require.gate.store)).
+    type: dict
+    suboptions:
+      pinned:
+        description:
+          - Whether O(tag) may not be V(latest).
+        type: bool
+        default: false
+      signed_by:
+        description:
+          - Public keys of cosign, one of which has to have signed the image, as
+            O(wharf.registry.registry_verify#module:keys).
+        type: list
+        elements: str
+      attestations:
+        description:
+          - Types of attestations that one of these keys has to have made of the image, as
+            O(wharf.registry.registry_verify#module:attestation).
+        type: list
+        elements: str
+        default: []
+      cosign:
+        description:
+          - Name or path of cosign on the host.
+        type: str
+        default: cosign
+      gate:
+        description:
+          - The image has to pass this policy. The options are those of M(wharf.registry.registry_scan).
+        type: dict
+        suboptions:
+          platforms:
+            description:
+              - Platforms that are judged, as V(linux/amd64). V(linux/arm) means all of its variants. By default all of
+                the image. One that the image does not have refuses it.
+            type: list
+            elements: str
+            default: []
+          scanner:
+            description:
+              - How Trivy is run.
+            type: dict
+            suboptions:
+              program:
+                description:
+                  - Name or path of the program on the host.
+                type: str
+                default: trivy
+              image:
+                description:
+                  - An image of Trivy to be run in a container in place of the program, by digest. It has to be on the
+                    host already. The container has no network, unless O(require.gate.scanner.server) is given, and no
+                    capabilities.
+                type: str
+              engine:
+                description:
+                  - The program that runs O(require.gate.scanner.image).
+                type: str
+                choices: [docker, podman]
+                default: docker
+              server:
+                description:
+                  - URL of a Trivy server, whose database is used in place of one on the host.
+                type: str
+              token:
+                description:
+                  - The token of the server. Trivy gets it in its environment.
+                type: str
+              cache_dir:
+                description:
+                  - Directory for the databases, for what Trivy knows of layers, and for the key of the seals of
+                    reports. Its mode is 0700. Needs about 1 GiB for the database of vulnerabilities, and 2 GiB for that
+                    of Java archives.
+                  - By default C(/var/cache/wharf-registry/trivy) for root, C(~/.cache/wharf-registry/trivy) for others.
+                type: path
+              timeout:
+                description:
+                  - Seconds that the scan of one platform may take, 1 to 86400.
+                type: int
+                default: 600
+          report:
+            description:
+              - Reports that another scanner has made of the source, in place of a scan; paths on the host. JSON of
+                Trivy or Grype, SARIF, or CycloneDX with vulnerabilities, of which the states V(not_affected),
+                V(false_positive) and V(resolved) (VEX) are heeded.
+              - Each has to name the image by the digest of its manifest or of its configuration. There has to be one
+                for each platform.
+            type: list
+            elements: path
+          database:
+            description:
+              - The database of vulnerabilities.
+            type: dict
+            suboptions:
+              repository:
+                description:
+                  - A copy of Trivy's database in the same registry, as V(mirror/aquasecurity/trivy-db:2). With
+                    C(@sha256:...) it is pinned. It is loaded only where it has changed.
+                  - Without it, the database in O(require.gate.scanner.cache_dir) is used as it is.
+                type: str
+              java_repository:
+                description:
+                  - The same for the database of Java archives, as V(mirror/aquasecurity/trivy-java-db:1).
+                type: str
+              updated:
+                description:
+                  - Date of the database by which O(require.gate.report) was made, as V(2026-11-30T06:00:00Z), for
+                    reports that do not tell it. Those of Trivy, SARIF and CycloneDX do not.
+                type: str
+          policy:
+            description:
+              - What refuses an image.
+            type: dict
+            suboptions:
+              severities:
+                description:
+                  - Severities that block where a fix exists. Some of V(critical), V(high), V(medium), V(low),
+                    V(negligible) and V(unknown).
+                type: list
+                elements: str
+                default: [critical, high]
+              unfixed_severities:
+                description:
+                  - Severities that block where no fix exists.
+                type: list
+                elements: str
+                default: []
+              deny:
+                description:
+                  - Vulnerabilities that always block, by name or glob, as V(CVE-2021-44228). No waiver and no baseline
+                    excuses them.
+                type: list
+                elements: str
+                default: []
+              max_database_age:
+                description:
+                  - The greatest age of the database, as V(12h), V(3d) or V(2w). An older one refuses all images.
+                type: str
+                default: 3d
+              max_report_age:
+                description:
+                  - The greatest age of a report. An older one is made again, or refuses the image where it comes by
+                    O(require.gate.report).
+                type: str
+                default: 1d
+              allow_unrecognized:
+                description:
+                  - Whether an image passes in which the scanner recognises neither an operating system nor packages,
+                    such as one that holds a single static program.
+                type: bool
+                default: false
+              allow_end_of_life:
+                description:
+                  - Whether an image passes whose operating system gets no security updates any more. Only Trivy tells
+                    that.
+                type: bool
+                default: true
+          baseline:
+            description:
+              - The image that runs in production, as V(apps/web:stable). What it has already does not block, so that a
+                new release is not stopped by what is no worse in it. It is scanned, too.
+              - Where it does not exist or can't be scanned, nothing is excused, and a warning says so.
+            type: str
+          waivers:
+            description:
+              - Findings that somebody answers for.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              id:
+                description:
+                  - The vulnerability, as V(CVE-2026-1234).
+                type: str
+                required: true
+              package:
+                description:
+                  - The package, by name or glob. By default any.
+                type: str
+              owner:
+                description:
+                  - Who answers for it.
+                type: str
+                required: true
+              reason:
+                description:
+                  - Why it does no harm.
+                type: str
+                required: true
+              expires:
+                description:
+                  - The last day on which it counts (UTC), as V('2027-03-31') in quotes.
+                type: str
+                required: true
+          store:
+            description:
+              - Whether new reports are kept in the registry, for which the user needs to push to the repository.
+              - Other clients find them as referrers of the image, C(application/vnd.wharf.scan-report.v1+json). Only
+                those that have the seal of this host are used again, since everyone who may push could have put another
+                one there.
+            type: bool
+            default: true
 extends_documentation_fragment:
   - wharf.registry.connection
   - wharf.registry.attributes
@@ -65,6 +271,8 @@ attributes:
   idempotent:
     support: full
 notes:
+  - Everyone who may push to the repository can point the tag elsewhere without O(require). Let users push to
+    repositories of their own, such as C(staging/*), and only the one that promotes to that of releases.
   - The tag is written last. Wherever a run is interrupted, it points to the former image or to the new one, whole.
   - Two runs at once that move or remove the same tag end as if one had come after the other. A tag that moves while
     it is being removed is an error, save for the time of one request, in which a registry of version 2 can't be kept
@@ -93,6 +301,21 @@ EXAMPLES = r"""
     tag: stable
     source: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
     overwrite: true
+
+- name: Promote what the build server has signed, and what has no critical vulnerability that is mended elsewhere
+  wharf.registry.registry_tag:
+    registry: registry.example.com
+    repository: apps/web
+    tag: 1.4.2
+    source: staging/web:1.4.2
+    require:
+      pinned: true
+      signed_by: [/etc/wharf-registry/build.pub]
+      gate:
+        database:
+          repository: mirror/aquasecurity/trivy-db:2
+        policy:
+          severities: [critical]
 
 - name: Remove a release candidate, and nothing else
   wharf.registry.registry_tag:
@@ -126,6 +349,16 @@ siblings:
   returned: success
   type: list
   elements: str
+verified_by:
+  description: The keys of O(require.signed_by) by which the image is signed. Empty where that is not required.
+  returned: success
+  type: list
+  elements: str
+gate:
+  description:
+    - How the image was judged, as M(wharf.registry.registry_scan) returns it. Empty where that is not required.
+  returned: success, and where the image is refused
+  type: dict
 copied_referrers:
   description:
     - Tags and digests of signatures, attestations and other referrers that were taken over with the image, or that a
@@ -137,7 +370,7 @@ copied_referrers:
 
 import contextlib
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import check_tag, full_name
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import ConflictError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
@@ -148,6 +381,12 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.promo
     siblings,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
+from ansible_collections.wharf.registry.plugins.module_utils._modules.requirement import (
+    REQUIRE_OPTIONS,
+    REQUIRE_RULES,
+    Requirement,
+    RequirementError,
+)
 
 
 def check_overwrite(module, api, name, held, wanted):
@@ -159,7 +398,7 @@ def check_overwrite(module, api, name, held, wanted):
         )
 
 
-def point(module, api, repository, tag):
+def point(module, api, repository, tag, requirement):
     """Points the tag at the source, and returns the results. Raises RegistryError."""
     source = parse_source(module.params["source"], api.registry, repository)
     manifest = api.manifest(source.repository, source.reference)
@@ -171,7 +410,9 @@ def point(module, api, repository, tag):
     before = api.head(repository, tag)
     previous = before.digest if before else ""
     check_overwrite(module, api, f"{repository}:{tag}", previous, manifest.digest)
-    promotion = Promotion(api, source, repository, module.params["overwrite"])
+    held = requirement.check(api, source, manifest, tag) if requirement else {}
+    # With conditions, nothing is brought that could be run and was not judged.
+    promotion = Promotion(api, source, repository, module.params["overwrite"], images=requirement is None)
     missing = promotion.missing(manifest)
     for message in promotion.warnings:
         module.warn(message)
@@ -184,7 +425,8 @@ def point(module, api, repository, tag):
             check_overwrite(module, api, f"{repository}:{tag}", now.digest if now else "", manifest.digest)
             api.put_manifest(repository, tag, manifest)
     return {
-        "changed": moves or bool(missing),
+        **held,
+        "changed": moves or bool(missing) or bool(requirement and requirement.changed),
         "digest": manifest.digest,
         "previous_digest": previous,
         "media_type": manifest.media_type,
@@ -213,10 +455,15 @@ def run(module):
     make_api = module.apis(module.params["repository"])
     tag = module.params["tag"]
     check_tag(tag)
+    requirement = None
+    if module.params["require"] is not None:
+        if module.params["state"] == "absent":
+            raise InputError("require goes with state: present", "Leave it out where a tag is removed")
+        requirement = Requirement(module.params["require"], module, module.check_mode)
     with Pool(make_api) as pool, contextlib.closing(make_api()) as api:
         repository = full_name(api.registry, module.params["repository"])
         if module.params["state"] == "present":
-            results = point(module, api, repository, tag)
+            results = point(module, api, repository, tag, requirement)
         else:
             results = remove(module, api, pool, repository, tag)
     nothing = {
@@ -225,8 +472,12 @@ def run(module):
         "previous_digest": "",
         "media_type": "",
         "siblings": [],
+        "verified_by": [],
+        "gate": {},
         "copied_referrers": [],
     }
+    for warning in requirement.warnings if requirement else ():
+        module.warn(warning)
     results = {**nothing, **results}
     name = f"{api.registry.name}/{repository}:{tag}"
     before = {"digest": results["previous_digest"]}
@@ -244,11 +495,15 @@ def main():
             "source": {"type": "str"},
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "overwrite": {"type": "bool", "default": False},
+            "require": {"type": "dict", "options": REQUIRE_OPTIONS, **REQUIRE_RULES},
         },
         required_if=[("state", "present", ("source",))],
     )
     with module.errors_explained():
-        run(module)
+        try:
+            run(module)
+        except RequirementError as error:
+            module.fail_json(msg=str(error), **error.result)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,20 @@ MAY_IMPORT = {
     "_distribution": {"_common"},
     "_retention": {"_common", "_distribution"},
     "_transfer": {"_common", "_distribution", "_retention"},
+    "_gate": {"_common", "_distribution", "_transfer", "_retention"},
     "_client_config": {"_common", "_distribution"},
     "_engine": {"_common"},
     "_diagnosis": {"_common", "_distribution", "_retention", "_client_config", "_engine"},
-    "_modules": {"_common", "_distribution", "_retention", "_transfer", "_client_config", "_engine", "_diagnosis"},
+    "_modules": {
+        "_common",
+        "_distribution",
+        "_retention",
+        "_transfer",
+        "_gate",
+        "_client_config",
+        "_engine",
+        "_diagnosis",
+    },
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

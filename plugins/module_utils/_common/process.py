@@ -18,10 +18,11 @@ def find(name):
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), _MORE]))
 
 
-def run(command, timeout=30, given=b""):
+def run(command, timeout=30, given=b"", *, env=None, cwd=None):
     """(exit status, standard output, standard error). What can't be started, or does not end, has the status 127.
 
-    given are the bytes of its standard input.
+    given are the bytes of its standard input. env is all of its environment, by default that of this process. cwd is
+    the directory in which it runs.
     """
     try:
         done = subprocess.run(
@@ -30,7 +31,8 @@ def run(command, timeout=30, given=b""):
             capture_output=True,
             timeout=timeout,
             check=False,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env={**(os.environ if env is None else env), "LC_ALL": "C.UTF-8"},
+            cwd=cwd,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)

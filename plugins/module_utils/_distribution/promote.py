@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
@@ -34,6 +35,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.trans
 _NOBODYS = "sha256:" + "0" * 64
 # Annotation of the temporary manifest that a tag is moved to before removal. Its value is the tag.
 REMOVES = "registry.wharf.removes"
+# Tags of an index of referrers, and of signatures, attestations and SBOMs.
+_KNOWN_SUFFIX = re.compile(r"[0-9a-f]{64}(?:\.(?:sig|att|sbom))?\Z")
+# Layers of files, in any packing, by all names that engines know.
+_FILES = re.compile(r"layer|rootfs|tar|^None$|^$")
 _CONFIG = b"{}"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 # The most manifests that may belong to one image, against a registry that always has another one.
@@ -102,15 +107,17 @@ class Promotion:
 
     The caller must write the tag last: wherever it is interrupted, the tag is at the former manifest or
     at the new one, whole. overwrite says whether signatures that are in the other repository and not in this one may
-    be lost. Afterwards, warnings holds messages on what belongs to it and can't be read, which is left where it is.
+    be lost. images says whether images may be among what belongs to it, which others could run. Afterwards, warnings
+    holds messages on what belongs to it and can't be read, which is left where it is.
     """
 
-    def __init__(self, api, source, repository, overwrite=False):
+    def __init__(self, api, source, repository, overwrite=False, *, images=True):
         self.warnings = []
         self._api = api
         self._source = source
         self._repository = repository
         self._overwrite = overwrite
+        self._images = images
         self._blobs = set()
         self._manifests = set()
 
@@ -121,7 +128,7 @@ class Promotion:
         """
         if self._source.repository == self._repository:
             return []
-        tags = [tag for tag in self._api.tags(self._source.repository) or [] if subject_of(tag)]
+        tags = [tag for tag in self._api.tags(self._source.repository) or [] if self._may_belong(tag)]
         missing, known, lists = [], set(), True
         waiting = self._with_children(manifest)
         while waiting:
@@ -154,11 +161,26 @@ class Promotion:
         """(Manifest, digests of it and of all below it) of what belongs to the source, or (None, []) with a warning."""
         try:
             found = self._read(reference)
-            return found, self._with_children(found)
+            if self._images or not self._is_run(found):
+                return found, self._with_children(found)
+            self.warnings.append(self._left(reference, "it is, or lists, an image that could be run"))
         except AnswerError as error:
             # What is there and is no manifest stays that; a registry that can't answer now may have a signature.
             self.warnings.append(self._left(reference, error.message))
-            return None, []
+        return None, []
+
+    def _may_belong(self, tag):
+        return bool(subject_of(tag)) and (self._images or _KNOWN_SUFFIX.search(tag) is not None)
+
+    def _is_run(self, manifest, level=0):
+        """Whether a manifest, or one that it lists, is an image that engines run."""
+        self._check_depth(level)
+        parts = manifest.whole
+        if not manifest.is_index:
+            return any(_FILES.search(str(layer.get("mediaType"))) for layer in (*parts.layers, *parts.foreign))
+        # What an index lists beside manifests is none of signatures, and could be a manifest all the same.
+        children = [self._api.manifest(self._source.repository, one["digest"]) for one in parts.children]
+        return bool(parts.listed) or any(self._is_run(one, level + 1) for one in children if one is not None)
 
     def _left(self, what, why):
         return f"{self._api.registry.name}: {what} in {self._source.repository} was not taken over: {why}"
@@ -182,6 +204,9 @@ class Promotion:
         if there is None:
             return False
         ours, theirs = listed_in(manifest), listed_in(there)
+        if _is_list(reference, manifest, there):
+            # Those of both are kept, see copy().
+            return ours <= theirs
         if not (ours <= theirs or theirs <= ours or self._overwrite):
             raise ConflictError(
                 f"{self._api.registry.name}: {self._repository}:{reference} holds signatures ({there.digest}) that "
@@ -202,7 +227,16 @@ class Promotion:
         self._copy(manifest, 0)
         for reference, found in belonging:
             self._copy(found, 0)
-            self._api.put_manifest(self._repository, reference, found)
+            self._api.put_manifest(self._repository, reference, self._merged(reference, found))
+
+    def _merged(self, reference, manifest):
+        """A list of what belongs to the image, with what the other repository has listed beside it."""
+        there = None if is_digest(reference) else self._api.manifest(self._repository, reference)
+        if there is None or self._overwrite or not _is_list(reference, manifest, there):
+            return manifest
+        ours = {one["digest"] for one in manifest.children}
+        added = [one for one in there.children if one["digest"] not in ours]
+        return new_manifest({**manifest.document, "manifests": [*manifest.children, *added]}, manifest.media_type)
 
     def _copy(self, manifest, level):
         """The blobs and children of a manifest. The manifest itself is for the caller to put."""
@@ -264,6 +298,11 @@ class Promotion:
             f"{self._repository}",
             f"Check whether the user may pull from {self._source.repository}, and whether the blob is there",
         )
+
+
+def _is_list(reference, manifest, other):
+    """Whether both are the list that clients keep of what belongs to an image, under the tag of its digest alone."""
+    return subject_of(reference) and "." not in reference and manifest.is_index and other.is_index
 
 
 def listed_in(manifest):

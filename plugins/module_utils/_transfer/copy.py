@@ -16,11 +16,9 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.clien
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import MOST_LEVELS, subject_of
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import (
     KNOWN_TYPES,
-    OCI_INDEX,
-    OCI_MANIFEST,
-    new_manifest,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import REMOVES, listed_in
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.referrers import add_referrers
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_mover import Moved
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.platforms import (
@@ -339,27 +337,5 @@ class ImageCopy:
     def _keep_list(self, subject, brought):
         """Where the destination keeps no list of referrers by itself, clients look for one under a tag."""
         brought = [one for one in brought if isinstance(one.document.get("subject"), dict)]
-        if not brought or self._dry_run or self._destination.referrers(self._item.to, subject) is not None:
-            return
-        tag = subject.replace(":", "-")
-        former = self._destination.manifest(self._item.to, tag)
-        entries = list(former.children) if former is not None and former.is_index else []
-        known = {entry["digest"] for entry in entries}
-        entries += [_descriptor(one) for one in brought if one.digest not in known]
-        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-        self._write(tag, new_manifest(document, OCI_INDEX))
-
-
-def _descriptor(manifest):
-    """As a list of referrers tells of one."""
-    document = manifest.document
-    config = document.get("config") if isinstance(document.get("config"), dict) else {}
-    entry = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.content)}
-    artifact_type = document.get("artifactType") or (
-        config.get("mediaType") if manifest.media_type == OCI_MANIFEST else None
-    )
-    if artifact_type:
-        entry["artifactType"] = artifact_type
-    if isinstance(document.get("annotations"), dict):
-        entry["annotations"] = document["annotations"]
-    return entry
+        if brought and not self._dry_run:
+            add_referrers(self._destination, self._item.to, subject, brought)
