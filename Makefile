@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks quickstart quickstart-whole long matrix molecule default fleet day-two kills instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks guides bare-site quickstart quickstart-whole long matrix molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +45,7 @@ test: deps-dev ## Prove the project: all of the parts below, the quick ones firs
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles
-	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks instances:attacks sanity-all:attacks quickstart-whole:attacks matrix:attacks
+	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks instances:attacks guides:attacks bare-site:attacks sanity-all:attacks quickstart-whole:attacks matrix:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -80,6 +80,9 @@ integration-client integration-server: deps-dev
 
 attacks: deps-dev ## Attack the proxy beside legitimate clients, who must not notice
 	@$(TOOLS) pytest tests/attacks
+
+guides: images ## Do what the guides on mirrors and bundles say, with their inventories, on hosts of the lab
+	@$(TOOLS) pytest tests/guides
 
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
 	@$(TOOLS) tests/lab/quickstart
