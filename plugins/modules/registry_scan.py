@@ -59,7 +59,9 @@ options:
         default: docker
       server:
         description:
-          - URL of a Trivy server, whose database is used in place of one on the host.
+          - URL of a Trivy server, whose database is used in place of one on the host. It keeps what it knows of layers
+            by the digests that images claim for them, so that these are verified before. Layers packed by zstd are
+            refused.
         type: str
       token:
         description:

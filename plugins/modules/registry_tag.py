@@ -118,7 +118,9 @@ options:
                 default: docker
               server:
                 description:
-                  - URL of a Trivy server, whose database is used in place of one on the host.
+                  - URL of a Trivy server, whose database is used in place of one on the host. It keeps what it knows
+                    of layers by the digests that images claim for them, so that these are verified before. Layers
+                    packed by zstd are refused.
                 type: str
               token:
                 description:
@@ -370,13 +372,14 @@ copied_referrers:
 
 import contextlib
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.reference import check_tag, full_name
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import ConflictError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import (
     Promotion,
     parse_source,
+    read_source,
     remove_alone,
     siblings,
 )
@@ -401,12 +404,7 @@ def check_overwrite(module, api, name, held, wanted):
 def point(module, api, repository, tag, requirement):
     """Points the tag at the source, and returns the results. Raises RegistryError."""
     source = parse_source(module.params["source"], api.registry, repository)
-    manifest = api.manifest(source.repository, source.reference)
-    if manifest is None:
-        raise RegistryError(
-            f"{api.registry.name}: the source {source} was not found",
-            "Check its name, and whether the user may pull it: some registries hide what one may not see",
-        )
+    manifest = read_source(api, source)
     before = api.head(repository, tag)
     previous = before.digest if before else ""
     check_overwrite(module, api, f"{repository}:{tag}", previous, manifest.digest)

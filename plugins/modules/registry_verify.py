@@ -84,12 +84,12 @@ signatures:
 
 import contextlib
 
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import read_source
 from ansible_collections.wharf.registry.plugins.module_utils._gate.subject import parse_image
 from ansible_collections.wharf.registry.plugins.module_utils._modules.base import RegistryModule
 from ansible_collections.wharf.registry.plugins.module_utils._modules.signing import (
     VERIFY_OPTIONS,
     public_keys,
-    read_manifest,
     verify,
 )
 
@@ -98,7 +98,7 @@ def run(module):
     keys = public_keys(module.params["keys"])
     with contextlib.closing(module.apis()()) as api:
         source = parse_image(module.params["image"], api.registry)
-        manifest = read_manifest(api, source)
+        manifest = read_source(api, source)
         options = {name: module.params[name] for name in ("attestation", "program")}
         found = verify(api, source, manifest, keys, **options)
     module.exit_json(

@@ -82,6 +82,17 @@ def parse_source(text, registry, repository):
     return Source(repository if name is None else full_name(registry, name), reference)
 
 
+def read_source(api, source):
+    """The Manifest that a Source names. Raises RegistryError where there is none."""
+    manifest = api.manifest(source.repository, source.reference)
+    if manifest is None:
+        raise RegistryError(
+            f"{api.registry.name}: the source {source} was not found",
+            "Check its name, and whether the user may pull it: some registries hide what one may not see",
+        )
+    return manifest
+
+
 def siblings(pool, repository, others, digest, warn):
     """Those of the other tags that point to the same digest, sorted.
 

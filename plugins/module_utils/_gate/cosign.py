@@ -103,7 +103,10 @@ class Cosign:
         self._place = None
 
     def __enter__(self):
-        self._place = tempfile.TemporaryDirectory(prefix="wharf-cosign-")
+        try:
+            self._place = tempfile.TemporaryDirectory(prefix="wharf-cosign-")
+        except OSError as error:
+            raise _no_place(error) from None
         return self
 
     def __exit__(self, *_exception):
@@ -111,8 +114,11 @@ class Cosign:
 
     def _file(self, name, content):
         path = os.path.join(self._place.name, name)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise _no_place(error) from None
         return path
 
     def _has(self, command, option):
@@ -188,6 +194,11 @@ class Cosign:
         if bundle:
             options += ["--trusted-root", self._file("root.json", _NO_ROOT)]
         return self._run("verify-blob-attestation", [*options, self._file("manifest.in", manifest)])[0] == 0
+
+
+def _no_place(error):
+    what = f"The temporary directory can't be used: {error.strerror or error}"
+    return CosignError(what, "Check its free space and rights")
 
 
 def _last(errors):

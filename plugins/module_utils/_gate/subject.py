@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.describe import platform_of
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import parse_source
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import parse_source, read_source
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._gate.findings import clean
 from ansible_collections.wharf.registry.plugins.module_utils._gate.strict_json import AmbiguousError, read_strictly
@@ -48,9 +48,11 @@ class PlatformImage:
     def __init__(self, platform, manifest, config, content=None):
         self.platform = platform
         self.manifest = manifest
+        root = config.get("rootfs")
+        # The digests of the unpacked layers, as the configuration names them.
+        self.diff_ids = (root.get("diff_ids") if isinstance(root, dict) else None) or []
         # The bytes of the configuration, or None.
         self.content = content
-        self._config = config
         self._layers = _layers(manifest, config)
         self._base = clean(manifest.annotation(_BASE))
 
@@ -60,13 +62,10 @@ class PlatformImage:
 
         An image without a configuration of images has no layers that could be run.
         """
-        root = self._config.get("rootfs")
-        diff_ids = root.get("diff_ids") if isinstance(root, dict) else None
         layers = [*self.manifest.parts.layers, *self.manifest.parts.foreign]
-        digests = {one["digest"] for one in layers}
-        if not isinstance(diff_ids, list) or not all(isinstance(one, str) for one in diff_ids):
-            return not layers
-        return len(diff_ids) == len(layers) and len(set(diff_ids)) == len(digests)
+        if not isinstance(self.diff_ids, list) or not all(isinstance(one, str) for one in self.diff_ids):
+            return False
+        return len(self.diff_ids) == len(layers) and len(set(self.diff_ids)) == len({one["digest"] for one in layers})
 
     def origin(self, layer):
         """Where a layer, by one of its digests, comes from: in layer 2 of 5 (COPY app /). Empty where it is none."""
@@ -117,12 +116,7 @@ class Subject:
         self.problems = {}
         self._api = api
         self._wanted = [normalized(one) for one in platforms]
-        self.manifest = api.manifest(source.repository, source.reference)
-        if self.manifest is None:
-            raise RegistryError(
-                f"{api.registry.name}: {source} was not found",
-                "Check its name, and whether the user may pull it: some registries hide what one may not see",
-            )
+        self.manifest = read_source(api, source)
         document = self._strict(self.manifest, "")
         if document is not None and self.manifest.is_index:
             self._read_index()

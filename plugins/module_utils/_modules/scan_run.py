@@ -21,6 +21,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._gate.database impo
     check_cache_dir,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._gate.findings import clean
+from ansible_collections.wharf.registry.plugins.module_utils._gate.layers import check_layers
 from ansible_collections.wharf.registry.plugins.module_utils._gate.policy import Policy, judge, sentence_of
 from ansible_collections.wharf.registry.plugins.module_utils._gate.report_store import Facts, ReportStore, seal_key
 from ansible_collections.wharf.registry.plugins.module_utils._gate.reports import parse_report
@@ -84,7 +85,10 @@ def default_cache_dir():
 
 
 class Made:
-    """A report on one platform of an image, and how it came. new says whether it is not in the registry yet."""
+    """A report on one platform of an image, its bytes and its Facts.
+
+    stored: its digest in the registry, empty where it is not there. reused: whether it was there before this run.
+    """
 
     def __init__(self, report, facts, content, *, stored="", reused=False):
         self.report = report
@@ -181,6 +185,8 @@ class Scanner:
         mover = BlobMover(self._pool, Pool(lambda: layout, 1))
         for blob in image.manifest.blobs:
             mover.move(repository, repository, blob)
+        if self._is_client:
+            check_layers(layout.blobs, image)
         layout.put_manifest(repository, image.manifest.digest.replace(":", "-"), image.manifest)
         return self._trivy.scan(self._cache, self._layout, image.manifest.digest, form)
 
@@ -222,7 +228,7 @@ class ScanRun:
             return self._run(connection)
         except OSError as error:
             raise InputError(
-                f"{error.filename or tempfile.gettempdir()} can't be used: {error.strerror or error}",
+                f"{error.filename or 'The temporary directory'} can't be used: {error.strerror or error}",
                 "Check the free space and the rights of the temporary directory and of cache_dir",
             ) from None
 

@@ -11,6 +11,7 @@ import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import read_object
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import read_source
 from ansible_collections.wharf.registry.plugins.module_utils._gate.cosign import (
     SIGNATURE_TYPE,
     Cosign,
@@ -65,17 +66,6 @@ def public_keys(texts, option="keys"):
     return [PublicKey(text, number, option) for number, text in enumerate(texts, 1)]
 
 
-def read_manifest(api, source):
-    """The Manifest that a Source names. Raises RegistryError where there is none."""
-    manifest = api.manifest(source.repository, source.reference)
-    if manifest is None:
-        raise RegistryError(
-            f"{api.registry.name}: {source} was not found",
-            "Check its name, and whether the user may pull it: some registries hide what one may not see",
-        )
-    return manifest
-
-
 def told(found):
     """Verified (Candidate, PublicKey) pairs, as modules return them."""
     return [{"form": candidate.form, "digest": candidate.digest, "key": key.name} for candidate, key in found]
@@ -123,7 +113,7 @@ class SignRun:
     def run(self, api):
         """What the module returns. Raises RegistryError."""
         source = parse_image(self._params["image"], api.registry)
-        manifest = read_manifest(api, source)
+        manifest = read_source(api, source)
         signatures = Signatures(api, source.repository, manifest)
         with Cosign(self._params["program"]) as cosign:
             key = cosign.public_key(self._key, self._params["key_password"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import gzip
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import vulnerable
-from http_client import CONFIGS, DOCKER_LIST, OCI, OCI_INDEX
+from http_client import CONFIGS, DOCKER_LIST, LAYERS, OCI, OCI_INDEX
 from managed import words
 from runs import run_at_registry
 from vulnerable import FIXED, MENDED, UNFIXED
@@ -594,7 +595,9 @@ def test_runs_that_were_killed_leave_nothing_for_long(scan: Callable[..., dict],
 def test_a_server(
     scan: Callable[..., dict], cache: Path, content: Content, room: str, web: str, *, tmp_path: Path
 ) -> None:
-    """Its database is the one that counts, and its date."""
+    """Its database is the one that counts, and its date. Layers that claim to be others do not get there."""
+    layers = [{**content.blob(f"{room}/web", gzip.compress(text)), "mediaType": LAYERS[OCI]} for text in (b"a", b"b")]
+    content.manifest(f"{room}/web", "poison", {**document_at(content, f"{room}/web", "1.0"), "layers": layers}, OCI)
     for age, verdict in ((datetime.timedelta(hours=1), "refused"), (datetime.timedelta(days=9), "refused")):
         place = tmp_path / f"server-{age.days}"
         (place / "db").mkdir(parents=True)
@@ -607,10 +610,12 @@ def test_a_server(
                 wait_for_port(port)
                 options = {"cache_dir": str(cache), "server": f"http://127.0.0.1:{port}", "token": "of-the-server"}
                 done = scan(image=web, scanner=options, database={}, secrets=("of-the-server",))
+                poison = scan(image=f"{room}/web:poison", scanner=options, database={})
             finally:
                 server.terminate()
         assert done["verdict"] == verdict
         assert ("older than max_database_age" in done["sentence"]) == (age.days > 3), done["sentence"]
+        assert "and the configuration of the image says sha256:" in poison["sentence"], poison["sentence"]
     gone = scan(image=web, scanner=options, database={})
     assert "does not answer" in gone["sentence"]
 
