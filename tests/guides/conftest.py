@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import vulnerable
 from certificates import Authority
 from content import Content
 from labtest import LabHost, Registry, RegistryConnection, wait_for
 from paths import ROOT
-from reader import CACHE, Site, play
+from reader import CACHE, GATE, ONCE, Site, as_reader, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +25,9 @@ version: 0.1
 storage: {filesystem: {rootdirectory: /var/lib/registry}}
 http: {addr: "0.0.0.0:443", tls: {certificate: /hub/hub.crt, key: /hub/hub.key}}
 """
+
+# Of the page on the gate.
+USERS = ("admin", "ci", "promoter", "mirror", "runtime")
 
 
 def lab(playbook: str) -> None:
@@ -88,3 +94,28 @@ def hub(sites: dict[str, Site], tmp_path_factory: pytest.TempPathFactory) -> Con
     content = Content(RegistryConnection(Registry(host, "hub", authority.certificate, Path(os.devnull))))
     wait_for("the hub answers", lambda: content.ask("GET", "/v2/")[0] == 200)
     return content
+
+
+@pytest.fixture(scope="session")
+def near(sites: dict[str, Site], hub: Content, checkout: Path) -> Site:
+    """The site with the inventory of the page, its keys, and a copy of the database."""
+    near = sites["near"]
+    vulnerable.put_database(hub, "aquasecurity/trivy-db", "2")
+    hub.artifact("aquasecurity/trivy-java-db", "1", "application/vnd.example", "application/vnd.example")
+    near.host.run("apt-get -qq update && apt-get -qq install --no-install-recommends cosign >/dev/null")
+    trivy = shutil.which("trivy")
+    subprocess.run(["docker", "cp", "--follow-link", trivy, f"{near.host.container}:/usr/bin/trivy"], check=True)
+    near.says(GATE.yaml("Who may do what"), "group_vars/all/main.yml")
+    near.says("".join(GATE.blocks(ONCE, "yaml")))
+    known = near.registry.users
+    passwords = {name: known.get(name, {}).get("password", f"of-the-lab-and-of-no-worth-{name}") for name in USERS}
+    vault = {f"vault_{name}_password": password for name, password in passwords.items()}
+    # The registry host of the page is no client.
+    near.says(json.dumps(vault | {"client_logins": []}), "group_vars/all/vault.yml")
+    as_reader("$ ansible-playbook -i inventories/production playbooks/site.yml", checkout)
+    for command in GATE.commands(ONCE):
+        near.host.run(command.removeprefix("# "))
+    build = "COSIGN_PASSWORD= cosign generate-key-pair --output-key-prefix build"
+    near.host.run(f"cd /etc/wharf-registry/gate && {build}")
+    as_reader("$ ansible-playbook -i inventories/production playbooks/mirror.yml", checkout)
+    return near

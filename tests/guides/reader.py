@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
 import subprocess
+import textwrap
 from typing import TYPE_CHECKING
 
 import yaml
@@ -18,6 +20,30 @@ if TYPE_CHECKING:
     from labtest import LabHost, Registry
 
 CACHE = ROOT / ".cache"
+
+_BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n\n((?:\1   .*\n|\n)+)", re.MULTILINE)
+_HEADING = re.compile(r"^(.+)\n(?:-+|=+)$", re.MULTILINE)
+
+
+class Guide:
+    """A page of the documentation, by the headings of its sections."""
+
+    def __init__(self, page: str) -> None:
+        text = (ROOT / "docs/docsite/rst" / page).read_text(encoding="utf-8")
+        heads = list(_HEADING.finditer(text))
+        ends = [*(head.start() for head in heads[1:]), len(text)]
+        self._sections = {head[1]: text[head.end() : end] for head, end in zip(heads, ends, strict=True)}
+
+    def blocks(self, section: str, language: str) -> list[str]:
+        found = _BLOCK.findall(self._sections[section])
+        return [textwrap.dedent(text).strip() + "\n" for _indent, kind, text in found if kind == language]
+
+    def yaml(self, section: str) -> str:
+        (text,) = self.blocks(section, "yaml")
+        return text
+
+    def commands(self, section: str) -> list[str]:
+        return [line for text in self.blocks(section, "console") for line in text.splitlines()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,3 +111,14 @@ def module(site: Site, cwd: Path, name: str, options: dict[str, object]) -> None
     arguments = ["-i", str(site.inventory), site.host.name, f"--module-name={name}", f"--args={json.dumps(options)}"]
     done = run(*arguments, program="ansible", cwd=cwd)
     assert done.returncode == 0, done.stdout
+
+
+def as_reader(command: str, checkout: Path) -> str:
+    """Run a line of a console that begins with `$ ansible-playbook`, and return what it says."""
+    prompt, program, *arguments = shlex.split(command)
+    assert (prompt, program) == ("$", "ansible-playbook"), command
+    return play(*arguments, cwd=checkout)
+
+
+GATE = Guide("gate.rst")
+ONCE = "Once: keys and databases"

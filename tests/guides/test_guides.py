@@ -9,53 +9,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
-import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 import vulnerable
 from http_client import OCI
-from paths import ROOT
-from reader import module, play, run
+from reader import GATE, Guide, as_reader, module, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from content import Content
     from reader import Site
-
-_BLOCK = re.compile(r"^( *)\.\. code-block:: (\w+)\n\n((?:\1   .*\n|\n)+)", re.MULTILINE)
-_HEADING = re.compile(r"^(.+)\n(?:-+|=+)$", re.MULTILINE)
-
-
-class Guide:
-    """A page of the documentation, by the headings of its sections."""
-
-    def __init__(self, page: str) -> None:
-        text = (ROOT / "docs/docsite/rst" / page).read_text(encoding="utf-8")
-        heads = list(_HEADING.finditer(text))
-        ends = [*(head.start() for head in heads[1:]), len(text)]
-        self._sections = {head[1]: text[head.end() : end] for head, end in zip(heads, ends, strict=True)}
-
-    def blocks(self, section: str, language: str) -> list[str]:
-        found = _BLOCK.findall(self._sections[section])
-        return [textwrap.dedent(text).strip() + "\n" for _indent, kind, text in found if kind == language]
-
-    def yaml(self, section: str) -> str:
-        (text,) = self.blocks(section, "yaml")
-        return text
-
-    def commands(self, section: str) -> list[str]:
-        return [line for text in self.blocks(section, "console") for line in text.splitlines()]
-
-
-def as_reader(command: str, checkout: Path) -> str:
-    """Run a line of a console that begins with `$ ansible-playbook`, and return what it says."""
-    prompt, program, *arguments = shlex.split(command)
-    assert (prompt, program) == ("$", "ansible-playbook"), command
-    return play(*arguments, cwd=checkout)
 
 
 def changes(said: str) -> int:
@@ -85,34 +51,6 @@ def keys(sites: dict[str, Site]) -> dict[str, str]:
         found[name] = " ".join(said[-1].split()[:2])
         site.host.run("mkdir -p /media/usb")
     return found
-
-
-@pytest.fixture(scope="module")
-def near(sites: dict[str, Site], hub: Content, checkout: Path) -> Site:
-    """The site with the inventory of the page, its keys, and a copy of the database."""
-    near = sites["near"]
-    vulnerable.put_database(hub, "aquasecurity/trivy-db", "2")
-    hub.artifact("aquasecurity/trivy-java-db", "1", "application/vnd.example", "application/vnd.example")
-    near.host.run("apt-get -qq update && apt-get -qq install --no-install-recommends cosign >/dev/null")
-    trivy = shutil.which("trivy")
-    subprocess.run(["docker", "cp", "--follow-link", trivy, f"{near.host.container}:/usr/bin/trivy"], check=True)
-    near.says(TestReleaseThatCannotBeBypassed.guide.yaml("Who may do what"), "group_vars/all/main.yml")
-    near.says("".join(TestReleaseThatCannotBeBypassed.guide.blocks(TestReleaseThatCannotBeBypassed.ONCE, "yaml")))
-    known = near.registry.users
-    passwords = {
-        name: known.get(name, {}).get("password", f"of-the-lab-and-of-no-worth-{name}")
-        for name in TestReleaseThatCannotBeBypassed.USERS
-    }
-    vault = {f"vault_{name}_password": password for name, password in passwords.items()}
-    # The registry host of the page is no client.
-    near.says(json.dumps(vault | {"client_logins": []}), "group_vars/all/vault.yml")
-    as_reader("$ ansible-playbook -i inventories/production playbooks/site.yml", checkout)
-    for command in TestReleaseThatCannotBeBypassed.guide.commands(TestReleaseThatCannotBeBypassed.ONCE):
-        near.host.run(command.removeprefix("# "))
-    build = "COSIGN_PASSWORD= cosign generate-key-pair --output-key-prefix build"
-    near.host.run(f"cd /etc/wharf-registry/gate && {build}")
-    as_reader("$ ansible-playbook -i inventories/production playbooks/mirror.yml", checkout)
-    return near
 
 
 class TestMirrorDockerHub:
@@ -229,9 +167,7 @@ class TestCrossAnAirGap:
 
 class TestReleaseThatCannotBeBypassed:
     TITLE = "A release that cannot be bypassed"
-    ONCE = "Once: keys and databases"
-    USERS = ("admin", "ci", "promoter", "mirror", "runtime")
-    guide = Guide("gate.rst")
+    guide = GATE
 
     def sign(self, near: Site, checkout: Path, image: str) -> None:
         """The build signs what it has pushed."""
