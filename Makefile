@@ -81,7 +81,7 @@ integration-client integration-server: deps-dev
 attacks: deps-dev ## Attack the proxy beside legitimate clients, who must not notice
 	@$(TOOLS) pytest tests/attacks
 
-guides: images ## Do what the guides on mirrors and bundles say, with their inventories, on hosts of the lab
+guides: images ## Do what the guides on mirrors, bundles, the gate and pipelines say, on hosts of the lab
 	@$(TOOLS) pytest tests/guides
 
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab

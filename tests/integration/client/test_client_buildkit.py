@@ -99,6 +99,14 @@ def test_buildkit_reads_all_that_is_written(clean: Box, full: dict) -> None:
     assert found["docker.io"]["Mirrors"] == ["m.example.com"]
 
 
+def test_the_example_of_a_pipeline_names_the_ca(builder: Box) -> None:
+    text = (ROOT / "examples/ci/private-ca/buildkitd.toml").read_text(encoding="utf-8")
+    builder.run("cat > /root/example.toml", stdin=text)
+    found = json.loads(builder.output("probe /root/example.toml"))
+    host = "registry.example.com"
+    assert found[host]["RootCAs"] == [f"/etc/docker/certs.d/{host}/ca.crt"]
+
+
 def test_a_file_that_is_no_toml_stays_as_it_is(clean: Box) -> None:
     clean.run(f"mkdir /etc/buildkit; echo '[registry' > {FILE}")
     says(run(clean, {"host": "r.example.com", "insecure": True}, failed=True), FILE)
