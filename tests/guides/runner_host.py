@@ -28,10 +28,12 @@ PACKAGES = "ansible-core busybox-static cosign curl docker-buildx git groovy ope
 # Which stages an event starts.
 STARTS = {"push": ("build",), "tag": ("promote", "deploy")}
 PROGRAMS = ("ansible-playbook", "cosign", "curl", "docker")
-# What a program is told lands in a file, where the tests look for secrets.
-RECORDER = """#!/bin/sh
-printf '%s\\n' "{name} $*" >>/var/log/arguments
-exec /usr/bin/{name} "$@"
+# What a program is told, and the names of the secrets that it could read, land in a file.
+RECORDS = "/var/log/recorded"
+RECORDER = f"""#!/bin/sh
+secrets=$(env | sed -n 's/^\\([A-Z_]*PASSWORD\\|COSIGN_[A-Z_]*KEY\\)=.*/\\1/p' | sort | tr '\\n' ' ')
+printf '%s\\t%s\\n' "$secrets" "{{name}} $*" >>{RECORDS}
+exec /usr/bin/{{name}} "$@"
 """
 DOCKERFILE = """FROM registry.example.com/mirror/debian:{base}
 COPY busybox /bin/busybox
@@ -145,6 +147,11 @@ class Builder:
         self.near.host.run("systemctl start ssh.service")
         self.secrets["COSIGN_PRIVATE_KEY"] = self.host.output("cat /root/build/build.key") + "\n"
 
+    def recorded(self) -> list[tuple[set[str], str]]:
+        """What the last project has started: which secrets each program could read, and its arguments."""
+        lines = self.host.output(f"cat {RECORDS}").splitlines()
+        return [(set(names.split()), command) for names, _tab, command in (line.partition("\t") for line in lines)]
+
     def leaks(self, text: str) -> list[str]:
         """Which secrets a text has, as they are and as they are sent and kept."""
         forms = {name: [value] for name, value in self.secrets.items()}
@@ -163,8 +170,9 @@ class Project:
 
     def __init__(self, builder: Builder, system: str, version: str) -> None:
         self.builder, self.system, self.version = builder, system, version
-        self.place = f"/srv/projects/{system}"
+        self.place = f"/srv/projects/{system}-{version}"
         self.log = ""
+        builder.host.run(f": >{RECORDS}")
         files = {f"ci/{path.name}": path for path in pipelines.STEPS.iterdir()}
         if system != "shell":
             files |= pipelines.FILES[system][1]
