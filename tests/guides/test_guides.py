@@ -185,29 +185,29 @@ class TestReleaseThatCannotBeBypassed:
 
     def test_what_is_not_signed_is_refused(self, near: Site, checkout: Path) -> None:
         with near.registry.content("ci") as registry:
-            vulnerable.put_image(registry, "staging/web", "1.4.2")
-            vulnerable.put_image(registry, "staging/web", "1.4.3", vulnerable.MENDED)
-        said, status = self.promote(checkout, "1.4.3")
+            vulnerable.put_image(registry, "staging/web", "1.6.2")
+            vulnerable.put_image(registry, "staging/web", "1.6.3", vulnerable.MENDED)
+        said, status = self.promote(checkout, "1.6.3")
         assert status != 0 and "has no signature. Sign it" in said
 
     def test_what_has_a_vulnerability_is_refused(self, near: Site, checkout: Path) -> None:
-        self.sign(near, checkout, "staging/web:1.4.2")
+        self.sign(near, checkout, "staging/web:1.6.2")
         for more in (["--check"], []):
-            said, status = self.promote(checkout, "1.4.2", *more)
+            said, status = self.promote(checkout, "1.6.2", *more)
             assert status != 0 and "is refused: CVE-2026-0001 (critical) in libssl3 3.0.11-1, fixed in 3.0.15-1" in said
         with near.registry.content("runtime") as registry:
-            assert registry.tags("apps/web") == []
+            assert "1.6.2" not in registry.tags("apps/web")
 
     def test_the_rest_is_promoted_and_signed(self, near: Site, checkout: Path) -> None:
-        self.sign(near, checkout, "staging/web:1.4.3")
+        self.sign(near, checkout, "staging/web:1.6.3")
         for more, changed in ((["--check"], 1), ([], 3), (["--check"], 0), ([], 0)):
-            said, status = self.promote(checkout, "1.4.3", *more)
+            said, status = self.promote(checkout, "1.6.3", *more)
             assert status == 0, said
             assert changes_of(said) == changed, said
-        assert "apps/web:1.4.3 is staging/web:1.4.3 (sha256:" in said
+        assert "apps/web:1.6.3 is staging/web:1.6.3 (sha256:" in said
         with near.registry.content("runtime") as registry, near.registry.content("ci") as staging:
-            assert registry.digest("apps/web", "1.4.3") == staging.digest("staging/web", "1.4.3")
-        release = f"{near.registry.hostname}/apps/web:1.4.3"
+            assert registry.digest("apps/web", "1.6.3") == staging.digest("staging/web", "1.6.3")
+        release = f"{near.registry.hostname}/apps/web:1.6.3"
         keys = "--key /etc/wharf-registry/gate/cosign.pub --insecure-ignore-tlog=true"
         near.host.run(f"SSL_CERT_FILE=/etc/wharf-registry/certificate/ca.crt cosign verify {keys} {release}")
 
@@ -217,11 +217,11 @@ class TestReleaseThatCannotBeBypassed:
     def test_the_gate_is_the_only_way(self, near: Site, user: str, told: str) -> None:
         """The build and the hosts may not write a release, and the promoter itself may not move one."""
         with near.registry.content("ci") as registry:
-            bad = registry.ask("GET", "/v2/staging/web/manifests/1.4.2", Accept=OCI)
+            bad = registry.ask("GET", "/v2/staging/web/manifests/1.6.2", Accept=OCI)
         password = near.registry.users.get(user, {}).get("password", f"of-the-lab-and-of-no-worth-{user}")
         headers = {"Content-Type": OCI}
         options = {"password": password, "headers": headers, "body": bad.body}
-        answer = near.registry.request("PUT", "/v2/apps/web/manifests/1.4.3", user, **options)
+        answer = near.registry.request("PUT", "/v2/apps/web/manifests/1.6.3", user, **options)
         assert answer.status == 403 and told in answer.body.decode()
 
 

@@ -97,7 +97,9 @@ class TestPipeline:
         project.git("reset -q --hard HEAD~1")
 
     def test_what_is_not_signed_is_not_released(self, project: Project, digests: dict[str, Content]) -> None:
-        vulnerable.put_image(digests[STAGED], STAGED, project.sha, vulnerable.MENDED)
+        # With a file of its own, so that no other test has signed this image.
+        files = {"commit": project.sha.encode()}
+        vulnerable.put_image(digests[STAGED], STAGED, project.sha, vulnerable.MENDED, files=files)
         said, status = project.run("tag")
         assert status != 0
         assert "has no signature. Sign it" in " ".join(said.split()), said
