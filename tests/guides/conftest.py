@@ -15,7 +15,7 @@ from certificates import Authority
 from content import Content
 from labtest import LabHost, Registry, RegistryConnection, wait_for
 from paths import ROOT
-from reader import CACHE, GATE, ONCE, Site, as_reader, play
+from reader import CACHE, GATE, GATE_ONCE, Site, as_reader, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,14 +106,14 @@ def near(sites: dict[str, Site], hub: Content, checkout: Path) -> Site:
     trivy = shutil.which("trivy")
     subprocess.run(["docker", "cp", "--follow-link", trivy, f"{near.host.container}:/usr/bin/trivy"], check=True)
     near.says(GATE.yaml("Who may do what"), "group_vars/all/main.yml")
-    near.says("".join(GATE.blocks(ONCE, "yaml")))
+    near.says("".join(GATE.blocks(GATE_ONCE, "yaml")))
     known = near.registry.users
     passwords = {name: known.get(name, {}).get("password", f"of-the-lab-and-of-no-worth-{name}") for name in USERS}
     vault = {f"vault_{name}_password": password for name, password in passwords.items()}
     # The registry host of the page is no client.
     near.says(json.dumps(vault | {"client_logins": []}), "group_vars/all/vault.yml")
     as_reader("$ ansible-playbook -i inventories/production playbooks/site.yml", checkout)
-    for command in GATE.commands(ONCE):
+    for command in GATE.commands(GATE_ONCE):
         near.host.run(command.removeprefix("# "))
     build = "COSIGN_PASSWORD= cosign generate-key-pair --output-key-prefix build"
     near.host.run(f"cd /etc/wharf-registry/gate && {build}")

@@ -121,4 +121,4 @@ def as_reader(command: str, checkout: Path) -> str:
 
 
 GATE = Guide("gate.rst")
-ONCE = "Once: keys and databases"
+GATE_ONCE = "Once: keys and databases"

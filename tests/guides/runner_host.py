@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pipelines
 from paths import ROOT
-from reader import CACHE, GATE, ONCE, Guide
+from reader import CACHE, GATE, GATE_ONCE, Guide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +128,7 @@ class Builder:
         self.write(f"{production}/group_vars/all/main.yml", hostname + GATE.yaml("Who may do what"))
         # No password of a vault opens it.
         self.write(f"{production}/group_vars/all/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n3132\n")
-        self.write(f"{production}/group_vars/registry/main.yml", "".join(GATE.blocks(ONCE, "yaml")))
+        self.write(f"{production}/group_vars/registry/main.yml", "".join(GATE.blocks(GATE_ONCE, "yaml")))
         keys = json.dumps({"gate_trusted_keys": ["/etc/wharf-registry/gate/pipelines.pub"]})
         self.write(f"{production}/group_vars/registry/pipelines.yml", keys)
         self.host.run(f"ln -s {collection}/playbooks {site}/playbooks")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import vulnerable
 from http_client import OCI
-from reader import GATE, Guide, as_reader, module, run
+from reader import GATE, GATE_ONCE, Guide, as_reader, module, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +167,7 @@ class TestCrossAnAirGap:
 
 class TestReleaseThatCannotBeBypassed:
     TITLE = "A release that cannot be bypassed"
+    ONCE = GATE_ONCE
     guide = GATE
 
     def sign(self, near: Site, checkout: Path, image: str) -> None:
