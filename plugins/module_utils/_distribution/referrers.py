@@ -9,6 +9,7 @@ that is made of the digest. Two that write it at once would lose an entry, so th
 
 from __future__ import annotations
 
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import digest_of
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import ConflictError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import (
     OCI_INDEX,
@@ -17,6 +18,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.manif
 )
 
 _ATTEMPTS = 5
+_EMPTY = b"{}"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
 
 def index_tag(subject):
@@ -42,17 +45,52 @@ def add_referrers(api, repository, subject, manifests):
     """
     if not manifests or api.referrers(repository, subject) is not None:
         return
-    for _attempt in range(_ATTEMPTS):
+
+    def add():
         entries = _kept_list(api, repository, subject)
         known = {entry["digest"] for entry in entries}
         new = [descriptor_of(one) for one in manifests if one.digest not in known]
         if not new:
-            return
+            return True
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*entries, *new]}
         api.put_manifest(repository, index_tag(subject), new_manifest(document, OCI_INDEX))
-    raise ConflictError(
-        f"{api.registry.name}: other clients write {repository}:{index_tag(subject)} all the time", "Run it again"
-    )
+        return None
+
+    write_until_seen(api, repository, index_tag(subject), add)
+
+
+def write_until_seen(api, repository, tag, write):
+    """Calls write(), which looks first, until it returns what it has seen, and not None. Raises ConflictError.
+
+    Another client may overwrite the tag between the look and the write.
+    """
+    for _attempt in range(_ATTEMPTS):
+        seen = write()
+        if seen is not None:
+            return seen
+    raise ConflictError(f"{api.registry.name}: other clients write {repository}:{tag} all the time", "Run it again")
+
+
+def artifact_of(subject, artifact_type, layer, annotations):
+    """The Manifest of an artefact with one layer, a descriptor, that belongs to another Manifest."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": artifact_type,
+        "config": {"mediaType": _EMPTY_TYPE, "digest": digest_of(_EMPTY), "size": len(_EMPTY)},
+        "layers": [layer],
+        "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": len(subject.content)},
+        "annotations": annotations,
+    }
+    return new_manifest(document, OCI_MANIFEST)
+
+
+def attach(api, repository, subject, artifact, content):
+    """Puts an artefact of artifact_of(), with the bytes of its layer, beside its subject. Raises RegistryError."""
+    for blob in (_EMPTY, content):
+        api.put_blob(repository, blob)
+    api.put_manifest(repository, artifact.digest, artifact)
+    add_referrers(api, repository, subject.digest, [artifact])
 
 
 def descriptor_of(manifest):

@@ -12,13 +12,18 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.trans
 def read_blob(api, repository, digest, most):
     """The bytes of a blob, or None where there is none. Raises AnswerError where it is larger, or damaged."""
     name = f"{api.registry.name}: the blob {digest} of {repository}"
-    there, size = api.blob_size(repository, digest)
-    if not there:
-        return None
-    if size is None or size > most:
-        raise AnswerError(f"{name} is larger than {most} bytes", "Remove what refers to it")
     stream = api.open_blob(repository, digest)
-    content = b"" if stream is None else b"".join(stream.pieces)
+    if stream is None:
+        return None
+    if (stream.size or 0) > most:
+        # Nothing of it is read.
+        raise AnswerError(f"{name} is larger than {most} bytes", "Remove what refers to it")
+    content = bytearray()
+    for piece in stream.pieces:
+        content += piece
+        if len(content) > most:
+            raise AnswerError(f"{name} is larger than {most} bytes", "Remove what refers to it")
+    content = bytes(content)
     if digest_of(content, digest.partition(":")[0]) != digest:
         raise AnswerError(f"{name} is damaged", "Remove what refers to it")
     return content

@@ -109,7 +109,7 @@ class Database:
             new = os.path.join(place, "new")
             os.mkdir(new, 0o700)
             self._unpack(pool, source, layer, new)
-            with contextlib.suppress(FileExistsError, OSError):
+            with contextlib.suppress(OSError):
                 os.rename(new, self.directory)
         if not self.is_there:
             raise DatabaseError(

@@ -18,9 +18,9 @@ import secrets
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import digest_of
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import OCI_MANIFEST, new_manifest
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.referrers import (
-    add_referrers,
+    artifact_of,
+    attach,
     find_referrers,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
@@ -28,8 +28,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._gate.blob_reader i
 
 REPORT_TYPE = "application/vnd.wharf.scan-report.v1+json"
 TYPES = {"report": REPORT_TYPE, "cyclonedx": "application/vnd.cyclonedx+json", "spdx": "application/spdx+json"}
-_EMPTY = b"{}"
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _CREATED = "org.opencontainers.image.created"
 _TITLE = "org.opencontainers.image.title"
 _SCANNER = "registry.wharf.scan.scanner"
@@ -158,10 +156,7 @@ class ReportStore:
     def put(self, subject, content, facts, form="report"):
         """Stores what was made of a Manifest, and returns the digest of the new one. Raises RegistryError."""
         manifest = self._manifest(subject, content, facts, form)
-        for blob in (_EMPTY, content):
-            self._api.put_blob(self._repository, blob)
-        self._api.put_manifest(self._repository, manifest.digest, manifest)
-        add_referrers(self._api, self._repository, subject.digest, [manifest])
+        attach(self._api, self._repository, subject, manifest, content)
         return manifest.digest
 
     def has(self, subject, content, facts, form="report"):
@@ -173,18 +168,13 @@ class ReportStore:
         annotations = facts.annotations()
         annotations[_SEAL] = self._seal(TYPES[form], subject.digest, blob, annotations)
         layer_type = "application/json" if form == "report" else TYPES[form]
-        document = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "artifactType": TYPES[form],
-            "config": {"mediaType": _EMPTY_TYPE, "digest": digest_of(_EMPTY), "size": len(_EMPTY)},
-            "layers": [
-                {"mediaType": layer_type, "digest": blob, "size": len(content), "annotations": {_TITLE: f"{form}.json"}}
-            ],
-            "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": len(subject.content)},
-            "annotations": annotations,
+        layer = {
+            "mediaType": layer_type,
+            "digest": blob,
+            "size": len(content),
+            "annotations": {_TITLE: f"{form}.json"},
         }
-        return new_manifest(document, OCI_MANIFEST)
+        return artifact_of(subject, TYPES[form], layer, annotations)
 
 
 def _listed_date(entry):

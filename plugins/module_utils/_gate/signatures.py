@@ -14,15 +14,17 @@ import binascii
 import json
 import re
 
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import ConflictError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.blobs import digest_of
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import (
     OCI_MANIFEST,
     new_manifest,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.referrers import (
-    add_referrers,
+    artifact_of,
+    attach,
     find_referrers,
     index_tag,
+    write_until_seen,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._gate.blob_reader import read_blob
@@ -36,14 +38,12 @@ _PAYLOAD_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 _ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 _CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _STATEMENT_TYPE = "application/vnd.in-toto+json"
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{1,10000}={0,2}")
 _LARGEST = 64 << 20
 _CLAIM = "cosign container image signature"
 # More of them on one image are not looked at: everyone who may push could make it so that a check never ends.
 MOST = 50
-_ATTEMPTS = 5
 
 
 class Candidate:
@@ -180,15 +180,16 @@ class Signatures:
             "size": len(payload),
             "annotations": {_SIGNATURE: signature},
         }
-        for _attempt in range(_ATTEMPTS):
+
+        def add():
             there = self._api.manifest(self._repository, tag)
             layers = [] if there is None else list(there.whole.layers)
             if any(one.get("annotations") == layer["annotations"] for one in layers):
                 return there.digest
             self._put_list(tag, [*layers, layer])
-        raise ConflictError(
-            f"{self._api.registry.name}: others write {self._repository}:{tag} all the time", "Run it again"
-        )
+            return None
+
+        return write_until_seen(self._api, self._repository, tag, add)
 
     def _put_list(self, tag, layers):
         # As cosign makes it: an image without content, whose layers are the signatures.
@@ -207,29 +208,15 @@ class Signatures:
     def add_bundle(self, bundle, predicate, created):
         """Puts a bundle that refers to the manifest, and returns its digest."""
         self._candidates = None
-        empty = self._api.put_blob(self._repository, b"{}")
-        blob = self._api.put_blob(self._repository, bundle)
-        document = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "artifactType": BUNDLE_TYPE,
-            "config": {"mediaType": _EMPTY_TYPE, "digest": empty, "size": 2},
-            "layers": [{"mediaType": BUNDLE_TYPE, "digest": blob, "size": len(bundle)}],
-            "subject": {
-                "mediaType": self._manifest.media_type,
-                "digest": self._manifest.digest,
-                "size": len(self._manifest.content),
-            },
-            "annotations": {
-                "org.opencontainers.image.created": created,
-                "dev.sigstore.bundle.content": "dsse-envelope",
-                "dev.sigstore.bundle.predicateType": predicate,
-            },
+        layer = {"mediaType": BUNDLE_TYPE, "digest": digest_of(bundle), "size": len(bundle)}
+        annotations = {
+            "org.opencontainers.image.created": created,
+            "dev.sigstore.bundle.content": "dsse-envelope",
+            "dev.sigstore.bundle.predicateType": predicate,
         }
-        manifest = new_manifest(document, OCI_MANIFEST)
-        self._api.put_manifest(self._repository, manifest.digest, manifest)
-        add_referrers(self._api, self._repository, self._manifest.digest, [manifest])
-        return manifest.digest
+        artifact = artifact_of(self._manifest, BUNDLE_TYPE, layer, annotations)
+        attach(self._api, self._repository, self._manifest, artifact, bundle)
+        return artifact.digest
 
 
 def _both_ends(entries):

@@ -126,7 +126,7 @@ class Subject:
             normalized(name.partition(" ")[0]) for name in [*(one.platform for one in self.images), *self.problems]
         ]
         for platform in platforms:
-            if not any(_covers(normalized(platform), one) for one in found):
+            if not any(covers(normalized(platform), one) for one in found):
                 self.problems[platform] = "the image has no such platform"
         if not self.images and not self.problems:
             self.problems[""] = "it holds no image that could be scanned"
@@ -192,7 +192,7 @@ class Subject:
         """Whether a child is meant. Without a platform, clients may take it for any."""
         if not self._wanted or not platform or platform == _NO_PLATFORM:
             return True
-        return any(_covers(one, normalized(platform)) for one in self._wanted)
+        return any(covers(one, normalized(platform)) for one in self._wanted)
 
     def _add(self, platform, manifest):
         try:
@@ -230,6 +230,6 @@ def normalized(platform):
     return "/".join(part for part in ("darwin" if system == "macos" else system, _ALIASES.get(rest, rest)) if part)
 
 
-def _covers(wanted, platform):
+def covers(wanted, platform):
     """linux/arm means all of its variants."""
     return platform == wanted or platform.startswith(f"{wanted}/")

@@ -9,17 +9,16 @@ no network, and none of them can leak or be missing.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import urllib.parse
 import uuid
 
-from ansible.module_utils.urls import ConnectionError as UrlError
-from ansible.module_utils.urls import open_url
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.process import find, run
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import read_object
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.tls import TLSConfig
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import HttpClient
 from ansible_collections.wharf.registry.plugins.module_utils._gate.findings import clean
 
 # What it reads by itself where it runs, and what it would tell its makers.
@@ -91,13 +90,15 @@ class Trivy:
 
     def server_version(self):
         """What the server says of itself and its database, as an object. Raises ScanError."""
+        tls = TLSConfig(urllib.parse.urlsplit(self._server).netloc)
         try:
-            with contextlib.closing(open_url(f"{self._server.rstrip('/')}/version", timeout=30)) as answer:
-                document = read_object(answer.read(1 << 20))
-        except (OSError, ValueError, UrlError) as error:
+            with HttpClient(tls) as client:
+                answer = client.request("GET", f"{self._server.rstrip('/')}/version")
+        except RegistryError as error:
             raise ScanError(
-                f"The Trivy server {self._server} does not answer: {error}", "Check scanner.server"
+                f"The Trivy server {self._server} does not answer: {error.message}", "Check scanner.server"
             ) from None
+        document = read_object(answer.body) if answer.status == 200 else None
         if document is None:
             raise ScanError(f"{self._server} is no Trivy server", "Correct scanner.server")
         return document

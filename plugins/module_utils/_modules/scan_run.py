@@ -12,6 +12,7 @@ import tempfile
 import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import is_digest
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import concerns_all
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import read_object
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
@@ -249,7 +250,7 @@ class ScanRun:
             known = None if baseline is None else self._keys(api, scanner, baseline, problem)
             results = []
             for number, source in enumerate(sources, 1):
-                results.append(self._judge(api, scanner, source, known, "" if self._reports else problem))
+                results.append(self._judge_one(api, scanner, source, known, "" if self._reports else problem))
                 self._tell(f"{number} of {len(sources)}: {results[-1]['sentence']}")
             return results
 
@@ -278,6 +279,17 @@ class ScanRun:
             return None
         return {finding.key for report in reports for finding in report.findings}
 
+    def _judge_one(self, api, scanner, source, known, problem):
+        """The result of an image. Of a list, one that can't be read is refused, and the others are judged."""
+        try:
+            return self._judge(api, scanner, source, known, problem)
+        except RegistryError as error:
+            if self._params["image"] is not None or concerns_all(error):
+                raise
+            verdict = judge({"": str(error).rstrip(".")}, self._policy, self._now, known)
+        digest = source.reference if is_digest(source.reference) else ""
+        return _result(source, digest, verdict, {}, [])
+
     def _judge(self, api, scanner, source, known, problem):
         subject = Subject(api, source, self._params["platforms"])
         reports, made = dict(subject.problems), {}
@@ -293,16 +305,7 @@ class ScanRun:
             for image in subject.images
             if image.platform in made
         ]
-        return {
-            "image": str(source),
-            "digest": subject.manifest.digest,
-            "verdict": verdict.verdict,
-            "sentence": sentence_of(str(source), verdict, lambda one: _origin(one, verdict, origins)),
-            "problems": verdict.problems,
-            "findings": [_told(one, origins) for one in verdict.findings],
-            "report_digest": listed[0]["report_digest"] if listed else "",
-            "reports": listed,
-        }
+        return _result(source, subject.manifest.digest, verdict, origins, listed)
 
     def _report(self, api, scanner, subject, image):
         """The Made of an image, or a sentence on why there is none."""
@@ -359,6 +362,19 @@ class ScanRun:
             "database_date": made.facts.database_date,
             "reused": made.reused,
         }
+
+
+def _result(source, digest, verdict, origins, listed):
+    return {
+        "image": str(source),
+        "digest": digest,
+        "verdict": verdict.verdict,
+        "sentence": sentence_of(str(source), verdict, lambda one: _origin(one, verdict, origins)),
+        "problems": verdict.problems,
+        "findings": [_told(one, origins) for one in verdict.findings],
+        "report_digest": listed[0]["report_digest"] if listed else "",
+        "reports": listed,
+    }
 
 
 def _date(nanoseconds):

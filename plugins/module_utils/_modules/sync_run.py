@@ -175,35 +175,3 @@ class SyncRun:
             self.warnings += [f"{outcome.item.to}:{outcome.item.tag}: {warning}" for warning in outcome.warnings]
         self.warnings += sync.pruning.warnings if sync.pruning else []
         self.failure = self.failure or _failure_of(sync.problems)
-
-
-# What an option of a type has to be, for a program that reads them from JSON.
-_TYPES = {
-    "bool": (bool, "true or false"),
-    "dict": (dict, "a mapping"),
-    "int": (int, "a number"),
-    "list": (list, "a list"),
-}
-
-
-def completed(options, specs=None, where=""):
-    """The options, checked and with the defaults of those that are not given, for a program. Raises InputError."""
-    specs = SYNC_OPTIONS if specs is None else specs
-    unknown = sorted(set(options) - set(specs))
-    if unknown:
-        raise InputError(f"there is no option {where}{unknown[0]}", f"The options are {', '.join(sorted(specs))}")
-    return {name: _completed(options.get(name), spec, f"{where}{name}") for name, spec in specs.items()}
-
-
-def _completed(value, spec, name):
-    if value is None:
-        if spec.get("required"):
-            raise InputError(f"{name} is missing", "Give it")
-        return spec.get("default")
-    wanted, called = _TYPES.get(spec["type"], (str, "a text"))
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise InputError(f"{name} is not {called}", "Correct it; quote numbers that are meant as text")
-    if wanted is not list:
-        return completed(value, spec["options"], f"{name}.") if "options" in spec else value
-    one = {"type": spec["elements"], **({"options": spec["options"]} if "options" in spec else {})}
-    return [_completed(element, one, f"{name}[{number}]") for number, element in enumerate(value, 1)]

@@ -18,7 +18,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.manif
     KNOWN_TYPES,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.promote import REMOVES, listed_in
-from ansible_collections.wharf.registry.plugins.module_utils._distribution.referrers import add_referrers
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.referrers import (
+    add_referrers,
+    index_tag,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.blob_mover import Moved
 from ansible_collections.wharf.registry.plugins.module_utils._transfer.platforms import (
@@ -303,7 +306,7 @@ class ImageCopy:
 
     def _tagged(self, subject):
         """The tags at the source that are made of this digest."""
-        stem = subject.replace(":", "-")
+        stem = index_tag(subject)
         if self._item.tags is not None:
             return sorted(tag for tag in self._item.tags if subject_of(tag) == subject)
         names = (stem + suffix for suffix in _SUFFIXES)

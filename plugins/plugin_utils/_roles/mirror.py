@@ -25,8 +25,9 @@ def mirror_problems(mirrors, destination):
     """Sentences on what is wrong with the rules. None shows a password."""
     # Nothing else of the collection's filters needs it, and each process that uses one loads them all.
     from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError  # noqa: PLC0415
+    from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import completed  # noqa: PLC0415
     from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import (  # noqa: PLC0415
-        completed,
+        SYNC_OPTIONS,
         parse_options,
     )
 
@@ -45,7 +46,7 @@ def mirror_problems(mirrors, destination):
             problems.append(f"mirror_sync has two entries of the name {name}: give each its own.")
         names.add(name)
         try:
-            parse_options(completed(_options(mirror, destination)))
+            parse_options(completed(_options(mirror, destination), SYNC_OPTIONS))
         except RegistryError as error:
             problems.append(f"mirror_sync, {name}: {error}")
     return problems

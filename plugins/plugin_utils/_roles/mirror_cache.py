@@ -81,8 +81,8 @@ def _problems_of(cache):
     from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import (  # noqa: PLC0415
         CONNECTION_OPTIONS,
         CONNECTION_RULES,
+        completed,
     )
-    from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import completed  # noqa: PLC0415
 
     where = f"mirror_caches, {cache['upstream']}"
     least = cache.get("min_remaining", 0)

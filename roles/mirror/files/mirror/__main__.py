@@ -13,7 +13,8 @@ import json
 import sys
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import SyncRun, completed
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import completed
+from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import SYNC_OPTIONS, SyncRun
 from state import State
 
 
@@ -42,7 +43,7 @@ def run(mirror, state, looks):
     if not looks:
         state.begin(name)
     try:
-        sync.run(completed(mirror["options"]), looks, tell)
+        sync.run(completed(mirror["options"], SYNC_OPTIONS), looks, tell)
         failure = sync.failure
     except RegistryError as error:
         failure = str(error)

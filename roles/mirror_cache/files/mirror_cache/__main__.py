@@ -19,8 +19,7 @@ import sys
 import threading
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import CONNECTION_OPTIONS
-from ansible_collections.wharf.registry.plugins.module_utils._modules.sync_run import completed
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import CONNECTION_OPTIONS, completed
 from api import Server
 from cache import Cache
 from index import Index

@@ -1,0 +1,191 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs on a host, by the digests of its images, as each engine tells it. Private to this collection."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd import Containerd, ContainerdConfig
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import DockerApi, EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_command import run_command
+
+_POD = ("io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.container.name")
+_NERDCTL = "nerdctl/name"
+# The containers of Docker, in its own containerd. Docker tells more of them.
+_OF_DOCKER = "moby"
+_IDENTIFIER = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}\Z")
+_SHORT = 12
+
+
+class RunningContainer:
+    """A container that runs. image: how it was started.
+
+    digests: names with digests by which registries know its image, as registry/repository@digest. There is none for
+    an image that was built or loaded on the host.
+    """
+
+    def __init__(self, engine, name, image, digests):
+        self.engine = engine
+        self.name = name
+        self.image = image
+        self.digests = sorted(set(filter(None, map(_full, digests))))
+
+    def told(self):
+        return {"engine": self.engine, "container": self.name, "image": self.image, "digests": self.digests}
+
+
+def _full(name):
+    """A name with a digest in full, without its tag; an empty string for what is none."""
+    try:
+        reference = parse_reference(name)
+    except InputError:
+        return ""
+    return f"{reference.registry.name}/{reference.repository}@{reference.digest}" if reference.digest else ""
+
+
+def of_docker(socket, timeout):
+    """The RunningContainers of a Docker Engine. Raises EngineDownError and EngineError."""
+    api = DockerApi(socket, timeout)
+    # All of them: one whose tag went to another image has its digest still.
+    digests = {one["Id"]: one.get("RepoDigests") or [] for one in _ask(api, "/images/json?all=1", list)}
+    found = []
+    for one in _ask(api, "/containers/json", list):
+        image = one.get("Image") or ""
+        if _IDENTIFIER.match(image):
+            # So it is listed when its tag went to another image. The container knows how it was started.
+            status, about = api.request("GET", f"/containers/{one['Id']}/json")
+            if status == 404:
+                # It ended meanwhile.
+                continue
+            image = ((about or {}).get("Config") or {}).get("Image") or image
+        name = (one.get("Names") or [one["Id"][:_SHORT]])[0].lstrip("/")
+        found.append(RunningContainer("docker", name, image, [image, *digests.get(one.get("ImageID"), [])]))
+    return found
+
+
+def _ask(api, path, kind):
+    status, answer = api.request("GET", path)
+    if status != 200 or not isinstance(answer, kind):
+        raise EngineError(f"the Docker Engine answered {status} to GET {path}")
+    return answer
+
+
+def of_podman(timeout):
+    """The RunningContainers of Podman, as this account sees them. Raises EngineDownError and EngineError."""
+    images = _json_of("podman", ["images", "--all", "--format", "json"], timeout)
+    digests = {one["Id"]: one.get("RepoDigests") or [] for one in images}
+    found = []
+    for one in _json_of("podman", ["ps", "--format", "json"], timeout):
+        if one.get("IsInfra"):
+            # Podman makes the image of a pod's own container itself.
+            continue
+        name = (one.get("Names") or [str(one.get("Id"))[:_SHORT]])[0]
+        image = one.get("Image") or ""
+        found.append(RunningContainer("podman", name, image, [image, *digests.get(one.get("ImageID"), [])]))
+    return found
+
+
+def _json_of(program, arguments, timeout):
+    document = json.loads(_output(program, arguments, timeout) or "null")
+    return [one for one in document or [] if isinstance(one, dict)]
+
+
+def _output(program, arguments, timeout):
+    status, stdout, stderr = run_command(program, arguments, timeout, program)
+    if status != 0:
+        said = stderr.strip().rpartition("\n")[2]
+        raise EngineError(f"{program} {arguments[0]} failed: {said}")
+    return stdout
+
+
+def of_containerd(name, command, timeout):
+    """The RunningContainers of a containerd. command is ctr with its first arguments, name that of the engine.
+
+    Raises EngineDownError and EngineError.
+    """
+    program, *first = command
+
+    def ctr(*arguments):
+        return _output(program, [*first, *arguments], timeout)
+
+    found = []
+    for namespace in ctr("namespaces", "list", "--quiet").split():
+        if namespace == _OF_DOCKER:
+            continue
+        inside = ("--namespace", namespace)
+        running = [line.split()[0] for line in ctr(*inside, "tasks", "list").splitlines()[1:] if " RUNNING" in line]
+        images = listed_images(ctr(*inside, "images", "list")) if running else {}
+        for identifier in sorted(running):
+            about = json.loads(ctr(*inside, "containers", "info", identifier))
+            image = about.get("Image") or ""
+            label = _label(about.get("Labels") or {}) or f"{namespace}/{identifier[:_SHORT]}"
+            # Kubernetes also names images by the digest of their configuration.
+            alike = [one for one, digest in images.items() if digest == images.get(image)]
+            shown = next((one for one in alike if "@" not in one), image) if _IDENTIFIER.match(image) else image
+            named = [f"{one.partition('@')[0]}@{images[image]}" for one in alike if not _IDENTIFIER.match(one)]
+            found.append(RunningContainer(name, label, shown, named))
+    return found
+
+
+def _label(labels):
+    return "/".join(labels[key] for key in _POD if labels.get(key)) or labels.get(_NERDCTL, "")
+
+
+def listed_images(text):
+    """{name: digest} of what `ctr images list` shows."""
+    lines = (line.split() for line in text.splitlines()[1:])
+    return {words[0]: words[2] for words in lines if len(words) > 2}
+
+
+def _engines(socket, timeout):
+    """[(name, a function that gives its RunningContainers)] of the engines of this host, or of this account."""
+    found = []
+    if find("dockerd") or os.path.exists(socket):
+        found.append(("docker", lambda: of_docker(socket, timeout)))
+    if find("podman"):
+        found.append(("podman", lambda: of_podman(timeout)))
+    if os.geteuid() != 0:
+        return found
+    found += [
+        (name, lambda name=name: of_containerd(name, [name, "ctr"], timeout)) for name in ("k3s", "rke2") if find(name)
+    ]
+    containerd = Containerd(timeout)
+    if containerd.is_engine and containerd.process is not None:
+        found.append(("containerd", lambda: of_containerd("containerd", _ctr(containerd), timeout)))
+    return found
+
+
+def _ctr(containerd):
+    return ["ctr", "--address", ContainerdConfig(File(containerd.config_path).load(), containerd).address]
+
+
+def running_images(socket, timeout):
+    """What runs in all engines of this host, or of this account, as dictionaries that JSON can hold.
+
+    {"containers": [...], "unknown": [{"engine", "said"}]}, the latter for engines that do not tell it.
+    """
+    containers, unknown = [], []
+    for name, ask in _engines(socket, timeout):
+        found, problem = _asked(ask)
+        containers += [one.told() for one in found]
+        if problem:
+            unknown.append({"engine": name, "said": problem})
+    return {"containers": containers, "unknown": unknown}
+
+
+def _asked(ask):
+    """(the RunningContainers of an engine, a sentence on why it does not tell them, or "")."""
+    try:
+        return ask(), ""
+    except RegistryError as error:
+        return [], str(error).rstrip(".")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        return [], f"its answer is not understood: {error!r}"

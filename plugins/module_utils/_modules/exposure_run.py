@@ -1,0 +1,92 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run of the program exposure: what runs in a fleet is looked for and scanned. Private to this collection."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.wharf.registry.plugins.module_utils._client_config.connection import Connection
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import concerns_all
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
+from ansible_collections.wharf.registry.plugins.module_utils._gate.exposure import (
+    Exposure,
+    Facts,
+    Place,
+    merged_hosts,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import CONNECTION_OPTIONS, completed
+from ansible_collections.wharf.registry.plugins.module_utils._modules.scan_run import SCAN_OPTIONS, ScanRun
+
+_PORT = ":443"
+
+
+class _FleetScan(ScanRun):
+    """A scan that tells what is found also where the reports can't be kept in the registry."""
+
+    def _store(self, api, scanner, repository, image, made):
+        try:
+            return super()._store(api, scanner, repository, image, made)
+        except RegistryError as error:
+            if concerns_all(error) or not self._params["store"]:
+                raise
+            self.warnings.append(f"The reports are not kept in the registry: {error}")
+            self._params = {**self._params, "store": False}
+            return super()._store(api, scanner, repository, image, made)
+
+
+class ExposureRun:
+    """connection and scan: options of registry_scan. Afterwards, warnings holds sentences. Raises InputError."""
+
+    def __init__(self, connection, scan):
+        self._connection = Connection(completed(connection, CONNECTION_OPTIONS))
+        self._scan = completed(scan, SCAN_OPTIONS)
+        self.warnings = []
+
+    def run(self, look, former, dry_run, tell=None):
+        """The document of an Exposure, by a look at hosts and the document before, or None. Raises RegistryError."""
+        hosts = merged_hosts(look, former)
+        name = self._connection.registry().name
+        short = name[: -len(_PORT)] if name.endswith(_PORT) else name
+        names = {short, f"{short}{_PORT}" if ":" not in short else short}
+        places = [Place(one, names, host["mirrors"]) for host in hosts for one in host["containers"]]
+        facts = self._facts(places)
+        images = sorted(f"{repository}@{digest}" for (repository, digest), there in facts.images.items() if there)
+        results = self._results(images, dry_run, tell)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return Exposure(hosts, names, facts, results, former=former, now=now).document()
+
+    def _facts(self, places):
+        tags = {tag for place in places for tag in place.tags}
+        images = {image for place in places for image in place.images}
+        facts = Facts({}, {}, {})
+        with Pool(self._connection.apis()) as pool:
+            for asked, digest in pool.map(_asked, sorted(tags | images)):
+                if isinstance(digest, RegistryError):
+                    facts.problems[asked] = str(digest).rstrip(".")
+                elif asked in images:
+                    facts.images[asked] = bool(digest)
+                else:
+                    facts.tags[asked] = digest
+        return facts
+
+    def _results(self, images, dry_run, tell):
+        if not images:
+            return {}
+        scan = _FleetScan({**self._scan, "images": images}, dry_run, tell)
+        results = scan.run(self._connection)
+        self.warnings += scan.warnings
+        return {one["image"]: one for one in results}
+
+
+def _asked(api, asked):
+    """(what was asked for, its digest, an empty string, or a RegistryError that concerns it alone)."""
+    try:
+        found = api.head(*asked)
+    except RegistryError as error:
+        if concerns_all(error):
+            raise
+        return asked, error
+    return asked, "" if found is None else found.digest
