@@ -57,6 +57,9 @@ _value:
     mirror_cache_account:
       description: Account and group of the caches of other registries.
       type: str
+    exposure:
+      description: Unit and directories of the exposure.
+      type: str
     label:
       description: What the labels of the containers begin with.
       type: str
@@ -105,6 +108,7 @@ def instance_names(instance):
         "mirror_account": f"{prefix}-mirror",
         "mirror_cache": f"{registry}-mirror-cache",
         "mirror_cache_account": f"{prefix}-cache",
+        "exposure": f"{registry}-exposure",
         "label": f"registry.{prefix}",
         "programs": f"/usr/local/lib/{registry}",
         "config_directory": config,

@@ -27,6 +27,7 @@ options:
   images:
     description:
       - Several images, which are scanned with one database, one after the other.
+      - One that is not there is refused, and the others are judged.
     type: list
     elements: str
   platforms:

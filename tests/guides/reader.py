@@ -91,7 +91,8 @@ class Site:
 
 def run(*arguments: str, program: str = "ansible-playbook", cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command of Ansible from a directory; both of its streams are in stdout."""
-    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    # A shell would set PWD.
+    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "PWD": str(cwd)}
     return subprocess.run(
         [program, *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -226,5 +226,75 @@ class TestReleaseThatCannotBeBypassed:
         assert answer.status == 403 and told in answer.body.decode()
 
 
+class TestWhatRunsWhere:
+    TITLE = "What runs where, and what is wrong with it"
+    NAME = "staging/shop"
+    guide = Guide("exposure.rst")
+
+    def told(self, checkout: Path, *more: str) -> str:
+        """What the page's first command says, in one line."""
+        (command,) = self.guide.commands(self.TITLE)
+        return " ".join(as_reader(shlex.join([*shlex.split(command), *more]), checkout).split())
+
+    @pytest.fixture(scope="class")
+    def running(self, near: Site) -> dict[str, str]:
+        """Digests: of an image that runs, and of one that does not, both of which a tag has left since."""
+        gate = "".join(TestReleaseThatCannotBeBypassed.guide.blocks(TestReleaseThatCannotBeBypassed.ONCE, "yaml"))
+        near.says(gate + self.guide.yaml("Every night"))
+        name = f"{near.registry.hostname}/{self.NAME}:1.0"
+        near.host.run("apt-get -qq install --no-install-recommends busybox-static >/dev/null")
+        found = {}
+        with near.registry.content("ci") as registry:
+            found["idle"] = vulnerable.put_image(registry, self.NAME, "1.0", files={"idle": b"it"})["digest"]
+            found["runs"] = vulnerable.put_image(registry, self.NAME, "1.0")["digest"]
+        near.host.run(
+            f"docker login --username ci --password-stdin {near.registry.hostname} && "
+            f"docker run --detach --name shop --volume /bin/busybox:/busybox:ro {name} /busybox sleep 100000",
+            stdin=near.registry.password("ci"),
+        )
+        return found
+
+    @pytest.mark.usefixtures("running")
+    def test_four_runs(self, near: Site, checkout: Path) -> None:
+        assert "Nothing is installed yet" in self.told(checkout, "--check")
+        said = self.told(checkout)
+        found = (
+            f"near shop {near.registry.hostname}/{self.NAME}:1.0 CVE-2026-0001 (critical) in libssl3 3.0.11-1 3.0.15-1"
+        )
+        assert found in said and "1 new finding (this is the first run)" in said
+        # The containers of the registry itself come from an archive.
+        assert "near wharf-proxy " in said and "it was built or loaded on the host" in said
+        for more in (["--check"], []):
+            said = self.told(checkout, *more)
+            assert changes_of(said) == 0 and "0 new findings; 1 finding known from before" in said
+        assert near.host.output("systemctl is-enabled wharf-registry-exposure.timer").strip() == "enabled"
+
+    def test_what_runs_is_kept(self, near: Site, checkout: Path, running: dict[str, str]) -> None:
+        """The tag moves on: a collection removes what it has left, but for what runs."""
+        with near.registry.content("ci") as registry:
+            now = vulnerable.put_image(registry, self.NAME, "1.0", vulnerable.MENDED)["digest"]
+        assert f"{self.NAME}:1.0 is {now} now" in self.told(checkout)
+        as_reader("$ ansible-playbook -i inventories/production playbooks/maintain.yml", checkout)
+        with near.registry.content("ci") as registry:
+            assert registry.digest(self.NAME, running["idle"]) is None
+            assert registry.pull(self.NAME, running["runs"])
+            assert registry.digest(self.NAME, "1.0") == now
+
+    def test_every_night(self, near: Site, checkout: Path, running: dict[str, str]) -> None:
+        """A vulnerability that becomes known over night is told without Ansible."""
+        known = {**vulnerable.KNOWN, "CVE-2026-0009": ("zlib", "1:1.4-1", 3)}
+        with near.registry.content("admin") as registry:
+            vulnerable.put_database(registry, "mirror/aquasecurity/trivy-db", "2", known=known)
+        start, journal = (line.removeprefix("# ") for line in self.guide.commands("Every night"))
+        near.host.run(start)
+        said = near.host.output(journal)
+        assert "CVE-2026-0009 (high) in zlib1g 1:1.2-1" in said and "1 new finding; 1 finding known from before" in said
+        (command,) = self.guide.commands("For other programs")
+        as_reader(command, checkout)
+        report = json.loads((checkout / "reports" / "exposure.json").read_text(encoding="utf-8"))
+        (shop,) = [one for one in report["containers"] if one["container"] == "shop"]
+        assert (shop["digest"], shop["state"], len(shop["findings"])) == (running["runs"], "moved", 2)
+
+
 def changes_of(said: str) -> int:
     return sum(int(count) for count in re.findall(r"changed=(\d+)", said.rpartition("PLAY RECAP")[2]))

@@ -21,6 +21,7 @@ _POD = ("io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.
 _NERDCTL = "nerdctl/name"
 # The containers of Docker, in its own containerd. Docker tells more of them.
 _OF_DOCKER = "moby"
+_OF_PODMAN = "localhost/"
 _IDENTIFIER = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}\Z")
 _SHORT = 12
 
@@ -80,8 +81,7 @@ def _ask(api, path, kind):
 
 def of_podman(timeout):
     """The RunningContainers of Podman, as this account sees them. Raises EngineDownError and EngineError."""
-    images = _json_of("podman", ["images", "--all", "--format", "json"], timeout)
-    digests = {one["Id"]: one.get("RepoDigests") or [] for one in images}
+    images = {one["Id"]: one for one in _json_of("podman", ["images", "--all", "--format", "json"], timeout)}
     found = []
     for one in _json_of("podman", ["ps", "--format", "json"], timeout):
         if one.get("IsInfra"):
@@ -89,8 +89,18 @@ def of_podman(timeout):
             continue
         name = (one.get("Names") or [str(one.get("Id"))[:_SHORT]])[0]
         image = one.get("Image") or ""
-        found.append(RunningContainer("podman", name, image, [image, *digests.get(one.get("ImageID"), [])]))
+        names = [image, *_names_of_podman(image, images.get(one.get("ImageID"), {}))]
+        found.append(RunningContainer("podman", name, image, names))
     return found
+
+
+def _names_of_podman(image, about):
+    names = about.get("RepoDigests") or []
+    if not names and about.get("Digest"):
+        # Its tag went to another image, and took the name along.
+        names = [f"{image.partition('@')[0]}@{about['Digest']}"]
+    # So Podman calls what was built here. No registry has it.
+    return [one for one in names if not one.startswith(_OF_PODMAN)]
 
 
 def _json_of(program, arguments, timeout):

@@ -21,7 +21,15 @@ FORMAT = 1
 _NOT_LOOKED_AT = "it was not looked at in this run"
 # The most rows of the table that one container gets.
 _MOST_ROWS = 5
-_HEAD = ("HOST", "CONTAINER", "IMAGE", "NEW", "FIXED IN")
+_HEAD = ("HOST", "CONTAINER", "IMAGE", "WHAT", "FIXED IN")
+
+
+def is_exposure(document):
+    """Whether it is the document of an Exposure, as far as the next one needs it."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        return False
+    lists = [document.get("hosts"), document.get("containers")]
+    return all(isinstance(one, list) and all(isinstance(entry, dict) for entry in one) for one in lists)
 
 
 def merged_hosts(look, former):
@@ -150,6 +158,8 @@ class Exposure:
 
     def _add(self, host, container, found):
         state, repository, digest, said = found
+        result = self._results.get(f"{repository}@{digest}")
+        judged = result is not None and not result["problems"]
         row = {
             "host": host["name"],
             "engine": container["engine"],
@@ -160,29 +170,21 @@ class Exposure:
             "digest": digest,
             "state": state,
             "said": clean(said),
+            "judged": judged,
         }
-        result = self._results.get(f"{repository}@{digest}")
-        judged = result is not None and not result["problems"]
         findings = [] if result is None else of_platform(result["findings"], host["platform"])
         blocking = [one for one in findings if one["decision"] == BLOCKS]
         since = self._former.get((host["name"], repository), {})
-        row["findings"] = [self._dated(one, since) for one in blocking]
-        if not judged:
-            # What was known is not new when it can be judged again.
-            seen = {(one["id"], one["package"]) for one in blocking}
-            row["findings"] += [
-                {"id": key[0], "package": key[1], "since": date} for key, date in since.items() if key not in seen
-            ]
-        row["new"] = sum(1 for one in row["findings"] if one["since"] == self._now)
+        # Of an image that could not be judged, what was known is not new when it can be judged again.
+        dates = {} if judged else dict(since)
+        dates.update((_key(one), since.get(_key(one), self._now)) for one in blocking)
+        row["findings"] = [{"id": key[0], "package": key[1], "since": date} for key, date in dates.items()]
+        new = [one for one in blocking if _key(one) not in since]
+        row["new"] = len(new)
         self.containers.append(row)
-        for one, dated in zip(blocking, row["findings"]):
-            if dated["since"] == self._now:
-                told = {name: one[name] for name in ("id", "package", "installed", "fixed", "severity", "origin")}
-                shown = {name: row[name] for name in ("host", "container", "image", "repository", "digest")}
-                self.new.append({**shown, **told})
-
-    def _dated(self, one, since):
-        return {"id": one["id"], "package": one["package"], "since": since.get((one["id"], one["package"]), self._now)}
+        where = {name: row[name] for name in ("host", "container", "image", "repository", "digest")}
+        told = ("id", "package", "installed", "fixed", "severity", "origin")
+        self.new += [{**where, **{name: one[name] for name in told}} for one in new]
 
     def document(self):
         """All of it, for a file."""
@@ -201,14 +203,25 @@ class Exposure:
         }
 
 
+def _key(finding):
+    return finding["id"], finding["package"]
+
+
 def _known_findings(former):
     """{(host, repository): {(id, package): since when}} of an exposure."""
     known = {}
     for row in (former or {}).get("containers", []):
         of_image = known.setdefault((row["host"], row["repository"]), {})
         for one in row["findings"]:
-            of_image[one["id"], one["package"]] = one["since"]
+            of_image[_key(one)] = one["since"]
     return known
+
+
+def why_nothing_was_judged(document):
+    """A sentence on why no image of the document of an Exposure was judged, or an empty string."""
+    problems = [one["problems"][0] for one in document["images"] if one["problems"]]
+    none = bool(problems) and len(problems) == len(document["images"])
+    return f"no image was judged: {clean(problems[0])}" if none else ""
 
 
 # --- for people -------------------------------------------------------------------------------------------------------
@@ -217,10 +230,11 @@ def _known_findings(former):
 def lines_of(document):
     """An exposure as lines of text: a sentence, what is not known, a table of what is new, and what is left."""
     rows = document["containers"]
-    images = len(document["images"])
+    images, judged = len(document["images"]), sum(1 for one in document["images"] if not one["problems"])
+    counted = _count(images, "image") if judged == images else f"{judged} of {_count(images, 'image')}"
     dated = f" by the database of {document['database_date']}" if document["database_date"] else ""
     fleet = f"{_count(len(document['hosts']), 'host')}, {_count(len(rows), 'container')}"
-    lines = [f"{fleet}; {_count(images, 'image')} of the registry scanned{dated}."]
+    lines = [f"{fleet}; {counted} of the registry scanned{dated}."]
     lines += [f"{one['name']}: {_of_host(one)}" for one in document["hosts"] if one["problem"]]
     lines += _problems(document["images"])
     table = [_HEAD]
@@ -231,12 +245,13 @@ def lines_of(document):
         table += _rows(row, news.get((row["host"], row["container"]), []))
     if len(table) > 1:
         lines += ["", *_aligned(table), ""]
-    quiet = sum(1 for row in rows if not row["new"] and row["state"] == CURRENT)
-    old = {(row["repository"], one["id"], one["package"]) for row in rows for one in row["findings"]}
-    old -= {(one["repository"], one["id"], one["package"]) for one in document["new"]}
+    quiet = sum(1 for row in rows if row["judged"] and not row["new"] and row["state"] == CURRENT)
+    # As new ones are counted: once for a host and a repository.
+    old = {(row["host"], row["repository"], *_key(one)) for row in rows for one in row["findings"]}
+    new = {(one["host"], one["repository"], *_key(one)) for one in document["new"]}
     lines.append(
-        f"{_count(len(document['new']), 'new finding')}{' (this is the first run)' if document['first'] else ''}; "
-        f"{_count(len(old), 'finding')} known from before. {_count(quiet, 'container')} with nothing new."
+        f"{_count(len(new), 'new finding')}{' (this is the first run)' if document['first'] else ''}; "
+        f"{_count(len(old - new), 'finding')} known from before. {_count(quiet, 'container')} with nothing new."
     )
     return lines
 

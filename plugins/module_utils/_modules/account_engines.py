@@ -13,7 +13,11 @@ import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._client_config.connection import Connection
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._common.run_as import Account, MissingAccountError
+from ansible_collections.wharf.registry.plugins.module_utils._common.run_as import (
+    Account,
+    MissingAccountError,
+    set_runtime_directory,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.verification import Verification
 from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_trust import RegistryTrust
 
@@ -92,7 +96,7 @@ class AccountEngines:
     # --- as the account -----------------------------------------------------------------------------------------------
 
     def _tell(self):
-        _set_runtime_directory()
+        set_runtime_directory()
         trust = RegistryTrust(self._params, self._check_mode)
         if not trust.has_engine and self._params["state"] == "present":
             raise InputError(
@@ -102,7 +106,7 @@ class AccountEngines:
         return {"trust": trust.run(), "warnings": trust.warnings, "saved": trust.saved()}
 
     def _prove(self):
-        socket = _set_runtime_directory()
+        socket = set_runtime_directory()
         connection = Connection(self._check)
         done = {"checks": [], "warnings": []}
         if connection.credential(connection.registry()) is None:
@@ -119,16 +123,8 @@ class AccountEngines:
         return done
 
     def _give_back(self, saved):
-        _set_runtime_directory()
+        set_runtime_directory()
         trust = RegistryTrust(self._params, self._check_mode)
         trust.take_up(saved)
         trust.take_back()
         return trust.unrestored
-
-
-def _set_runtime_directory():
-    """Has clients find the engines that the account runs; the socket of its Docker Engine."""
-    directory = f"/run/user/{os.geteuid()}"
-    if os.path.isdir(directory) and os.stat(directory).st_uid == os.geteuid():
-        os.environ.update(XDG_RUNTIME_DIR=directory, DBUS_SESSION_BUS_ADDRESS=f"unix:path={directory}/bus")
-    return os.path.join(directory, "docker.sock")

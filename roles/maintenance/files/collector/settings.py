@@ -25,6 +25,8 @@ _KNOWN = {
     "report": "",
     # Digests of manifests that are kept without a tag.
     "keep_digests": [],
+    # A file, {"digests": [...]}, with those of what runs in the fleet, which are kept as well. It need not be there.
+    "running": "",
     # Seconds: how long something must have been unneeded, how long a request may wait, and how long a collection waits
     # for its turn.
     "grace_seconds": 60,
@@ -63,3 +65,18 @@ class Settings:
         if wrong:
             raise SettingsError(f"{path} says nothing of use for {', '.join(wrong)}. Run maintain.yml, which writes it")
         self.__dict__.update(values)
+        self.keep_digests = [*self.keep_digests, *_running(self.running)]
+
+
+def _running(path):
+    """The digests in a file. Raises SettingsError for one that is damaged: what runs would be removed."""
+    try:
+        with open(path) as stream:
+            digests = json.load(stream)["digests"]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError):
+        digests = None
+    if not isinstance(digests, list) or not all(isinstance(one, str) for one in digests):
+        raise SettingsError(f"{path} holds no list of digests. Run exposure.yml, which writes it, or remove it")
+    return digests

@@ -1,11 +1,11 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Scans what runs in the fleet, by the settings of the role gate: exposure run|look SETTINGS.
+"""Scans what runs in the fleet, by the settings of the role exposure: exposure run|look SETTINGS.
 
 What the hosts told lies in a file that playbooks/exposure.yml writes. `run` writes the exposure beside it. `look` takes
-what they tell from its standard input, and writes the exposure to its standard output and nothing else. Needs Python
-3.8 and Trivy.
+what they tell from its standard input, and writes the exposure to its standard output and nothing else. Ends with
+status 1 where no image could be judged. Needs Python 3.8 and Trivy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import os
 import sys
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._gate.exposure import FORMAT, lines_of
+from ansible_collections.wharf.registry.plugins.module_utils._gate.exposure import (
+    is_exposure,
+    lines_of,
+    why_nothing_was_judged,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._modules.exposure_run import ExposureRun
 
 
@@ -40,7 +44,8 @@ def main(arguments):
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"wharf-registry: {arguments[1]} or what it names can't be used: {error!r}. Run exposure.yml again."
     print("\n".join([*document["lines"], *(f"Warning: {one}" for one in exposure.warnings)]))
-    return 0
+    sentence = why_nothing_was_judged(document)
+    return f"wharf-registry: exposure: {sentence}" if sentence else 0
 
 
 def _read(path):
@@ -54,7 +59,7 @@ def _former(path):
         found = _read(path)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("format") == FORMAT else None
+    return found if is_exposure(found) else None
 
 
 def _write(path, document):

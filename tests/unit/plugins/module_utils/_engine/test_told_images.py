@@ -1,0 +1,29 @@
+"""What engines tell of their images, where no engine of the tests tells it."""
+
+from __future__ import annotations
+
+from ansible_collections.wharf.registry.plugins.module_utils._engine.running_images import (
+    RunningContainer,
+    listed_images,
+)
+
+DIGEST = f"sha256:{'1' * 64}"
+
+
+def test_digests_are_named_in_full_and_once():
+    told = RunningContainer("docker", "web", "nginx", [f"nginx@{DIGEST}", f"docker.io/library/nginx:1@{DIGEST}"]).told()
+    assert told["digests"] == [f"docker.io/library/nginx@{DIGEST}"]
+
+
+def test_what_is_no_digest_is_none():
+    names = ["", "nginx:1", DIGEST, f"<none>@{DIGEST}", "web@sha256:short"]
+    assert RunningContainer("docker", "web", "nginx", names).digests == []
+
+
+def test_the_list_of_ctr():
+    text = (
+        "REF TYPE DIGEST SIZE PLATFORMS LABELS\n"
+        f"r.example.com/a:1 application/vnd.oci.image.index.v1+json {DIGEST} 1.2 MiB linux/amd64 -\n"
+        "odd\n"
+    )
+    assert listed_images(text) == {"r.example.com/a:1": DIGEST}
