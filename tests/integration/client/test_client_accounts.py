@@ -113,6 +113,26 @@ def test_an_account_pulls_with_what_it_was_given(machine: Machine, peers: Peers,
         typed(machine.account("both"), f"{client} pull --quiet {reference}; {client} rmi {reference}")
 
 
+def test_what_its_engines_run(machine: Machine, peers: Peers, room: str) -> None:
+    """Of each account, in its own engines, and of none that is not asked for."""
+    onboard(machine, peers, f"{room}/probe:1", {"user": "both"})
+    both = machine.account("both")
+    sleep = typed(both, "mkdir -p root/bin && cp /bin/sleep root/bin/ && cd root && ldd /bin/sleep | grep -o '/[^ ]*'")
+    for file in sleep.split():
+        typed(both, f"cp --parents --dereference {file} root/")
+    name = f"{peers.outside}/{room}/web:1"
+    typed(both, f"tar -C root -c . | podman import --quiet - {name} && podman push --quiet {name}")
+    try:
+        # Rootless containers of the lab have no network.
+        typed(both, f"podman run --detach --network none --name web {name} /bin/sleep infinity")
+        (found,) = machine.host.run_module("_running_images", {"accounts": ["both", "plain", "gone"]})["containers"]
+        assert (found["account"], found["engine"], found["container"]) == ("both", "podman", "web")
+        assert found["image"] == name and found["digests"][0].startswith(f"{peers.outside}/{room}/web@sha256:")
+        assert machine.host.run_module("_running_images", {})["containers"] == []
+    finally:
+        typed(both, "podman rm --force --time 1 web", check=False)
+
+
 def test_what_fails_for_one_account_is_taken_back_for_all(machine: Machine, peers: Peers, room: str) -> None:
     """The second account has a file that Podman does not read."""
     put(machine.account("plain"), "~/.config/containers/registries.conf", "[[registry]\n")

@@ -163,6 +163,24 @@ def test_a_manifest_that_is_given_is_kept_without_a_tag(content: Content, collec
     assert content.digest("apps/web", second["digest"]) is None
 
 
+def test_what_runs_in_the_fleet_is_kept_without_a_tag(content: Content, collector: Collector, tmp_path: Path) -> None:
+    running = tmp_path / "running.json"
+    first, _children = content.index("apps/web", "latest")
+    second = content.image("apps/web", "latest")
+    content.image("apps/web", "latest")
+    for damage in ("", "{", "[]", '{"digests": "sha256:1"}', '{"digests": [1]}'):
+        running.write_text(damage)
+        status, _output, errors = collector.finish(collector.start(running=str(running)))
+        assert status != 0 and f"{running} holds no list of digests. Run exposure.yml, which writes it" in errors
+    running.write_text(json.dumps({"digests": [first["digest"]]}))
+    collector.run(running=str(running))
+    pull(content, "apps/web", first["digest"])
+    assert content.digest("apps/web", second["digest"]) is None
+    # Where nothing is known of the fleet, it goes.
+    collector.run(running=str(tmp_path / "none.json"))
+    assert content.digest("apps/web", first["digest"]) is None
+
+
 def test_the_last_repository_goes_and_collections_go_on(content: Content, collector: Collector, proxy: Front) -> None:
     """As in the first night of a registry to which only the proof of its rollout has pushed."""
     image = content.image("apps/web", "1.0.0")
