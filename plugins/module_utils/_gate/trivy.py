@@ -28,6 +28,8 @@ _KEPT = ("PATH", "LANG", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "htt
 _LARGEST_REPORT = 256 << 20
 # Seconds in which it ends by itself when its time is over.
 _GRACE = 5
+# With which Docker and Podman end where they can't start a container.
+_NOT_RUN = 125
 # What it says of a system whose name it knows, and of which it has no data.
 _UNKNOWN_VERSION = "not on the EOL list"
 # Where a container has the layout and the cache.
@@ -182,6 +184,12 @@ class Trivy:
         for words, problem, cure in _KNOWN:
             if words in lowered:
                 return ScanError(problem.format(cache=self.cache_dir), cure.format(cache=self.cache_dir))
+        if self._image is not None and status == _NOT_RUN:
+            said = [line for line in errors.splitlines() if "rror" in line] or [errors]
+            return ScanError(
+                f"{self._engine} does not run the image {self._image}: {clean(said[0])}",
+                "Have it on this host: pull it by its digest from your registry",
+            )
         if status < 0:
             return ScanError(f"Trivy was ended by signal {-status}", "Check the memory of this host, and run it again")
         if status == 127 and "timed out" in lowered:

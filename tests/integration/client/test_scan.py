@@ -21,7 +21,7 @@ from runs import run_at_registry
 from vulnerable import FIXED, MENDED, UNFIXED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from content import Content
@@ -587,6 +587,41 @@ def test_runs_that_were_killed_leave_nothing_for_long(scan: Callable[..., dict],
     shutil.rmtree(next((cache / "databases").glob("db-sha256-?[!l]*")))
     scan(image=web)
     assert not (cache / ".wharf-killed").exists() and not (cache / "databases" / "db-sha256-old").exists()
+
+
+# --- a container ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trivy_image() -> Iterator[str]:
+    """An image that holds the program alone, which is linked statically."""
+    name = f"wharf-trivy-{os.getpid()}:1"
+    program = os.path.realpath(shutil.which("trivy"))
+    place, file = os.path.split(program)
+    with subprocess.Popen(["tar", "-C", place, "-c", file], stdout=subprocess.PIPE) as archive:
+        entry = f'ENTRYPOINT ["/{file}"]'
+        subprocess.run(
+            ["docker", "import", "--change", entry, "-", name], stdin=archive.stdout, check=True, capture_output=True
+        )
+    yield name
+    subprocess.run(["docker", "image", "rm", name], check=True, capture_output=True)
+
+
+def test_a_container(scan: Callable[..., dict], cache: Path, web: str, trivy_image: str) -> None:
+    """It has no network and no login, and finds what the program finds."""
+    done = scan(image=web, scanner={"cache_dir": str(cache), "image": trivy_image}, sbom="cyclonedx")
+    assert decisions(done) == {FIXED: "blocks", UNFIXED: "allowed", "CVE-2026-0003": "allowed"}
+    assert done["reports"][0]["sbom_digest"] and done["reports"][0]["scanner"].startswith("trivy 0.")
+    # The report is the same, whatever has made it.
+    assert scan(image=web)["reports"][0]["reused"]
+    left = ["docker", "ps", "--all", "--quiet", "--filter", "name=wharf-scan-"]
+    assert not subprocess.run(left, capture_output=True, check=True, text=True).stdout
+
+
+def test_a_container_that_can_not_be_run(scan: Callable[..., dict], cache: Path, web: str) -> None:
+    done = scan(image=web, scanner={"cache_dir": str(cache), "image": "wharf-none:1"})
+    assert done["verdict"] == "refused" and "docker does not run the image wharf-none:1: " in done["sentence"]
+    assert "No such image" in done["sentence"] and "pull it by its digest" in done["sentence"]
 
 
 # --- a server ---------------------------------------------------------------------------------------------------------
