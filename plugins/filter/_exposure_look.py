@@ -9,7 +9,7 @@ short_description: What the hosts of a fleet told of what they run (private)
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the role P(wharf.registry.exposure#role). It can change without notice.
-positional: hostvars, registry
+positional: hostvars, registry, port
 options:
   _input:
     description: The names of the hosts.
@@ -24,6 +24,10 @@ options:
     description: Name of the registry.
     type: string
     required: true
+  port:
+    description: Its port.
+    type: integer
+    default: 443
 """
 
 EXAMPLES = r"""
@@ -41,7 +45,7 @@ _value:
 import time
 
 
-def look(hosts, hostvars, registry):
+def look(hosts, hostvars, registry, port=443):
     # Ansible loads all filters of a collection in each process that uses one of them.
     from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.exposure_look import exposure_look
 
@@ -52,7 +56,7 @@ def look(hosts, hostvars, registry):
         }
         for host in hosts
     }
-    return exposure_look(told, str(registry), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    return exposure_look(told, (str(registry), port), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
 class FilterModule:

@@ -15,6 +15,7 @@ SOCKET = "/var/run/docker.sock"
 # An empty tar archive. An engine imports it as an image without content.
 EMPTY_ARCHIVE = bytes(1024)
 _CHUNK = 64 << 10
+_CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
 
 
 class EngineDownError(RegistryError):
@@ -98,6 +99,10 @@ class DockerApi:
         return EngineDownError(
             f"no Docker Engine answers on {self.path} ({getattr(error, 'strerror', None) or error})", cure
         )
+
+    def has_containerd_store(self):
+        """Whether it keeps images in the store of containerd, by the digests of their manifests."""
+        return _CONTAINERD in (self.info().get("DriverStatus") or [])
 
     def info(self):
         """The body of GET /info. Raises EngineDownError or EngineError."""

@@ -30,7 +30,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.error_patte
 # Seconds that the engine may send nothing during a push: a registry can take long to store a large layer.
 _PUSH_TIMEOUT = 600
 # The status of an engine that keeps images in containerd. Its image identifiers are digests of manifests.
-_CONTAINERD = ["driver-type", "io.containerd.snapshotter.v1"]
 
 
 class Image:
@@ -86,7 +85,7 @@ class ImagePusher:
         with _explained("cannot be reached"):
             self._client = docker.from_env(version="auto", timeout=timeout)
             self._api = self._client.api
-            self._keeps_manifests = _CONTAINERD in (self._api.info().get("DriverStatus") or [])
+            self._keeps_manifests = self._api.has_containerd_store()
 
     def __enter__(self):
         return self

@@ -12,15 +12,20 @@ import re
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.process import find
-from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import parse_reference, split_tag
 from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd import Containerd, ContainerdConfig
-from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import DockerApi, EngineError
+from ansible_collections.wharf.registry.plugins.module_utils._engine.containerd_image_store import (
+    K3sImageStore,
+    Rke2ImageStore,
+)
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import (
+    DockerApi,
+    EngineDownError,
+    EngineError,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_command import run_command
+from ansible_collections.wharf.registry.plugins.module_utils._engine.running_containerd import running_tasks
 
-_POD = ("io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.container.name")
-_NERDCTL = "nerdctl/name"
-# The containers of Docker, in its own containerd. Docker tells more of them.
-_OF_DOCKER = "moby"
 _OF_PODMAN = "localhost/"
 _IDENTIFIER = re.compile(r"(?:sha256:)?[0-9a-f]{12,64}\Z")
 _SHORT = 12
@@ -57,6 +62,8 @@ def of_docker(socket, timeout):
     api = DockerApi(socket, timeout)
     # All of them: one whose tag went to another image has its digest still.
     digests = {one["Id"]: one.get("RepoDigests") or [] for one in _ask(api, "/images/json?all=1", list)}
+    # With the image store of containerd, the identifier of an image is its digest, also of one whose tag is gone.
+    of_containerd_store = api.has_containerd_store()
     found = []
     for one in _ask(api, "/containers/json", list):
         image = one.get("Image") or ""
@@ -68,8 +75,16 @@ def of_docker(socket, timeout):
                 continue
             image = ((about or {}).get("Config") or {}).get("Image") or image
         name = (one.get("Names") or [one["Id"][:_SHORT]])[0].lstrip("/")
-        found.append(RunningContainer("docker", name, image, [image, *digests.get(one.get("ImageID"), [])]))
+        names = digests.get(one.get("ImageID")) or (
+            [_with_digest(image, one["ImageID"])] if of_containerd_store else []
+        )
+        found.append(RunningContainer("docker", name, image, [image, *names]))
     return found
+
+
+def _with_digest(image, digest):
+    """The name of an image with a digest in place of its tag."""
+    return f"{split_tag(image.partition('@')[0])[0]}@{digest}"
 
 
 def _ask(api, path, kind):
@@ -98,7 +113,7 @@ def _names_of_podman(image, about):
     names = about.get("RepoDigests") or []
     if not names and about.get("Digest"):
         # Its tag went to another image, and took the name along.
-        names = [f"{image.partition('@')[0]}@{about['Digest']}"]
+        names = [_with_digest(image, about["Digest"])]
     # So Podman calls what was built here. No registry has it.
     return [one for one in names if not one.startswith(_OF_PODMAN)]
 
@@ -122,58 +137,33 @@ def of_containerd(name, command, timeout):
     Raises EngineDownError and EngineError.
     """
     program, *first = command
-
-    def ctr(*arguments):
-        return _output(program, [*first, *arguments], timeout)
-
-    found = []
-    for namespace in ctr("namespaces", "list", "--quiet").split():
-        if namespace == _OF_DOCKER:
-            continue
-        inside = ("--namespace", namespace)
-        running = [line.split()[0] for line in ctr(*inside, "tasks", "list").splitlines()[1:] if " RUNNING" in line]
-        images = listed_images(ctr(*inside, "images", "list")) if running else {}
-        for identifier in sorted(running):
-            about = json.loads(ctr(*inside, "containers", "info", identifier))
-            image = about.get("Image") or ""
-            label = _label(about.get("Labels") or {}) or f"{namespace}/{identifier[:_SHORT]}"
-            # Kubernetes also names images by the digest of their configuration.
-            alike = [one for one, digest in images.items() if digest == images.get(image)]
-            shown = next((one for one in alike if "@" not in one), image) if _IDENTIFIER.match(image) else image
-            named = [f"{one.partition('@')[0]}@{images[image]}" for one in alike if not _IDENTIFIER.match(one)]
-            found.append(RunningContainer(name, label, shown, named))
-    return found
-
-
-def _label(labels):
-    return "/".join(labels[key] for key in _POD if labels.get(key)) or labels.get(_NERDCTL, "")
-
-
-def listed_images(text):
-    """{name: digest} of what `ctr images list` shows."""
-    lines = (line.split() for line in text.splitlines()[1:])
-    return {words[0]: words[2] for words in lines if len(words) > 2}
+    tasks = running_tasks(lambda *arguments: _output(program, [*first, *arguments], timeout))
+    return [RunningContainer(name, task.name, task.image, task.names) for task in tasks]
 
 
 def _engines(socket, timeout):
     """[(name, a function that gives its RunningContainers)] of the engines of this host, or of this account."""
     found = []
-    if find("dockerd") or os.path.exists(socket):
+    # Podman may serve Docker's socket, and is asked itself.
+    if find("dockerd") or (os.path.exists(socket) and "podman" not in os.path.realpath(socket)):
         found.append(("docker", lambda: of_docker(socket, timeout)))
     if find("podman"):
         found.append(("podman", lambda: of_podman(timeout)))
     if os.geteuid() != 0:
         return found
-    found += [
-        (name, lambda name=name: of_containerd(name, [name, "ctr"], timeout)) for name in ("k3s", "rke2") if find(name)
-    ]
+    for store, program in ((K3sImageStore, "k3s"), (Rke2ImageStore, "rke2")):
+        if find(program):
+            found.append((store.name, lambda store=store: of_containerd(store.name, store.command, timeout)))
     containerd = Containerd(timeout)
-    if containerd.is_engine and containerd.process is not None:
+    if containerd.is_engine:
         found.append(("containerd", lambda: of_containerd("containerd", _ctr(containerd), timeout)))
     return found
 
 
 def _ctr(containerd):
+    if containerd.process is None:
+        # Its containers go on without it.
+        raise EngineDownError("containerd does not run", "Start it")
     return ["ctr", "--address", ContainerdConfig(File(containerd.config_path).load(), containerd).address]
 
 

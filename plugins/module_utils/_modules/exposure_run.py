@@ -11,16 +11,15 @@ from ansible_collections.wharf.registry.plugins.module_utils._client_config.conn
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.client_errors import concerns_all
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool import Pool
-from ansible_collections.wharf.registry.plugins.module_utils._gate.exposure import (
-    Exposure,
-    Facts,
-    Place,
-    merged_hosts,
-)
+from ansible_collections.wharf.registry.plugins.module_utils._exposure.exposure import Exposure
+from ansible_collections.wharf.registry.plugins.module_utils._exposure.fleet import merged_hosts
+from ansible_collections.wharf.registry.plugins.module_utils._exposure.places import Facts, Place
 from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import CONNECTION_OPTIONS, completed
 from ansible_collections.wharf.registry.plugins.module_utils._modules.scan_run import SCAN_OPTIONS, ScanRun
 
 _PORT = ":443"
+# Seconds in which a finding stays known after the last container with it has ended.
+_REMEMBERED = 30 * 86400
 
 
 class _FleetScan(ScanRun):
@@ -47,16 +46,17 @@ class ExposureRun:
 
     def run(self, look, former, dry_run, tell=None):
         """The document of an Exposure, by a look at hosts and the document before, or None. Raises RegistryError."""
-        hosts = merged_hosts(look, former)
-        name = self._connection.registry().name
+        hosts = merged_hosts(look, former["hosts"] if former else [])
+        name = self._connection.registry().name.lower()
         short = name[: -len(_PORT)] if name.endswith(_PORT) else name
         names = {short, f"{short}{_PORT}" if ":" not in short else short}
         places = [Place(one, names, host["mirrors"]) for host in hosts for one in host["containers"]]
         facts = self._facts(places)
         images = sorted(f"{repository}@{digest}" for (repository, digest), there in facts.images.items() if there)
         results = self._results(images, dry_run, tell)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return Exposure(hosts, names, facts, results, former=former, now=now).document()
+        now = time.time()
+        exposure = Exposure(hosts, names, facts, results, former=former, now=_told(now))
+        return exposure.document(look["looked"], _told(now - _REMEMBERED))
 
     def _facts(self, places):
         tags = {tag for place in places for tag in place.tags}
@@ -79,6 +79,10 @@ class ExposureRun:
         results = scan.run(self._connection)
         self.warnings += scan.warnings
         return {one["image"]: one for one in results}
+
+
+def _told(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _asked(api, asked):

@@ -9,8 +9,11 @@ import urllib.parse
 
 
 def exposure_look(hosts, registry, looked):
-    """A look, see _gate/exposure.py. hosts are {name: {"seen": a result of _running_images or None, "mirrors": a
-    value of client_mirrors or None}}. registry is the name of the registry. looked is the time (RFC 3339)."""
+    """A look, see _exposure/fleet.py.
+
+    hosts are {name: {"seen": a result of _running_images or None, "mirrors": a value of client_mirrors or None}}.
+    registry is (name, port). looked is the time (RFC 3339).
+    """
     return {
         "looked": looked,
         "hosts": [_host(name, told["seen"], mirrors_within(told["mirrors"], registry)) for name, told in hosts.items()],
@@ -25,17 +28,26 @@ def _host(name, seen, mirrors):
     if not isinstance(seen.get("containers"), list):
         words = " ".join(str(seen.get("msg") or "there is no result").split()).rstrip(".")
         return {**entry, "problem": f"not reached: {words}" if seen.get("unreachable") else words}
-    return {**entry, **{key: seen[key] for key in ("platform", "containers", "unknown")}}
+    told = {"containers": seen["containers"], "unknown": seen.get("unknown") or []}
+    return {**entry, **told, "platform": str(seen.get("platform") or "")}
 
 
 def mirrors_within(mirrors, registry):
     """{another registry: paths of this one below which engines look for its images} of a value of client_mirrors."""
+    name, port = registry
     if isinstance(mirrors, (list, str)):
         mirrors = {"docker.io": mirrors}
     found = {}
     for upstream, urls in (mirrors or {}).items():
         for url in [urls] if isinstance(urls, str) else urls:
             parts = urllib.parse.urlsplit(url)
-            if parts.hostname == registry.lower():
+            if (parts.hostname, _port(parts)) == (name.lower(), int(port)):
                 found.setdefault(upstream, []).append(parts.path.strip("/"))
     return found
+
+
+def _port(parts):
+    try:
+        return parts.port or (80 if parts.scheme == "http" else 443)
+    except ValueError:
+        return 0

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scans what runs in the fleet, by the settings of the role exposure: exposure run|look SETTINGS.
 
-What the hosts told lies in a file that playbooks/exposure.yml writes. `run` writes the exposure beside it. `look` takes
-what they tell from its standard input, and writes the exposure to its standard output and nothing else. Ends with
-status 1 where no image could be judged. Needs Python 3.8 and Trivy.
+What the hosts told lies in a file that playbooks/exposure.yml writes. `run` writes the exposure and a summary of it
+beside it. `look` takes what they tell from its standard input, and writes a summary to its standard output and nothing
+else. Ends with status 1 where no image could be judged. Needs Python 3.8 and Trivy.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import os
 import sys
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._gate.exposure import (
-    is_exposure,
-    lines_of,
+from ansible_collections.wharf.registry.plugins.module_utils._exposure.exposure import (
+    is_document,
     why_nothing_was_judged,
 )
+from ansible_collections.wharf.registry.plugins.module_utils._exposure.lines import lines_of
 from ansible_collections.wharf.registry.plugins.module_utils._modules.exposure_run import ExposureRun
+
+# What a play needs of it.
+_SUMMARY = ("created", "complete", "keep_digests")
 
 
 def main(arguments):
@@ -30,20 +33,20 @@ def main(arguments):
     try:
         settings = _read(arguments[1])
         look = json.load(sys.stdin) if looks else _read(settings["look"])
-        former = _former(settings["exposure"])
         exposure = ExposureRun(settings["connection"], settings["scan"])
-        document = exposure.run(look, former, looks)
-        document["lines"] = lines_of(document)
-        document["warnings"] = exposure.warnings
+        document = exposure.run(look, _former(settings["exposure"]), looks)
+        summary = {name: document[name] for name in _SUMMARY}
+        summary.update(lines=lines_of(document), warnings=exposure.warnings, new=len(document["new"]))
         if looks:
-            print(json.dumps(document))
+            print(json.dumps(summary))
             return 0
         _write(settings["exposure"], document)
+        _write(settings["summary"], summary)
     except RegistryError as error:
         return f"wharf-registry: exposure: {error}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"wharf-registry: {arguments[1]} or what it names can't be used: {error!r}. Run exposure.yml again."
-    print("\n".join([*document["lines"], *(f"Warning: {one}" for one in exposure.warnings)]))
+    print("\n".join([*summary["lines"], *(f"Warning: {one}" for one in exposure.warnings)]))
     sentence = why_nothing_was_judged(document)
     return f"wharf-registry: exposure: {sentence}" if sentence else 0
 
@@ -59,7 +62,7 @@ def _former(path):
         found = _read(path)
     except (OSError, ValueError):
         return None
-    return found if is_exposure(found) else None
+    return found if is_document(found) else None
 
 
 def _write(path, document):

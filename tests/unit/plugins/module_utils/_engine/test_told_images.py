@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ansible_collections.wharf.registry.plugins.module_utils._engine.running_containerd import (
+    listed_images,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_images import (
     RunningContainer,
-    listed_images,
 )
 
 DIGEST = f"sha256:{'1' * 64}"
