@@ -110,9 +110,9 @@ def test_the_build_pushes_to_staging_and_signs_the_digest(place):
 
 
 def test_cosign_3_is_told_to_stay_offline(place):
-    said, status = place.run("build", COSIGN_HELP="--use-signing-config=true: --new-bundle-format=true:", **BUILD)
+    said, status = place.run("build", COSIGN_HELP="--use-signing-config=true:", **BUILD)
     assert status == 0, said
-    assert "<--use-signing-config=false> <--new-bundle-format=false>" in place.read("arguments")
+    assert "<--use-signing-config=false>" in place.read("arguments")
 
 
 def test_the_key_may_come_as_content(place):

@@ -17,13 +17,10 @@ said=$(docker push "$staged:$COMMIT")
 digest=$(printf '%s\n' "$said" | sed -n 's/.*digest: \(sha256:[0-9a-f]*\) .*/\1/p')
 [ -n "$digest" ] || stop "docker push told no digest of $staged:$COMMIT: $said"
 
-# Offline: no transparency log, and the form of signature that Podman reads, too.
+# Offline: no transparency log. cosign 2 puts the signature under a tag, cosign 3 a bundle beside the image. The gate takes both.
 set -- --yes --tlog-upload=false --key "${COSIGN_KEY:-env://COSIGN_PRIVATE_KEY}"
-knows=$(cosign sign --help)
-# cosign 3 has other defaults. Older versions do not know these options.
-for option in --use-signing-config --new-bundle-format; do
-  case $knows in *"$option"*) set -- "$@" "$option=false" ;; esac
-done
+# By default, cosign 3 asks the servers of Sigstore. Older versions do not know this option.
+case $(cosign sign --help) in *--use-signing-config*) set -- "$@" --use-signing-config=false ;; esac
 ca=$(ca_file)
 [ ! -e "$ca" ] || set -- "$@" --registry-cacert "$ca"
 # The digest and not the tag: what is signed is what was pushed.

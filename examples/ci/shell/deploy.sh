@@ -25,6 +25,8 @@ digest=$(printf '%s\n' "$said" | tr -d '\r' | awk 'tolower($1) == "docker-conten
 
 pinned=$REGISTRY/apps/$IMAGE@$digest
 docker pull "$pinned"
-docker rm --force "$IMAGE" >/dev/null 2>&1 || true
-docker run --detach --name "$IMAGE" --restart unless-stopped "$pinned" >/dev/null
+# Names of containers have no slash.
+container=${IMAGE##*/}
+docker rm --force "$container" >/dev/null 2>&1 || true
+docker run --detach --name "$container" --restart unless-stopped "$pinned" >/dev/null
 printf 'Deployed: %s, which is %s\n' "$pinned" "$release"

@@ -14,34 +14,55 @@ from ansible_collections.wharf.registry.plugins.module_utils._distribution.pool 
 from ansible_collections.wharf.registry.plugins.module_utils._exposure.exposure import Exposure
 from ansible_collections.wharf.registry.plugins.module_utils._exposure.fleet import merged_hosts
 from ansible_collections.wharf.registry.plugins.module_utils._exposure.places import Facts, Place
+from ansible_collections.wharf.registry.plugins.module_utils._gate.kept_reports import KeptReports
 from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import CONNECTION_OPTIONS, completed
-from ansible_collections.wharf.registry.plugins.module_utils._modules.scan_run import SCAN_OPTIONS, ScanRun
+from ansible_collections.wharf.registry.plugins.module_utils._modules.scan_run import (
+    SCAN_OPTIONS,
+    Scanner,
+    ScanRun,
+    read_again,
+)
 
 _PORT = ":443"
 # Seconds in which a finding stays known after the last container with it has ended.
 _REMEMBERED = 30 * 86400
 
 
-class _FleetScan(ScanRun):
-    """A scan that tells what is found also where the reports can't be kept in the registry."""
+class _FleetScanner(Scanner):
+    """Keeps reports on this host: each night makes new ones, which no one would remove from the registry."""
 
-    def _store(self, api, scanner, repository, image, made):
-        try:
-            return super()._store(api, scanner, repository, image, made)
-        except RegistryError as error:
-            if concerns_all(error) or not self._params["store"]:
-                raise
-            self.warnings.append(f"The reports are not kept in the registry: {error}")
-            self._params = {**self._params, "store": False}
-            return super()._store(api, scanner, repository, image, made)
+    def __init__(self, kept, *arguments):
+        super().__init__(*arguments)
+        self._kept = kept
+
+    def report(self, api, repository, image):
+        stored = self._kept.find(image.manifest.digest, self.is_fresh)
+        if stored is not None:
+            return read_again(stored)
+        made = super().report(api, repository, image)
+        self._kept.put(image.manifest.digest, made.content, made.facts)
+        return made
+
+
+class _FleetScan(ScanRun):
+    def __init__(self, kept, *arguments):
+        super().__init__(*arguments)
+        self._kept = kept
+
+    def _scanner(self, pool, layout):
+        return _FleetScanner(self._kept, pool, self._params, self._policy, self._now, layout)
 
 
 class ExposureRun:
-    """connection and scan: options of registry_scan. Afterwards, warnings holds sentences. Raises InputError."""
+    """connection and scan: options of registry_scan. reports: a directory of this host for reports that stay good.
 
-    def __init__(self, connection, scan):
+    Afterwards, warnings holds sentences. Raises InputError.
+    """
+
+    def __init__(self, connection, scan, reports):
         self._connection = Connection(completed(connection, CONNECTION_OPTIONS))
-        self._scan = completed(scan, SCAN_OPTIONS)
+        self._scan = {**completed(scan, SCAN_OPTIONS), "store": False}
+        self._reports = reports
         self.warnings = []
 
     def run(self, look, former, dry_run, tell=None):
@@ -75,8 +96,10 @@ class ExposureRun:
     def _results(self, images, dry_run, tell):
         if not images:
             return {}
-        scan = _FleetScan({**self._scan, "images": images}, dry_run, tell)
+        kept = KeptReports(self._reports, dry_run)
+        scan = _FleetScan(kept, {**self._scan, "images": images}, dry_run, tell)
         results = scan.run(self._connection)
+        kept.forget_others()
         self.warnings += scan.warnings
         return {one["image"]: one for one in results}
 

@@ -99,6 +99,13 @@ class Made:
         self.reused = reused
 
 
+def read_again(stored):
+    """The Made of a Stored report, which was made before."""
+    report = parse_report(stored.content, f"the report {stored.digest}", listed=True)
+    report.database_date = parse_created(stored.facts.database_date)
+    return Made(report, stored.facts, stored.content, stored=stored.digest, reused=True)
+
+
 class Scanner:
     """Gives reports on images: those that are in the registry and young enough, or new ones by Trivy.
 
@@ -155,7 +162,7 @@ class Scanner:
                 found[kind] = database
         return found
 
-    def _is_fresh(self, facts):
+    def is_fresh(self, facts):
         """Whether a report of these Facts need not be made again."""
         created = parse_created(facts.created)
         same = parse_created(facts.database_date) == self._date and facts.database_digest == self._digests
@@ -164,11 +171,9 @@ class Scanner:
 
     def report(self, api, repository, image):
         """The Made of a PlatformImage. Raises RegistryError."""
-        stored = self.store(api, repository).find(image.manifest.digest, self._is_fresh)
+        stored = self.store(api, repository).find(image.manifest.digest, self.is_fresh)
         if stored is not None:
-            report = parse_report(stored.content, f"the report {stored.digest}", listed=True)
-            report.database_date = parse_created(stored.facts.database_date)
-            return Made(report, stored.facts, stored.content, stored=stored.digest, reused=True)
+            return read_again(stored)
         name = f"{api.registry.name}/{repository}@{image.manifest.digest}"
         content = renamed(*self._scan(repository, image, "report"), name)
         report = parse_report(content, "the report of Trivy", listed=True)
@@ -243,7 +248,7 @@ class ScanRun:
         with contextlib.ExitStack() as stack:
             pool = stack.enter_context(Pool(connection.apis()))
             layout = stack.enter_context(tempfile.TemporaryDirectory(prefix="wharf-scan-"))
-            scanner = Scanner(pool, self._params, self._policy, self._now, layout)
+            scanner = self._scanner(pool, layout)
             api = stack.enter_context(pool.client())
             scans = baseline is not None or not self._reports
             problem = self._prepare(scanner, registry, stack) if scans else ""
@@ -253,6 +258,9 @@ class ScanRun:
                 results.append(self._judge_one(api, scanner, source, known, "" if self._reports else problem))
                 self._tell(f"{number} of {len(sources)}: {results[-1]['sentence']}")
             return results
+
+    def _scanner(self, pool, layout):
+        return Scanner(pool, self._params, self._policy, self._now, layout)
 
     @staticmethod
     def _prepare(scanner, registry, stack):

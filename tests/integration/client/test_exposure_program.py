@@ -43,7 +43,7 @@ class Place:
         self.settings, self.look, self.exposure, self.summary = (
             directory / f"{name}.json" for name in ("settings", "look", "exposure", "summary")
         )
-        self.cache = directory / "cache"
+        self.cache, self.reports = directory / "cache", directory / "reports"
         self.peer, self.user = "basic", "ci"
         self.looks = 0
         self.scan: dict[str, object] = {"database": {"repository": f"{room}/trivy-db:2"}}
@@ -61,6 +61,7 @@ class Place:
             "look": str(self.look),
             "exposure": str(self.exposure),
             "summary": str(self.summary),
+            "reports": str(self.reports),
         }
         self.settings.write_text(json.dumps(settings))
         entries = [
@@ -175,7 +176,8 @@ def test_fifty_hosts_and_three_hundred_containers(place: Place, content: Content
     before = len(peers.requests("basic"))
     place.run(None)
     again = [path for method, path, _status, _user in peers.requests("basic")[before:] if method == "GET"]
-    assert len([path for path in again if f"{room}/app-" in path and "/blobs/sha256" in path]) == 24
+    # The configurations, and no layer.
+    assert len([path for path in again if f"{room}/app-" in path and "/blobs/sha256" in path]) == 12
 
 
 def test_one_image_that_can_not_be_scanned_stops_no_other(place: Place, content: Content, room: str) -> None:
@@ -190,13 +192,21 @@ def test_one_image_that_can_not_be_scanned_stops_no_other(place: Place, content:
     assert any(line.startswith(f"Not judged: {room}/bad@{bad}: ") for line in done["lines"])
 
 
-def test_a_user_who_may_not_push_is_told_all_the_same(place: Place, content: Content, room: str) -> None:
+def test_a_user_who_may_not_push(place: Place, content: Content, room: str) -> None:
     place.peer = "read_only"
-    digests = {name: vulnerable.put_image(content, f"{room}/{name}", "1.0")["digest"] for name in ("web", "api")}
-    done = place.run({"a": [place.container(f"{room}/{name}", "1.0", one, name) for name, one in digests.items()]})
-    assert {one["container"] for group in done["new"] for one in group["where"]} == {"web", "api"}
-    (warning,) = done["warnings"]
-    assert warning.startswith("The reports are not kept in the registry: ")
+    web, api = (
+        vulnerable.put_image(content, f"{room}/{name}", "1.0", files={"name": name.encode()})["digest"]
+        for name in ("web", "api")
+    )
+    hosts = {"a": [place.container(f"{room}/web", "1.0", web), place.container(f"{room}/api", "1.0", api, "api")]}
+    assert {one["container"] for group in place.run(hosts)["new"] for one in group["where"]} == {"web", "api"}
+    # The reports are here, and go when their images run no more.
+    assert len(list(place.reports.iterdir())) == 2
+    place.run({"a": hosts["a"][:1]})
+    (kept,) = place.reports.iterdir()
+    assert web.removeprefix("sha256:") in kept.name and kept.parent.stat().st_mode & 0o077 == 0
+    kept.write_bytes(b"damaged")
+    assert not place.run(None)["warnings"]
 
 
 def test_without_a_database_nothing_is_called_clean(place: Place, content: Content, room: str) -> None:

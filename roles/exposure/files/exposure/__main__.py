@@ -33,7 +33,7 @@ def main(arguments):
     try:
         settings = _read(arguments[1])
         look = json.load(sys.stdin) if looks else _read(settings["look"])
-        exposure = ExposureRun(settings["connection"], settings["scan"])
+        exposure = ExposureRun(settings["connection"], settings["scan"], settings["reports"])
         document = exposure.run(look, _former(settings["exposure"]), looks)
         summary = {name: document[name] for name in _SUMMARY}
         summary.update(lines=lines_of(document), warnings=exposure.warnings, new=len(document["new"]))
