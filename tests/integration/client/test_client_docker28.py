@@ -83,3 +83,31 @@ def test_a_build_from_an_image_of_the_registry(machine: Machine, peers: Peers, i
     machine.run("docker builder prune --all --force")
     assert said.returncode == 0, said.stderr
     assert "resolve" in said.stderr
+
+
+def of_web(machine: Machine) -> dict:
+    told = machine.host.run_module("_running_images", {})
+    assert not told["unknown"]
+    (found,) = [one for one in told["containers"] if one["container"] == "web"]
+    return found
+
+
+def test_what_runs_when_a_tag_moves(machine: Machine, peers: Peers, room: str) -> None:
+    """The image of a container is known by its digest in both stores, although no name leads to it any more."""
+    features = json.loads(machine.output("cat /etc/docker/daemon.json"))
+    if features["features"]["containerd-snapshotter"]:
+        # Within a container of the lab, containerd can't lay directories over each other.
+        put(machine, "/etc/docker/daemon.json", json.dumps({**features, "storage-driver": "native"}))
+        machine.run("systemctl restart docker")
+    client(machine, {"host": peers.outside, "ca": peers.ca.read_text()})
+    machine.run(f"docker login --username ci --password-stdin {peers.outside}", stdin=peers.users["ci"])
+    name = f"{peers.outside}/{room}/web:1"
+    sleeper = "tar -ch /bin/sleep $(ldd /bin/sleep | grep -o '/[^ ]*') 2> /dev/null | docker import"
+    push = f"{name} > /dev/null && docker push --quiet {name} > /dev/null"
+    try:
+        machine.run(f"{sleeper} - {push}; docker run --detach --network none --name web {name} /bin/sleep infinity")
+        first = of_web(machine)
+        machine.run(f"{sleeper} --change 'LABEL moved=yes' - {push}")
+        assert first["digests"] and of_web(machine) == first
+    finally:
+        machine.run(f"docker rm --force web; docker image rm --force {name}", check=False)
