@@ -281,6 +281,24 @@ class TestWhatRunsWhere:
             assert registry.pull(self.NAME, running["runs"])
             assert registry.digest(self.NAME, "1.0") == now
 
+    def test_without_a_scanner(self, near: Site, checkout: Path, running: dict[str, str]) -> None:
+        """The run fails at its end, and collections keep what runs all the same."""
+        near.host.run("mv /usr/bin/trivy /usr/bin/trivy-away; rm /etc/wharf-registry/running.json")
+        try:
+            (command,) = self.guide.commands(self.TITLE)
+            done = run(*shlex.split(command)[2:], cwd=checkout)
+        finally:
+            near.host.run("mv /usr/bin/trivy-away /usr/bin/trivy")
+        said = " ".join(done.stdout.split())
+        assert done.returncode != 0
+        assert (
+            "What runs was not scanned on near. Its last words: wharf-registry: exposure: no image was judged: " in said
+        )
+        assert "There is no program trivy here. Install Trivy on this host" in said
+        assert "0 of 1 image of the registry scanned." in said
+        kept = json.loads(near.host.output("cat /etc/wharf-registry/running.json"))["digests"]
+        assert running["runs"] in kept
+
     @pytest.fixture
     def bad_night(self, near: Site) -> Iterator[None]:
         """One more vulnerability is known, until the end of the test."""

@@ -215,6 +215,7 @@ def test_without_a_database_nothing_is_called_clean(place: Place, content: Conte
     said = place.run({"a": [place.container(f"{room}/web", "1.0", digest)]}, failed=True)
     assert "no image was judged: linux/amd64: " in said and "is not there" in said
     done = json.loads(place.summary.read_text())
+    assert done["failure"] in said and done["keep_digests"] == [digest]
     assert done["lines"][0].endswith("0 of 1 image of the registry scanned.")
     assert done["lines"][-1].endswith("0 containers with nothing new.")
     assert any(line.startswith("Not judged: ") and "is not there" in line for line in done["lines"])

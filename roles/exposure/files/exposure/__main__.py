@@ -37,6 +37,7 @@ def main(arguments):
         document = exposure.run(look, _former(settings["exposure"]), looks)
         summary = {name: document[name] for name in _SUMMARY}
         summary.update(lines=lines_of(document), warnings=exposure.warnings, new=len(document["new"]))
+        summary["failure"] = why_nothing_was_judged(document)
         if looks:
             print(json.dumps(summary))
             return 0
@@ -47,8 +48,7 @@ def main(arguments):
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"wharf-registry: {arguments[1]} or what it names can't be used: {error!r}. Run exposure.yml again."
     print("\n".join([*summary["lines"], *(f"Warning: {one}" for one in exposure.warnings)]))
-    sentence = why_nothing_was_judged(document)
-    return f"wharf-registry: exposure: {sentence}" if sentence else 0
+    return f"wharf-registry: exposure: {summary['failure']}" if summary["failure"] else 0
 
 
 def _read(path):
