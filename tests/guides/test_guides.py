@@ -253,6 +253,7 @@ class TestWhatRunsWhere:
             f"docker run --detach --name shop --volume /bin/busybox:/busybox:ro {name} /busybox sleep 100000",
             stdin=near.registry.password("ci"),
         )
+        near.host.run(f"docker logout {near.registry.hostname}")
         return found
 
     @pytest.mark.usefixtures("running")

@@ -47,7 +47,8 @@ def main(arguments):
         return f"wharf-registry: exposure: {error}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"wharf-registry: {arguments[1]} or what it names can't be used: {error!r}. Run exposure.yml again."
-    print("\n".join([*summary["lines"], *(f"Warning: {one}" for one in exposure.warnings)]))
+    # Before the sentence on why it failed, which would overtake them.
+    print("\n".join([*summary["lines"], *(f"Warning: {one}" for one in exposure.warnings)]), flush=True)
     return f"wharf-registry: exposure: {summary['failure']}" if summary["failure"] else 0
 
 
