@@ -40,6 +40,14 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def has_containerd_store(info):
+    """Whether an engine keeps images in the store of containerd, by the digests of their manifests.
+
+    info is the body of its answer to GET /info.
+    """
+    return _CONTAINERD in (info.get("DriverStatus") or [])
+
+
 class DockerApi:
     """The API of a Docker Engine. timeout: seconds without any data after which the engine counts as down."""
 
@@ -99,10 +107,6 @@ class DockerApi:
         return EngineDownError(
             f"no Docker Engine answers on {self.path} ({getattr(error, 'strerror', None) or error})", cure
         )
-
-    def has_containerd_store(self):
-        """Whether it keeps images in the store of containerd, by the digests of their manifests."""
-        return _CONTAINERD in (self.info().get("DriverStatus") or [])
 
     def info(self):
         """The body of GET /info. Raises EngineDownError or EngineError."""

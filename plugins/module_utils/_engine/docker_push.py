@@ -23,6 +23,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.reference i
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import (
     EMPTY_ARCHIVE,
     EngineError,
+    has_containerd_store,
     repository_name,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine.error_patterns import failure
@@ -85,7 +86,7 @@ class ImagePusher:
         with _explained("cannot be reached"):
             self._client = docker.from_env(version="auto", timeout=timeout)
             self._api = self._client.api
-            self._keeps_manifests = self._api.has_containerd_store()
+            self._keeps_manifests = has_containerd_store(self._api.info())
 
     def __enter__(self):
         return self

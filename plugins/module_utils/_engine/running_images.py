@@ -22,6 +22,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api 
     DockerApi,
     EngineDownError,
     EngineError,
+    has_containerd_store,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine.engine_command import run_command
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_containerd import running_tasks
@@ -63,7 +64,7 @@ def of_docker(socket, timeout):
     # All of them: one whose tag went to another image has its digest still.
     digests = {one["Id"]: one.get("RepoDigests") or [] for one in _ask(api, "/images/json?all=1", list)}
     # With the image store of containerd, the identifier of an image is its digest, also of one whose tag is gone.
-    of_containerd_store = api.has_containerd_store()
+    of_containerd_store = has_containerd_store(api.info())
     found = []
     for one in _ask(api, "/containers/json", list):
         image = one.get("Image") or ""
