@@ -248,12 +248,14 @@ class TestWhatRunsWhere:
         with near.registry.content("ci") as registry:
             found["idle"] = vulnerable.put_image(registry, self.NAME, "1.0", files={"idle": b"it"})["digest"]
             found["runs"] = vulnerable.put_image(registry, self.NAME, "1.0")["digest"]
+        # The login of the host is that of a user who may not pull it.
         near.host.run(
+            "export DOCKER_CONFIG=$(mktemp -d); "
             f"docker login --username ci --password-stdin {near.registry.hostname} && "
-            f"docker run --detach --name shop --volume /bin/busybox:/busybox:ro {name} /busybox sleep 100000",
+            f"docker run --detach --name shop --volume /bin/busybox:/busybox:ro {name} /busybox sleep 100000; "
+            'rm -r "$DOCKER_CONFIG"',
             stdin=near.registry.password("ci"),
         )
-        near.host.run(f"docker logout {near.registry.hostname}")
         return found
 
     @pytest.mark.usefixtures("running")
