@@ -21,7 +21,8 @@ _METADATA = "io.cri-containerd.container.metadata"
 _NERDCTL = "nerdctl/name"
 # The containers of Docker, in a containerd that both have. Docker tells more of them.
 _OF_DOCKER = "moby"
-_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+# Indexes within indexes are followed so deep.
+_MOST_LEVELS = 2
 _SHORT = 12
 
 
@@ -89,13 +90,9 @@ class _Namespace:
         if told is None:
             parent = self._parent(about)
             # By its name first: several images may have the same layers.
-            named = [image] if image in self._images else []
-            alike = [one for one in [*named, *self._images] if self._chain(self._images[one]) == parent]
-            if not alike:
-                return []
-            told = self._images[alike[0]] if alike[0] == image else None
-            if told is None:
-                return alike
+            if image not in self._images or self._chain(self._images[image]) != parent:
+                return [one for one, digest in self._images.items() if self._chain(digest) == parent]
+            told = self._images[image]
         return [one for one, digest in self._images.items() if digest == told]
 
     def _parent(self, about):
@@ -107,31 +104,25 @@ class _Namespace:
             return None
         return told.get("Parent")
 
-    def _chain(self, digest):
+    def _chain(self, digest, level=0):
         """The digest of the layers of an image, or an empty string where they are not here."""
         if digest not in self._chains:
             try:
-                self._chains[digest] = self._chain_of(digest, 0)
+                self._chains[digest] = self._chain_of(digest, level)
             except (EngineError, ValueError, KeyError, TypeError, AttributeError):
                 self._chains[digest] = ""
         return self._chains[digest]
 
     def _chain_of(self, digest, level):
         document = self._content(digest)
-        if document.get("mediaType") in _INDEXES or "manifests" in document:
+        if "manifests" in document:
             # The one whose content was pulled, for this host.
-            children = [self._child(one["digest"], level) for one in document["manifests"]]
-            return next(filter(None, children), "")
+            children = document["manifests"] if level < _MOST_LEVELS else []
+            return next(filter(None, (self._chain(one["digest"], level + 1) for one in children)), "")
         chain = ""
         for layer in self._content(document["config"]["digest"])["rootfs"]["diff_ids"]:
             chain = layer if not chain else f"sha256:{hashlib.sha256(f'{chain} {layer}'.encode()).hexdigest()}"
         return chain
-
-    def _child(self, digest, level):
-        try:
-            return self._chain_of(digest, level + 1) if level < 2 else ""
-        except (EngineError, ValueError, KeyError, TypeError):
-            return ""
 
     def _content(self, digest):
         return json.loads(self._ctr("content", "get", digest))

@@ -62,11 +62,11 @@ def of_docker(socket, timeout):
     """The RunningContainers of a Docker Engine. Raises EngineDownError and EngineError."""
     api = DockerApi(socket, timeout)
     # All of them: one whose tag went to another image has its digest still.
-    digests = {one["Id"]: one.get("RepoDigests") or [] for one in _ask(api, "/images/json?all=1", list)}
+    digests = {one["Id"]: one.get("RepoDigests") or [] for one in _ask(api, "/images/json?all=1")}
     # With the image store of containerd, the identifier of an image is its digest, also of one whose tag is gone.
     of_containerd_store = has_containerd_store(api.info())
     found = []
-    for one in _ask(api, "/containers/json", list):
+    for one in _ask(api, "/containers/json"):
         image = one.get("Image") or ""
         if _IDENTIFIER.match(image):
             # So it is listed when its tag went to another image. The container knows how it was started.
@@ -88,9 +88,9 @@ def _with_digest(image, digest):
     return f"{split_tag(image.partition('@')[0])[0]}@{digest}"
 
 
-def _ask(api, path, kind):
+def _ask(api, path):
     status, answer = api.request("GET", path)
-    if status != 200 or not isinstance(answer, kind):
+    if status != 200 or not isinstance(answer, list):
         raise EngineError(f"the Docker Engine answered {status} to GET {path}")
     return answer
 

@@ -13,6 +13,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._gate.policy import
 from ansible_collections.wharf.registry.plugins.module_utils._gate.subject import covers, normalized
 
 FORMAT = 1
+# What tells a container from all others.
+WHERE = ("host", "engine", "account", "container", "image")
 _TOLD = ("id", "package", "installed", "fixed", "severity", "origin")
 
 
@@ -143,11 +145,10 @@ class Exposure:
 
 
 def _group(image, group):
-    where = ("host", "engine", "account", "container", "image")
     return {
         "image": image,
         "findings": [{name: one[name] for name in _TOLD} for one in group["findings"]],
-        "where": [{name: row[name] for name in where} for row in group["rows"]],
+        "where": [{name: row[name] for name in WHERE} for row in group["rows"]],
     }
 
 

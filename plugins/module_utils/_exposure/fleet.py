@@ -34,7 +34,7 @@ def _merged(host, known, looked):
     before = known["containers"] if known else []
     told, unknown = host.get("containers"), host.get("unknown") or []
     problem = host.get("problem") or _NOT_LOOKED_AT
-    if told is not None and not (are_containers(told) and _are_unknown(unknown)):
+    if told is not None and not (_are_containers(told) and _are_unknown(unknown)):
         told, problem = None, _ODD
     if told is None:
         return {**entry, "seen": known["seen"] if known else "", "problem": problem, "containers": before}
@@ -48,7 +48,7 @@ def _account(container):
     return container.get("account", "")
 
 
-def are_containers(told):
+def _are_containers(told):
     """Whether it is a list of containers as hosts tell of them."""
     return isinstance(told, list) and len(told) <= _MOST_CONTAINERS and all(map(_is_container, told))
 

@@ -8,6 +8,7 @@ Pure. Private to this collection.
 
 from __future__ import annotations
 
+from ansible_collections.wharf.registry.plugins.module_utils._exposure.exposure import WHERE
 from ansible_collections.wharf.registry.plugins.module_utils._exposure.history import History, key_of
 from ansible_collections.wharf.registry.plugins.module_utils._exposure.places import CURRENT
 from ansible_collections.wharf.registry.plugins.module_utils._gate.findings import clean
@@ -39,7 +40,7 @@ def lines_of(document):
 
 
 def _where(row):
-    return tuple(row[name] for name in ("host", "engine", "account", "container", "image"))
+    return tuple(row[name] for name in WHERE)
 
 
 def _short(lines):

@@ -65,7 +65,7 @@ class ExposureRun:
         self._reports = reports
         self.warnings = []
 
-    def run(self, look, former, dry_run, tell=None):
+    def run(self, look, former, dry_run):
         """The document of an Exposure, by a look at hosts and the document before, or None. Raises RegistryError."""
         hosts = merged_hosts(look, former["hosts"] if former else [])
         name = self._connection.registry().name.lower()
@@ -74,7 +74,7 @@ class ExposureRun:
         places = [Place(one, names, host["mirrors"]) for host in hosts for one in host["containers"]]
         facts = self._facts(places)
         images = sorted(f"{repository}@{digest}" for (repository, digest), there in facts.images.items() if there)
-        results = self._results(images, dry_run, tell)
+        results = self._results(images, dry_run)
         now = time.time()
         exposure = Exposure(hosts, names, facts, results, former=former, now=_told(now))
         return exposure.document(look["looked"], _told(now - _REMEMBERED))
@@ -93,11 +93,11 @@ class ExposureRun:
                     facts.tags[asked] = digest
         return facts
 
-    def _results(self, images, dry_run, tell):
+    def _results(self, images, dry_run):
         if not images:
             return {}
         kept = KeptReports(self._reports, dry_run)
-        scan = _FleetScan(kept, {**self._scan, "images": images}, dry_run, tell)
+        scan = _FleetScan(kept, {**self._scan, "images": images}, dry_run)
         results = scan.run(self._connection)
         kept.forget_others()
         self.warnings += scan.warnings
