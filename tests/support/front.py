@@ -35,7 +35,7 @@ ACCOUNT = os.getuid() or 64321
 REPLICAS = (1, 2)
 DIRECTORIES = (
     *("config/nginx/tls", "config/auth", "network", "sockets", "auth", "storage", "looked-at", "registry"),
-    "cache/served",
+    *("cache/served", "log", "page"),
 )
 # Where the containers see them; the role's own values.
 VARIABLES = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())
@@ -257,6 +257,8 @@ class Front:
                         "storage": f"{INSIDE['storage']}:ro",
                         "looked-at": INSIDE["looked_at"],
                         "cache/served": f"{INSIDE['cache']}:ro",
+                        "log": INSIDE["log"],
+                        "page": f"{INSIDE['page']}:ro",
                     }
                 ),
             ),

@@ -9,6 +9,8 @@ import hashlib
 import math
 import re
 
+from ansible_collections.wharf.registry.plugins.plugin_utils._roles.page_policies import page_policies
+
 # Options of the role that templates have as they are, by kind. Numbers may come as text.
 _NUMBERS = (
     "https_port",
@@ -22,7 +24,7 @@ _NUMBERS = (
     "replicas",
     "cache_docker_port",
 )
-_SWITCHES = ("http_redirect", "ocsp_stapling")
+_SWITCHES = ("http_redirect", "ocsp_stapling", "request_log")
 _OTHERS = (
     "max_upload_size",
     "log_format",
@@ -57,6 +59,7 @@ def proxy_model(options, constants, host):
         http2=_http2(_truth(options["http2"]), host["version"]),
         # How long a "no" takes, in milliseconds.
         silence=int(float(options["wrong_password_seconds"]) * 1000),
+        page={**constants["page"], "policies": page_policies(host["access"])} if _truth(options["page"]) else None,
         generations=generations(host["passwords"], host["former_passwords"]),
         shares=shares(int(options["connections_per_replica"]), int(options["replicas"]), int(host["processors"])),
     )

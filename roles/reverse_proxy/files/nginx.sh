@@ -98,7 +98,10 @@ start() {
       suspects &
       publish &
       ;;
-    nginx) heal & ;;
+    nginx)
+      heal &
+      rotate &
+      ;;
   esac
   exec nginx -c "/tmp/$1.conf"
 }
@@ -138,6 +141,26 @@ heal() {
       former=
       rm -f /tmp/former
       recount
+    fi
+  done
+}
+
+# The log of requests is renamed when it has grown, so that there are at most two of them. Another nginx, which one replaces, writes to the
+# same file: each of them opens the new one when it sees it.
+rotate() {
+  opened=
+  while sleep 2; do
+    log=$(sed -n 's,^ *access_log \(/[^ ]*/requests\.log\) .*,\1,p' /tmp/nginx.conf)
+    if [ -f "$log" ]; then
+      if [ "$(stat -c %s "$log")" -ge 33554432 ] && ! [ -e /tmp/drained ]; then
+        mv "$log" "$log.1"
+        nginx -c /tmp/nginx.conf -s reopen
+      fi
+      number=$(stat -c %i "$log" 2>/dev/null || true)
+      if [ -n "$opened" ] && [ "$number" != "$opened" ]; then
+        nginx -c /tmp/nginx.conf -s reopen
+      fi
+      opened=$number
     fi
   done
 }
