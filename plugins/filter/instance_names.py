@@ -60,6 +60,9 @@ _value:
     exposure:
       description: Unit and directories of the exposure.
       type: str
+    page:
+      description: Unit of the program that keeps the data of the page up to date, and its directory below C(/var/lib).
+      type: str
     label:
       description: What the labels of the containers begin with.
       type: str
@@ -109,6 +112,7 @@ def instance_names(instance):
         "mirror_cache": f"{registry}-mirror-cache",
         "mirror_cache_account": f"{prefix}-cache",
         "exposure": f"{registry}-exposure",
+        "page": f"{registry}-page",
         "label": f"registry.{prefix}",
         "programs": f"/usr/local/lib/{registry}",
         "config_directory": config,

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: _program_files
-short_description: The Python files of a program that a role installs (private)
+short_description: The files of a program that a role installs (private)
 author: wharf.registry contributors (@wharf)
 description:
   - Private to the roles of this collection. It can change without notice.
-  - Returns what M(wharf.registry._host_files) takes to install a program, which is its directories and its Python files
+  - Returns what M(wharf.registry._host_files) takes to install a program, which is its directories and its files
     with their content.
 options:
   _terms:
@@ -21,6 +21,11 @@ options:
     description: The directory on the host.
     required: true
     type: path
+  suffixes:
+    description: What the names of its files end with.
+    type: list
+    elements: string
+    default: [.py]
 """
 
 EXAMPLES = r"""
@@ -42,11 +47,11 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
 
-def program_files(source, target):
-    """What is to be placed at `target` for the Python files below `source`, a Path."""
+def program_files(source, target, suffixes=(".py",)):
+    """What is to be placed at `target` for the files below `source`, a Path, that have one of the suffixes."""
     placed = [{"path": target, "state": "directory", "mode": "0755"}]
-    # A directory without Python files, such as one of compiled ones, is no part of a program.
-    files = sorted(source.rglob("*.py"))
+    # A directory without such files, such as one of compiled ones, is no part of a program.
+    files = sorted(file for file in source.rglob("*") if file.suffix in suffixes)
     folders = sorted({file.parent.relative_to(source) for file in files} - {Path()})
     placed += [{"path": f"{target}/{folder}", "state": "directory", "mode": "0755"} for folder in folders]
     placed += [
@@ -69,5 +74,5 @@ class LookupModule(LookupBase):
             source = self.find_file_in_search_path(variables, "files", term)
             if not source:
                 raise AnsibleLookupError(f"There is no directory {term} among the files of the role.")
-            found.append(program_files(Path(source), self.get_option("to")))
+            found.append(program_files(Path(source), self.get_option("to"), self.get_option("suffixes")))
         return found

@@ -154,12 +154,13 @@ class Signatures:
             if candidate.predicate != predicate:
                 continue
             for key in keys:
-                if self._holds(cosign, candidate, key):
+                if self.holds(cosign, candidate, key):
                     found.append((candidate, key))
                     break
         return found
 
-    def _holds(self, cosign, candidate, key):
+    def holds(self, cosign, candidate, key):
+        """Whether a candidate is of this manifest and by this key. cosign: a Cosign, or an OpenSsl."""
         if candidate.signature:
             payload = candidate.content
             return claims(payload, self._manifest.digest) and cosign.is_signed(payload, candidate.signature, key)

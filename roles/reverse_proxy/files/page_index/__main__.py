@@ -1,0 +1,38 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps the data of the registry's page up to date: page_index SETTINGS. Runs until it is stopped. Needs Python 3.8."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from keeper import Keeper
+from page_settings import Settings, SettingsError
+
+
+def main(arguments):
+    if len(arguments) != 1:
+        return "usage: page_index SETTINGS"
+    # What it writes is for the account of nginx, whose group the directory has.
+    os.umask(0o027)
+    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(0))
+    try:
+        keeper = Keeper(Settings(arguments[0]))
+    except SettingsError as error:
+        return f"wharf-registry: {error}"
+    except ImportError as error:
+        return (
+            f"wharf-registry: page: {error}. Install the module sqlite3 of Python, which is a package of its own here"
+        )
+    try:
+        keeper.run()
+    finally:
+        keeper.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,259 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps the data of the page up to date: what was pushed is there in seconds, and no other repository is read."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from documents import Details
+from events import ALL, Events
+from gate import Gate
+from page_settings import kept_digests
+from pages import Pages
+from repository import Contents
+from request_log import FollowedLog
+from retention import Retention
+from stored import StoredRegistry
+from survey import Survey
+from wharf_storage.names import is_digest
+from wharf_storage.storage import Storage
+
+# Seconds between two looks at the log, and between two writings of the indexes: a browser tells two files apart by the
+# second and the size.
+_PAUSE, _BETWEEN_INDEXES = 0.5, 1.2
+# Pulls are told some times a minute, the whole storage is looked at by the quarter of a day, and what is not needed
+# any more is forgotten then.
+_BETWEEN_PULLS, _BETWEEN_LOOKS = 10, 6 * 3600
+# How much of the time goes into the whole look, and how much a repository that is pushed to all the time may take.
+_LOOK_SECONDS, _SHARE = 0.3, 10
+
+
+class Keeper:
+    """Brings storage, catalog and pages together."""
+
+    def __init__(self, settings):
+        self._settings = settings
+        from catalog import Catalog  # noqa: PLC0415 - an sqlite3 that is missing is a message, see __main__
+
+        self._catalog = Catalog(settings.catalog)
+        self._events = Events()
+        self._log = FollowedLog(settings.log, self._catalog.note("log") or ())
+        self._keeps = frozenset()
+        self._storage = self._registry = self._survey = self._details = None
+        self._pages = Pages(settings.data, settings.registry, settings.policies, self._catalog)
+        # Numbers of repositories, names, and digests that the next publication tells of.
+        self._rows, self._gone, self._digests = set(), set(), set()
+        self._resting = {}
+        self._look = None
+        self._signs = None
+        self._empty = False
+        self._times = {"indexes": 0.0, "pulls": time.monotonic(), "look": None}
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self):
+        while True:
+            self.turn()
+            time.sleep(_PAUSE)
+
+    def turn(self):
+        """One turn of the loop. What one repository does wrong is told, and keeps no other one from being told."""
+        if self._storage is None and not self._open_storage():
+            return
+        self._keeps = kept_digests(self._settings)
+        for entry in self._log.entries():
+            self._events.add(entry)
+        for name, changed in self._events.take(self._may_look):
+            self._try(name, changed)
+        self._step_look()
+        self._add_pulls()
+        self._publish()
+        self._catalog.keep_note("log", self._log.places)
+        self._catalog.commit()
+
+    def look_at_all(self):
+        """Looks at the whole storage at once: for tests, and for what is measured."""
+        self.turn()
+        while self._look is not None:
+            self._step_look(once=False)
+        self._times["indexes"] = 0.0
+        self.turn()
+
+    def close(self):
+        self._log.close()
+        self._catalog.close()
+        if self._storage is not None:
+            self._storage.close()
+
+    def _open_storage(self):
+        """Whether there is one: a registry that nothing was pushed to has none yet."""
+        try:
+            self._storage = Storage(self._settings.storage)
+        except OSError:
+            if not self._empty:
+                self._pages.begin_anew(self._told())
+            self._empty = True
+            return False
+        self._registry = StoredRegistry(self._storage)
+        self._survey = Survey(self._storage, self._registry, self._catalog)
+        gate = Gate(self._registry, self._catalog, self._settings.gate)
+        retention = Retention(self._settings.retention, lambda: self._keeps)
+        self._details = Details(gate, retention, lambda: self._keeps)
+        # What is known from before, for policies that are new.
+        self._pages.write_all_digests()
+        self._pages.begin_anew(self._told())
+        return True
+
+    # --- repositories -------------------------------------------------------------------------------------------------
+
+    def _may_look(self, name):
+        """A repository of ten thousand tags that is pushed to all the time must not take all of the time."""
+        until = self._resting.get(name, 0)
+        if until and until <= time.monotonic():
+            del self._resting[name]
+        return until <= time.monotonic()
+
+    def _try(self, name, changed):
+        began = time.monotonic()
+        try:
+            self._refresh(name, changed)
+        except Exception as error:  # noqa: BLE001 - anything may lie in a storage, and the others are to be told
+            print(f"wharf-registry: page: {name!a} can't be shown: {error!r}", file=sys.stderr, flush=True)
+        took = time.monotonic() - began
+        if took > 0.2:
+            self._resting[name] = time.monotonic() + _SHARE * took
+
+    def _refresh(self, name, changed=ALL):
+        number = self._catalog.number_of(name)
+        if changed is ALL or number is None:
+            number, digests = self._survey.read(name)
+            self._digests |= digests
+        if number is None:
+            self._remove(name)
+            return
+        for reference, user in (changed or {}).items():
+            if is_digest(reference):
+                self._survey.read_revision(name, number, reference, int(time.time()))
+            else:
+                number, digests = self._survey.read_tag(name, reference)
+                self._digests |= digests
+                if number is None:
+                    self._remove(name)
+                    return
+                self._catalog.set_pushed_by(number, reference, user)
+        self._show(name, number)
+
+    def _show(self, name, number):
+        contents = Contents(self._catalog, number)
+        others = self._catalog.set_contents(number, contents.sizes(contents.revisions))
+        document, tags, untagged, worst = self._details.of(contents)
+        self._catalog.summarise(number, tags, untagged, worst)
+        for one in {number, *others}:
+            self._catalog.measure(one)
+        self._rows |= {number, *others}
+        self._pages.write_details(name, document)
+
+    def _remove(self, name):
+        number = self._catalog.number_of(name)
+        if number is not None:
+            others = self._catalog.remove_repository(number)
+            for one in others:
+                self._catalog.measure(one)
+            self._rows |= others
+            self._rows.discard(number)
+            self._gone.add(name)
+        self._pages.remove_details(name)
+
+    # --- the whole storage --------------------------------------------------------------------------------------------
+
+    def _step_look(self, *, once=True):
+        """Goes on with the look at all repositories, or begins one where it is time."""
+        if self._look is None:
+            if not self._look_is_due():
+                return
+            self._times["look"] = time.monotonic()
+            self._look = iter(self._survey.names()), int(time.time())
+        names, number = self._look
+        until = time.monotonic() + _LOOK_SECONDS
+        for name in names:
+            self._try(name, ALL)
+            known = self._catalog.number_of(name)
+            if known is not None:
+                self._catalog.mark_seen(known, number)
+            if once and time.monotonic() > until:
+                return
+        self._end_look(number)
+
+    def _look_is_due(self):
+        signs = self._read_signs()
+        changed, self._signs = signs != self._signs, signs
+        last = self._times["look"]
+        return last is None or changed or time.monotonic() - last > _BETWEEN_LOOKS
+
+    def _read_signs(self):
+        return [_modified(path) for path in self._settings.signs]
+
+    def _end_look(self, number):
+        for name in self._catalog.names(unseen_in=number):
+            # It may have been pushed since the look began.
+            self._try(name, ALL)
+        self._pages.remove_others(set(self._catalog.names()))
+        self._catalog.forget_unneeded()
+        self._pages.write_all_digests()
+        self._look = None
+        self._catalog.keep_note("complete", True)
+        self._pages.begin_anew(self._told())
+        self._rows, self._gone, self._digests = set(), set(), set()
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    def _add_pulls(self):
+        if time.monotonic() - self._times["pulls"] < _BETWEEN_PULLS:
+            return
+        self._times["pulls"] = time.monotonic()
+        for (name, reference), when in self._events.take_pulls().items():
+            number = self._catalog.number_of(name)
+            if number is not None:
+                self._catalog.add_pull(number, reference, when)
+                self._rows.add(number)
+                self._touch(name, number)
+
+    def _touch(self, name, number):
+        """What is pulled changes nothing but times: of a repository of many tags they are told with the next change."""
+        if self._may_look(name):
+            began = time.monotonic()
+            self._show(name, number)
+            self._resting[name] = time.monotonic() + _SHARE * (time.monotonic() - began)
+
+    def _publish(self):
+        if not (self._rows or self._gone or self._digests):
+            return
+        if time.monotonic() - self._times["indexes"] < _BETWEEN_INDEXES:
+            return
+        self._pages.write_digests(self._digests)
+        self._pages.publish(self._rows, self._gone, self._told())
+        self._rows, self._gone, self._digests = set(), set(), set()
+        self._times["indexes"] = time.monotonic()
+
+    def _told(self):
+        retains = bool(self._settings.retention)
+        complete = bool(self._catalog.note("complete"))
+        return {"retention": {"configured": retains, "next": None}, "storage": self._disk(), "complete": complete}
+
+    def _disk(self):
+        try:
+            disk = os.statvfs(self._settings.storage)
+        except OSError:
+            return None
+        return {"size": disk.f_frsize * disk.f_blocks, "free": disk.f_frsize * disk.f_bavail}
+
+
+def _modified(path):
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None

@@ -1,0 +1,127 @@
+# Copyright: wharf.registry contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The storage of a registry on this host, asked as modules ask a registry: what they know of images holds here, too."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from ansible_collections.wharf.registry.plugins.module_utils._common.reference import is_digest
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import Manifest
+from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
+from wharf_storage.files import OddError
+from wharf_storage.found import Oddities
+from wharf_storage.manifests import MOST_BYTES
+
+_NO_TYPE = "application/octet-stream"
+_PIECE = 1 << 20
+# A configuration is a few kilobytes.
+_MOST_CONFIGURATION = 4 << 20
+
+
+class Host:
+    """What messages call the registry."""
+
+    name = "the storage"
+
+
+class Head:
+    """What a registry tells of a manifest without its content."""
+
+    def __init__(self, digest):
+        self.digest = digest
+
+
+class Stream:
+    """A blob as it comes: size in bytes, and its pieces."""
+
+    def __init__(self, file):
+        self.size = os.fstat(file.fileno()).st_size
+        self._file = file
+
+    @property
+    def pieces(self):
+        with self._file as file:
+            while True:
+                piece = file.read(_PIECE)
+                if not piece:
+                    return
+                yield piece
+
+
+class StoredRegistry:
+    """Reads a Storage. Raises AnswerError for what is damaged."""
+
+    registry = Host()
+
+    def __init__(self, storage):
+        self._storage = storage
+
+    def manifest(self, repository, reference):
+        """The Manifest, or None where the repository has none of this tag or digest."""
+        digest = reference if is_digest(reference) else self._tagged(repository, reference)
+        link = self._link(repository, "_manifests/revisions", digest)
+        return None if link is None else self.content_of(digest, link)
+
+    def content_of(self, digest, stored):
+        """The Manifest of a digest, whose content lies under another digest where that is one of SHA-512."""
+        content = self._read(stored, MOST_BYTES + 1)
+        if content is None:
+            raise AnswerError(f"the manifest {digest} is missing", "Push the image again")
+        algorithm, _colon, encoded = digest.partition(":")
+        if len(content) > MOST_BYTES or hashlib.new(algorithm, content).hexdigest() != encoded:
+            raise AnswerError(f"the manifest {digest} is damaged", "Push the image again")
+        found = Manifest(content, digest, _NO_TYPE)
+        named = found.document.get("mediaType")
+        if found.media_type == _NO_TYPE and isinstance(named, str):
+            found.media_type = named
+        return found
+
+    def head(self, repository, digest):
+        return None if self._link(repository, "_manifests/revisions", digest) is None else Head(digest)
+
+    def blob(self, repository, digest):
+        stored = self._link(repository, "_layers", digest)
+        content = None if stored is None else self._read(stored, _MOST_CONFIGURATION + 1)
+        if content is not None and len(content) > _MOST_CONFIGURATION:
+            raise AnswerError(f"the configuration {digest} is too large", "Push the image again")
+        return content
+
+    def has_blob(self, repository, digest):
+        return self._link(repository, "_layers", digest) is not None
+
+    def open_blob(self, repository, digest):
+        stored = self._link(repository, "_layers", digest)
+        try:
+            return None if stored is None else Stream(open(self._storage.open_blob(stored), "rb"))
+        except (FileNotFoundError, OddError):
+            return None
+
+    def referrers(self, _repository, _subject, _odd=None):
+        """This registry keeps no list: clients do."""
+        return
+
+    def _tagged(self, repository, tag):
+        link = self._storage.tags(repository, Oddities(), only=[tag]).get(tag)
+        return None if link is None else link.target
+
+    def _link(self, repository, directory, digest):
+        """The digest under which the content lies, or None where the repository does not have it."""
+        if digest is None:
+            return None
+        algorithm, _colon, encoded = digest.partition(":")
+        try:
+            with self._storage.enter_repository(repository, *directory.split("/"), algorithm) as place:
+                content = place.read(encoded, "link", 256)[1]
+        except (FileNotFoundError, OddError):
+            return None
+        target = content.decode("ascii", "replace").strip()
+        return target if is_digest(target) else None
+
+    def _read(self, stored, most):
+        try:
+            return self._storage.read_blob(stored, most)
+        except (FileNotFoundError, OddError):
+            return None
