@@ -38,6 +38,10 @@ DATA = "/var/lib/wharf-registry"
         (f"{CONFIG}/proxy/nginx/tls/server.key", 0o600, "wharf-proxy", "wharf-proxy"),
         (f"{DATA}/auth", 0o700, "wharf-proxy", "wharf-proxy"),
         (f"{DATA}/looked-at", 0o700, "wharf-proxy", "wharf-proxy"),
+        (f"{DATA}/log", 0o700, "wharf-proxy", "wharf-proxy"),
+        (f"{DATA}/page/site/index.html", 0o640, "root", "wharf-proxy"),
+        (f"{DATA}/page/data", 0o2750, "root", "wharf-proxy"),
+        (f"{CONFIG}/page.json", 0o600, "root", "root"),
         (f"{CONFIG}/maintenance.json", 0o600, "root", "root"),
         (f"{DATA}/data", 0o750, "wharf-registry", "wharf-registry"),
         ("/root/.docker/config.json", 0o600, "root", "root"),
@@ -57,9 +61,9 @@ def test_ca_trust_is_readable_and_not_writable(host: Host, registry: Registry) -
 def test_nothing_is_open_to_others(lab: LabHost, path: str) -> None:
     """No file but certificates may be read by others, and none written.
 
-    What nginx makes in looked-at has its mode from nginx, and a directory that no other user can enter.
+    What nginx makes in looked-at and log has its mode from nginx, and a directory that no other user can enter.
     """
-    readable = lab.output(f"find {path} -path '*/looked-at' -prune -o -type f -perm /o=r ! -name '*.crt' -print")
+    readable = lab.output(f"find {path} -path '{DATA}/l*' -prune -o -type f -perm /o=r ! -name '*.crt' -print")
     writable = lab.output(f"find {path} ! -type l ! -type s -perm /o=w")
     assert (readable, writable) == ("", "")
 

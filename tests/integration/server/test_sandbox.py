@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import page_program
 import pytest
 import trees
 import yaml
@@ -26,11 +27,19 @@ VARIABLES = {
     "registry_hostname": "registry.test",
     "backup_repository": "/srv/vault",
 }
-# By role: the template of its unit, the unit, and how exposed it may be, of 100.
+# What they are for: the role, the template of its unit, the unit, and how exposed it may be, of 100.
 UNITS = {
-    "maintenance": ("service.j2", "wharf-registry-maintenance", 20),
-    "backup": ("wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
-    "reverse_proxy": ("network.service.j2", "wharf-registry-proxy", 35),
+    "maintenance": ("maintenance", "service.j2", "wharf-registry-maintenance", 20),
+    "backup": ("backup", "wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
+    "network": ("reverse_proxy", "network.service.j2", "wharf-registry-proxy", 35),
+    "page": ("reverse_proxy", "page.service.j2", "wharf-registry-page", 20),
+}
+# Where the probes may write.
+PLACES = {
+    "maintenance": f"{DATA}/sockets",
+    "backup": "/var/lib/wharf-registry-backup",
+    "network": "/srv",
+    "page": "/var/lib/wharf-registry-page",
 }
 # What none of them has to do.
 FORBIDDEN = {
@@ -47,8 +56,8 @@ FORBIDDEN = {
 }
 
 
-def render(role: str, tmp_path: Path) -> Path:
-    template, unit, _bound = UNITS[role]
+def render(what: str, tmp_path: Path) -> Path:
+    role, template, unit, _bound = UNITS[what]
     target = tmp_path / f"{unit}.service"
     play = [
         {
@@ -80,15 +89,49 @@ def put(machine: Machine, source: Path, target: str) -> None:
     command("docker", "cp", str(source), f"{machine.container}:{target}")
 
 
-def install(machine: Machine, role: str, tmp_path: Path) -> str:
-    """The unit of a role, and a storage that belongs to the account of the registry."""
-    unit = UNITS[role][1]
-    put(machine, render(role, tmp_path), f"/etc/systemd/system/{unit}.service")
+def install(machine: Machine, what: str, tmp_path: Path) -> str:
+    """A unit, and a storage that belongs to the account of the registry."""
+    unit = UNITS[what][2]
+    put(machine, render(what, tmp_path), f"/etc/systemd/system/{unit}.service")
     machine.run(f"rm -rf {DATA} /etc/systemd/system/{unit}.service.d; mkdir -p {DATA}/sockets {DATA}/looked-at")
+    machine.run(f"mkdir -p {DATA}/page/data {PLACES['page']}")
     put(machine, trees.Scene.at(tmp_path).store.top, f"{DATA}/data")
     machine.run(f"chown -R {ACCOUNT}:{ACCOUNT} {DATA}/*; chmod 0750 {DATA}/*; chown -R 0:0 /etc/systemd/system")
     machine.run("echo secret > /root/secret; chmod 0600 /root/secret; systemctl daemon-reload")
     return unit
+
+
+def test_the_page_is_kept_up_to_date_in_a_sandbox(machine: Machine, tmp_path: Path) -> None:
+    """It reads what belongs to another account, and the group of its directory can read what it writes."""
+    unit = install(machine, "page", tmp_path)
+    put(machine, page_program.install(tmp_path / "page"), "/usr/local/lib/wharf-registry/page")
+    settings = {
+        "storage": f"{DATA}/data",
+        "log": f"{DATA}/log/requests.log",
+        "data": f"{DATA}/page/data",
+        "catalog": f"{PLACES['page']}/catalog.db",
+        "registry": "registry.test",
+        "policies": [{"index": "all", "pull": [".*"], "delete": [], "catalog": True}],
+        "retention": [],
+        "keep_digests": [],
+        "running": "/etc/wharf-registry/running.json",
+        "gate": {"keys": [], "policy": {}, "waivers": [], "cache": "/var/cache/wharf-registry/trivy"},
+        "signs": ["/run/wharf-registry-maintenance/report.json"],
+    }
+    (tmp_path / "page.json").write_text(json.dumps(settings))
+    put(machine, tmp_path / "page.json", "/etc/wharf-registry/page.json")
+    machine.run(
+        f"chown 0:{ACCOUNT} {DATA}/page/data; chmod 2750 {DATA}/page/data; chmod 0600 /etc/wharf-registry/page.json"
+    )
+    machine.run(f"systemctl start {unit}.service")
+    index = f"{DATA}/page/data/policies/all/index.json"
+    wait_for("an index", lambda: '"complete":true' in machine.run(f"cat {index}", check=False).stdout)
+    assert machine.output(f"stat -c '%u %g %a' {index}").split() == ["0", str(ACCOUNT), "640"]
+    base = json.loads(machine.output(f"cat {index}"))["base"]
+    assert json.loads(machine.output(f"cat {DATA}/page/data/policies/all/{base}"))["rows"]
+    machine.run(f"systemctl stop {unit}.service")
+    said = machine.output(f"journalctl --unit={unit}.service --output=cat --no-pager --lines=40")
+    assert "wharf-registry: page" not in said, said
 
 
 def start(machine: Machine, unit: str) -> str:
@@ -108,7 +151,7 @@ def machine(request: pytest.FixtureRequest, machines: dict[str, Machine]) -> Mac
 @pytest.fixture
 def networks(machine: Machine) -> Iterator[str]:
     """A container that holds a network, another one in it, and what the unit is told by the role."""
-    unit, rules = UNITS["reverse_proxy"][1], "/etc/wharf-registry/proxy/network"
+    unit, rules = UNITS["network"][2], "/etc/wharf-registry/proxy/network"
     put(machine, ROLES / "reverse_proxy/files/proxy-network.sh", "/usr/local/lib/wharf-registry/proxy-network")
     lines = [
         "*filter",
@@ -131,7 +174,7 @@ def networks(machine: Machine) -> Iterator[str]:
 
 def test_the_network_of_the_proxy_is_watched_in_a_sandbox(machine: Machine, tmp_path: Path, networks: str) -> None:
     """Where it is started anew, connections are counted in it, and nginx is started in it, too."""
-    assert install(machine, "reverse_proxy", tmp_path) == networks
+    assert install(machine, "network", tmp_path) == networks
     find = "nsenter --net=$(docker inspect --format '{{.NetworkSettings.SandboxKey}}' wharf-proxy-network)"
 
     def limited() -> bool:
@@ -228,15 +271,12 @@ def test_a_backup_works_in_its_sandbox(machine: Machine, tmp_path: Path) -> None
     assert json.loads(machine.output("wharf-registry-backup --json status"))["outcome"] == "ok"
 
 
-@pytest.mark.parametrize("role", UNITS)
-def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, role: str) -> None:
+@pytest.mark.parametrize("what", UNITS)
+def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, what: str) -> None:
     """Each is tried in the place of the program. Outside of the sandbox it is possible, or the test proves nothing."""
-    unit = install(machine, role, tmp_path)
-    place = {"maintenance": f"{DATA}/sockets", "backup": "/var/lib/wharf-registry-backup", "reverse_proxy": "/srv"}[
-        role
-    ]
+    unit, place = install(machine, what, tmp_path), PLACES[what]
     machine.run(f"mkdir -p {place} /srv/vault; touch {place}/probe")
-    lines = [f"({what.format(place=place)}) >/dev/null 2>&1 && echo {name}" for name, what in FORBIDDEN.items()]
+    lines = [f"({tried.format(place=place)}) >/dev/null 2>&1 && echo {name}" for name, tried in FORBIDDEN.items()]
     (tmp_path / "probe").write_text("\n".join([*lines, "echo done", ""]))
     put(machine, tmp_path / "probe", "/usr/local/sbin/probe")
     # A module is no file here, so that this one fails alike: it may for a reason that is not the right one.
@@ -260,10 +300,10 @@ def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, role: str) -
     assert found == {"done"}, said
 
 
-@pytest.mark.parametrize("role", UNITS)
-def test_how_exposed_it_is(machine: Machine, tmp_path: Path, role: str) -> None:
-    unit = install(machine, role, tmp_path)
-    bound = UNITS[role][2]
+@pytest.mark.parametrize("what", UNITS)
+def test_how_exposed_it_is(machine: Machine, tmp_path: Path, what: str) -> None:
+    unit = install(machine, what, tmp_path)
+    bound = UNITS[what][3]
     done: subprocess.CompletedProcess = machine.run(
         f"systemd-analyze security --no-pager --threshold={bound} {unit}.service", check=False
     )

@@ -1,0 +1,258 @@
+"""The program that keeps the data of the page up to date: by events it comes to the same as by a look at everything."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+import types
+
+import pytest
+import trees
+from paths import ROOT
+
+sys.path.insert(0, str(ROOT / "roles" / "reverse_proxy" / "files" / "page_index"))
+
+import keeper as keeper_module
+from keeper import Keeper
+from request_log import FollowedLog
+
+OCI = "application/vnd.oci.image.manifest.v1+json"
+POLICIES = [
+    {"index": "all", "pull": [".*"], "delete": [".*"], "catalog": True},
+    {"index": "some", "pull": ["(?:team/a|team/b/.*)"], "delete": [], "catalog": False},
+]
+
+
+def settings(top, state, **more):
+    return types.SimpleNamespace(
+        **{
+            "storage": str(top),
+            "log": str(state / "requests.log"),
+            "data": str(state / "data"),
+            "catalog": str(state / "catalog.db"),
+            "registry": "registry.test",
+            "policies": POLICIES,
+            "retention": [{"repositories": ["*"], "tags": ["*"], "keep_newest": 2}],
+            "keep_digests": [],
+            "running": str(state / "running.json"),
+            "gate": {"keys": [], "policy": {}, "waivers": [], "cache": ""},
+            "signs": [],
+            **more,
+        }
+    )
+
+
+class World:
+    """A storage, what is done to it by clients, and the log of that."""
+
+    def __init__(self, path, seed):
+        self.store = trees.Store(path / "storage")
+        self.random = random.Random(seed)  # noqa: S311 - the same in each run
+        self.log = path / "requests.log"
+        self.names = ["team/a", "team/b/c", "team/b", "other", "other/x.json"]
+
+    def entry(self, repository, reference, call="tag", **more):
+        told = {"method": "PUT", "status": 201, "user": "ci", "page": "", "time": 1764500000.5, **more}
+        with self.log.open("a") as file:
+            file.write(json.dumps({"call": call, "repository": repository, "reference": reference, **told}) + "\n")
+
+    def image(self, repository, tag):
+        layers = [self.store.layer(repository, f"layer {self.random.randrange(6)}".encode()) for _one in range(2)]
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": f"2026-10-{self.random.randrange(10, 30)}T01:02:03Z",
+        }
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI,
+            "config": {
+                **self.store.layer(repository, json.dumps(config).encode()),
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+            },
+            "layers": layers,
+        }
+        digest = self.store.manifest(repository, document, tag)
+        self.entry(repository, tag or digest, "tag" if tag else "write")
+        return digest
+
+    def index(self, repository, tag):
+        children = [
+            {"digest": self.image(repository, None), "mediaType": OCI, "platform": {"os": "linux", "architecture": one}}
+            for one in ("amd64", "arm64")
+        ]
+        document = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": children}
+        self.store.manifest(repository, document, tag)
+        self.entry(repository, tag)
+
+    def remove(self, repository, tag):
+        place = self.store.root / "repositories" / repository / "_manifests" / "tags" / tag
+        if place.exists():
+            shutil.rmtree(place)
+            self.entry(repository, tag, "delete", method="DELETE", status=202)
+
+    def remove_all(self, repository):
+        place = self.store.root / "repositories" / repository
+        for part in ("_manifests", "_layers"):
+            shutil.rmtree(place / part, ignore_errors=True)
+        self.entry(repository, "1", "delete", method="DELETE", status=202)
+
+    def step(self):
+        repository, tag = self.random.choice(self.names), str(self.random.randrange(5))
+        action = self.random.choices((self.image, self.index, self.remove, self.remove_all), (6, 2, 3, 1))[0]
+        action(*((repository,) if action == self.remove_all else (repository, tag)))
+
+
+def documents(data):
+    """All that browsers can get, without the times of writing; of an index, the rows as a page makes them."""
+    found = {}
+    for path in sorted(path for path in data.rglob("*.json") if path.is_file()):
+        document = json.loads(path.read_text())
+        document.pop("made", None)
+        name = str(path.relative_to(data))
+        if path.name == "index.json":
+            base = json.loads((path.parent / document.pop("base")).read_text())
+            rows = {row[0]: row for row in base["rows"]}
+            for change in document.pop("changes"):
+                if isinstance(change, dict):
+                    rows.pop(change["gone"], None)
+                else:
+                    rows[change[0]] = change
+            document["rows"] = {name: str([*row[1:5], *row[8:]]) for name, row in rows.items()}
+            document["storage"] = None
+        if not path.name.startswith("index-"):
+            found[name] = without_people(document)
+    return found
+
+
+def without_people(document):
+    """A look at everything does not know who has pushed, and when: files have the times of the test."""
+    if isinstance(document, dict):
+        return {
+            name: without_people(value)
+            for name, value in document.items()
+            if name not in {"pushed", "pushed_by", "pulled"}
+        }
+    return sorted(map(without_people, document), key=json.dumps) if isinstance(document, list) else document
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_events_lead_to_what_a_look_at_everything_finds(tmp_path, seed, monkeypatch):
+    monkeypatch.setattr(keeper_module, "_BETWEEN_INDEXES", 0)
+    world = World(tmp_path, seed)
+    (tmp_path / "requests.log").touch()
+    (tmp_path / "data").mkdir()
+    program = Keeper(settings(world.store.top, tmp_path))
+    program.look_at_all()
+    for _round in range(12):
+        for _step in range(world.random.randrange(1, 4)):
+            world.step()
+        program.turn()
+        if world.random.random() < 0.2:
+            # Killed, and started again.
+            program.close()
+            program = Keeper(settings(world.store.top, tmp_path))
+            program.turn()
+    program._times["indexes"] = 0
+    program.turn()
+    program.close()
+    other = tmp_path / "other"
+    (other / "data").mkdir(parents=True)
+    fresh = Keeper(settings(world.store.top, other))
+    fresh.look_at_all()
+    fresh.close()
+    assert documents(tmp_path / "data") == documents(other / "data")
+    assert set(documents(other / "data")["policies/some/index.json"]["rows"]) <= {"team/a", "team/b/c"}
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def numbers(log):
+    return [entry["n"] for entry in log.entries()]
+
+
+def append(path, *found):
+    with path.open("a") as file:
+        file.writelines(f'{{"n": {one}}}\n' for one in found)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "requests.log"
+
+
+def test_a_program_that_knows_nothing_begins_with_what_comes(path):
+    append(path, 1, 2)
+    log = FollowedLog(path)
+    assert numbers(log) == []
+    append(path, 3)
+    assert numbers(log) == [3]
+
+
+def test_a_log_that_is_not_there_yet(path):
+    log = FollowedLog(path)
+    assert numbers(log) == []
+    append(path, 1)
+    assert numbers(log) == [1]
+
+
+def test_half_a_line_waits_for_its_end(path):
+    path.touch()
+    log = FollowedLog(path)
+    list(log.entries())
+    with path.open("a") as file:
+        file.write('{"n"')
+        file.flush()
+        assert numbers(log) == []
+        file.write(": 7}\n")
+    assert numbers(log) == [7]
+
+
+def test_what_a_worker_still_writes_to_the_former_file_is_read(path):
+    path.touch()
+    log = FollowedLog(path)
+    list(log.entries())
+    append(path, 1)
+    path.rename(f"{path}.1")
+    append(path, 3)
+    append(path.with_name("requests.log.1"), 2)
+    assert numbers(log) == [1, 2, 3]
+    append(path.with_name("requests.log.1"), 4)
+    assert numbers(log) == [4]
+    again = FollowedLog(path, log.places)
+    append(path.with_name("requests.log.1"), 5)
+    append(path, 6)
+    assert numbers(again) == [5, 6]
+
+
+def test_a_restart_goes_on_where_the_one_before_has_ended(path):
+    path.touch()
+    log = FollowedLog(path)
+    list(log.entries())
+    append(path, 1, 2)
+    assert numbers(log) == [1, 2]
+    places = log.places
+    append(path, 3)
+    path.rename(f"{path}.1")
+    append(path, 4)
+    assert numbers(FollowedLog(path, places)) == [3, 4]
+    # Renamed twice: what is lost is lost, and what is there is read once.
+    path.rename(f"{path}.1")
+    append(path, 5)
+    path.with_name("requests.log.1").unlink()
+    append(path.with_name("requests.log.1"), 4)
+    assert numbers(FollowedLog(path, [[999999, 10]])) == [4, 5]
+
+
+@pytest.mark.parametrize("line", [b"", b"x", b"[1]", b'"n"', b"\xff\xfe", b"{" * 100000, b'{"n": 1', b"1" * 200000])
+def test_what_is_no_line_of_ours_is_passed_over(path, line):
+    path.touch()
+    log = FollowedLog(path)
+    list(log.entries())
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    append(path, 8)
+    assert numbers(log) == [8]
