@@ -33,8 +33,13 @@ class Events:
         elif not isinstance(reference, str) or not (is_tag(reference) or is_digest(reference)):
             return
         elif method == "PUT" and call in ("tag", "write") and status == 201:
-            if self.changed.setdefault(repository, {}) is not ALL:
-                self.changed[repository][reference] = _user(entry)
+            changed = self.changed.setdefault(repository, {})
+            if changed is not ALL:
+                changed[reference] = _user(entry)
+                # A tag may have moved on since.
+                digest = entry.get("digest")
+                if is_digest(digest):
+                    changed[digest] = _user(entry)
         elif method == "GET" and call == "read" and status == 200 and not entry.get("page"):
             when = entry.get("time")
             if isinstance(when, (int, float)):

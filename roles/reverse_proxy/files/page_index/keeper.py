@@ -137,7 +137,7 @@ class Keeper:
             return
         for reference, user in (changed or {}).items():
             if is_digest(reference):
-                self._survey.read_revision(name, number, reference, int(time.time()))
+                self._survey.read_revision(name, number, reference)
             else:
                 number, digests = self._survey.read_tag(name, reference)
                 self._digests |= digests

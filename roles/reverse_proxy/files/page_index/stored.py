@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 
-from ansible_collections.wharf.registry.plugins.module_utils._common.reference import is_digest
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import Manifest
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
 from wharf_storage.files import OddError
 from wharf_storage.found import Oddities
 from wharf_storage.manifests import MOST_BYTES
+from wharf_storage.names import is_digest
 
 _NO_TYPE = "application/octet-stream"
 _PIECE = 1 << 20
@@ -62,8 +62,12 @@ class StoredRegistry:
     def manifest(self, repository, reference):
         """The Manifest, or None where the repository has none of this tag or digest."""
         digest = reference if is_digest(reference) else self._tagged(repository, reference)
-        link = self._link(repository, "_manifests/revisions", digest)
-        return None if link is None else self.content_of(digest, link)
+        link = self.revision(repository, digest)
+        return None if link is None else self.content_of(digest, link[0])
+
+    def revision(self, repository, digest):
+        """(the digest under which a manifest of the repository lies, when it was pushed, in seconds), or None."""
+        return self._link(repository, "_manifests/revisions", digest)
 
     def content_of(self, digest, stored):
         """The Manifest of a digest, whose content lies under another digest where that is one of SHA-512."""
@@ -80,11 +84,11 @@ class StoredRegistry:
         return found
 
     def head(self, repository, digest):
-        return None if self._link(repository, "_manifests/revisions", digest) is None else Head(digest)
+        return None if self.revision(repository, digest) is None else Head(digest)
 
     def blob(self, repository, digest):
-        stored = self._link(repository, "_layers", digest)
-        content = None if stored is None else self._read(stored, _MOST_CONFIGURATION + 1)
+        link = self._link(repository, "_layers", digest)
+        content = None if link is None else self._read(link[0], _MOST_CONFIGURATION + 1)
         if content is not None and len(content) > _MOST_CONFIGURATION:
             raise AnswerError(f"the configuration {digest} is too large", "Push the image again")
         return content
@@ -93,9 +97,9 @@ class StoredRegistry:
         return self._link(repository, "_layers", digest) is not None
 
     def open_blob(self, repository, digest):
-        stored = self._link(repository, "_layers", digest)
+        link = self._link(repository, "_layers", digest)
         try:
-            return None if stored is None else Stream(open(self._storage.open_blob(stored), "rb"))
+            return None if link is None else Stream(open(self._storage.open_blob(link[0]), "rb"))
         except (FileNotFoundError, OddError):
             return None
 
@@ -108,17 +112,17 @@ class StoredRegistry:
         return None if link is None else link.target
 
     def _link(self, repository, directory, digest):
-        """The digest under which the content lies, or None where the repository does not have it."""
+        """(the digest under which the content lies, seconds), or None where the repository does not have it."""
         if digest is None:
             return None
         algorithm, _colon, encoded = digest.partition(":")
         try:
             with self._storage.enter_repository(repository, *directory.split("/"), algorithm) as place:
-                content = place.read(encoded, "link", 256)[1]
+                about, content = place.read(encoded, "link", 256)
         except (FileNotFoundError, OddError):
             return None
         target = content.decode("ascii", "replace").strip()
-        return target if is_digest(target) else None
+        return (target, int(about.st_mtime)) if is_digest(target) else None
 
     def _read(self, stored, most):
         try:

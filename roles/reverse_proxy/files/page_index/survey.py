@@ -45,13 +45,16 @@ class Survey:
         if link is None or not link.target:
             return self.read(name)
         changed = self._catalog.set_tags(number, {tag: (link.target, int(link.time))}, whole=False)
-        self.read_revision(name, number, link.target, int(link.time))
+        self.read_revision(name, number, link.target)
         return number, changed
 
-    def read_revision(self, name, number, digest, when):
-        """Reads a manifest that was pushed to a repository that is known."""
-        self._catalog.set_revisions(number, {digest: (when, digest)}, whole=False)
-        self._learn(name, {digest: digest})
+    def read_revision(self, name, number, digest):
+        """Reads a manifest that was pushed to a repository that is known, where it is there still."""
+        found = self._registry.revision(name, digest)
+        if found is not None:
+            stored, when = found
+            self._catalog.set_revisions(number, {digest: (when, stored)}, whole=False)
+            self._learn(name, {digest: stored})
 
     def _forget(self, name):
         number = self._catalog.number_of(name)
