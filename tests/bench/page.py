@@ -15,10 +15,9 @@ from pathlib import Path
 
 from table import Row, report, say
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests" / "support"))
-sys.path.append(str(ROOT / "tests" / "lab"))
-sys.path.append(str(ROOT / ".venv" / "collections"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lab"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / ".venv" / "collections"))
 
 import engine
 import page_program
