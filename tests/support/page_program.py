@@ -72,6 +72,7 @@ class PageProgram:
             "running": str(front.directory / "running.json"),
             "gate": {"keys": [], "policy": {}, "waivers": [], "cache": ""},
             "signs": [str(front.directory / "report.json")],
+            "fleet": {"name": "here", "reports": str(front.directory / "reports")},
             **settings,
         }
 

@@ -117,6 +117,7 @@ def test_the_page_is_kept_up_to_date_in_a_sandbox(machine: Machine, tmp_path: Pa
         "running": "/etc/wharf-registry/running.json",
         "gate": {"keys": [], "policy": {}, "waivers": [], "cache": "/var/cache/wharf-registry/trivy"},
         "signs": ["/run/wharf-registry-maintenance/report.json"],
+        "fleet": {},
     }
     (tmp_path / "page.json").write_text(json.dumps(settings))
     put(machine, tmp_path / "page.json", "/etc/wharf-registry/page.json")

@@ -11,6 +11,7 @@ import time
 
 from documents import Details
 from events import ALL, Events
+from fleet import Fleet
 from gate import Gate
 from page_settings import kept_digests
 from pages import Pages
@@ -28,6 +29,8 @@ _PAUSE, _BETWEEN_INDEXES = 0.5, 1.2
 # Pulls are told some times a minute, the whole storage is looked at by the quarter of a day, and what is not needed
 # any more is forgotten then.
 _BETWEEN_PULLS, _BETWEEN_LOOKS = 10, 6 * 3600
+# What is known of the fleet is looked at so often, and how long certificates last is told anew by the hour.
+_BETWEEN_FLEETS, _FLEET_LASTS = 5, 3600
 # How much of the time goes into the whole look, and how much a repository that is pushed to all the time may take.
 _LOOK_SECONDS, _SHARE = 0.3, 10
 
@@ -47,11 +50,12 @@ class Keeper:
         self._pages = Pages(settings.data, settings.registry, settings.policies, self._catalog)
         # Numbers of repositories, names, and digests that the next publication tells of.
         self._rows, self._gone, self._digests = set(), set(), set()
+        self._fleet = Fleet(settings.fleet, settings.registry)
         self._resting = {}
         self._look = None
         self._signs = None
         self._empty = False
-        self._times = {"indexes": 0.0, "pulls": time.monotonic(), "look": None}
+        self._times = {"indexes": 0.0, "pulls": time.monotonic(), "look": None, "fleet": None, "told": None}
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -62,6 +66,7 @@ class Keeper:
 
     def turn(self):
         """One turn of the loop. What one repository does wrong is told, and keeps no other one from being told."""
+        self._tell_of_fleet()
         if self._storage is None and not self._open_storage():
             return
         self._keeps = kept_digests(self._settings)
@@ -228,6 +233,15 @@ class Keeper:
             began = time.monotonic()
             self._show(name, number)
             self._resting[name] = time.monotonic() + _SHARE * (time.monotonic() - began)
+
+    def _tell_of_fleet(self):
+        now, last, told = time.monotonic(), self._times["fleet"], self._times["told"]
+        if last is not None and now - last < _BETWEEN_FLEETS:
+            return
+        self._times["fleet"] = now
+        if self._fleet.changed() or told is None or now - told > _FLEET_LASTS:
+            self._pages.write_fleet(self._fleet.document())
+            self._times["told"] = now
 
     def _publish(self):
         if not (self._rows or self._gone or self._digests):

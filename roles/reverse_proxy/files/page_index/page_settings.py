@@ -24,6 +24,8 @@ _KNOWN = {
     "running": str,
     # keys, policy, waivers and cache of the gate.
     "gate": dict,
+    # Where reports of playbooks and what other programs leave behind lie, as the class Fleet takes it.
+    "fleet": dict,
     # Files whose change tells that the storage has changed without a request, such as the report of a collection.
     "signs": list,
 }

@@ -39,6 +39,7 @@ def settings(top, state, **more):
             "running": str(state / "running.json"),
             "gate": {"keys": [], "policy": {}, "waivers": [], "cache": ""},
             "signs": [],
+            "fleet": {},
             **more,
         }
     )
