@@ -45,8 +45,8 @@ _value:
   contains:
     rows:
       description:
-        - For each host C(host), C(batch), C(engine), C(outcome), C(seconds), C(changes) and C(said). One that failed
-          and has what it had before has no changes.
+        - For each host C(host), C(batch), C(engine), C(other_engines), C(outcome), C(seconds), C(changes), C(said) and
+          C(trust), what it trusts in words. One that failed and has what it had before has no changes.
         - The outcome is V(ok), V(changed), V(rolled_back) (failed, and has what it had before), V(failed) (and has
           not), V(unreachable) or V(skipped) (its turn did not come).
       type: list

@@ -29,20 +29,31 @@ options:
 EXAMPLES = r"""
 - name: Show them
   ansible.builtin.debug:
-    msg: "{{ groups.registry | wharf.registry._supply_report(hostvars) }}"
+    msg: "{{ (groups.registry | wharf.registry._supply_report(hostvars)).lines }}"
 """
 
 RETURN = r"""
 _value:
-  description: Lines of text, none where no host has a mirror or a cache.
-  type: list
-  elements: str
+  description: What mirrors and caches tell.
+  type: dict
+  contains:
+    lines:
+      description: Lines of text, none where no host has a mirror or a cache.
+      type: list
+      elements: str
+    rows:
+      description: The same for each of them, as C(what), C(host), C(since) and C(said).
+      type: list
+      elements: dict
 """
 
 
 def report(hosts, hostvars, width=112):
     # Ansible loads all filters of a collection in each process that uses one of them.
-    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.supply_report import supply_lines
+    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.supply_report import (
+        supply_lines,
+        supply_rows,
+    )
 
     states = {
         str(host): {
@@ -51,7 +62,7 @@ def report(hosts, hostvars, width=112):
         }
         for host in hosts
     }
-    return supply_lines(states, width)
+    return {"rows": supply_rows(states), "lines": supply_lines(states, width)}
 
 
 class FilterModule:

@@ -65,6 +65,10 @@ containers:
       description: Names with digests by which registries know its image. None for one that was built on the host.
       type: list
       elements: str
+    since:
+      description: When it was made, in UTC. Empty where its engine does not tell it.
+      type: str
+      sample: "2026-11-30T09:12:44Z"
 unknown:
   description: Engines that do not tell what runs, with C(engine), C(account) and the problem, C(said).
   type: list

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 
 from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 
@@ -27,12 +28,16 @@ _SHORT = 12
 
 
 class Task:
-    """A container that runs. image: the name of its image. names: what that image is called, with digests."""
+    """A container that runs. image: the name of its image. names: what that image is called, with digests.
 
-    def __init__(self, name, image, names):
+    since: when it was made (RFC 3339), or an empty string.
+    """
+
+    def __init__(self, name, image, names, since=""):
         self.name = name
         self.image = image
         self.names = names
+        self.since = since
 
 
 def listed_images(text):
@@ -82,7 +87,7 @@ class _Namespace:
         named = [f"{one.partition('@')[0]}@{self._images[one]}" for one in alike if not one.startswith("sha256:")]
         shown = image if not image.startswith("sha256:") else next((one for one in alike if "@" not in one), image)
         # What began with a digest is known by it, even where the image has no name any more.
-        return Task(label or f"{self._name}/{identifier[:_SHORT]}", shown, [*named, image])
+        return Task(label or f"{self._name}/{identifier[:_SHORT]}", shown, [*named, image], _time(about))
 
     def _made_of(self, about, image):
         """The names of the image that a container was made of."""
@@ -126,6 +131,13 @@ class _Namespace:
 
     def _content(self, digest):
         return json.loads(self._ctr("content", "get", digest))
+
+
+def _time(about):
+    """When a container was made, to the second in UTC, as containerd tells it."""
+    told = about.get("CreatedAt")
+    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?=(?:\.\d+)?Z\Z)", told) if isinstance(told, str) else None
+    return f"{found[0]}Z" if found else ""
 
 
 def _of_kubernetes(about):

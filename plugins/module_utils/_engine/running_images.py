@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.atomic_file import File
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError, RegistryError
@@ -33,20 +34,30 @@ _SHORT = 12
 
 
 class RunningContainer:
-    """A container that runs. image: how it was started.
+    """A container that runs. image: how it was started. since: when it was made (RFC 3339), or an empty string.
 
     digests: names with digests by which registries know its image, as registry/repository@digest. There is none for
     an image that was built or loaded on the host.
     """
 
-    def __init__(self, engine, name, image, digests):
+    def __init__(self, engine, name, image, digests, since=""):
         self.engine = engine
         self.name = name
         self.image = image
         self.digests = sorted(set(filter(None, map(_full, digests))))
+        self.since = since
 
     def told(self):
-        return {"engine": self.engine, "container": self.name, "image": self.image, "digests": self.digests}
+        about = {"engine": self.engine, "container": self.name, "image": self.image, "digests": self.digests}
+        return {**about, "since": self.since}
+
+
+def _since(seconds):
+    """A time that an engine tells in seconds since 1970, or an empty string for what is none."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(seconds)))
+    except (TypeError, ValueError, OverflowError, OSError):
+        return ""
 
 
 def _full(name):
@@ -79,7 +90,7 @@ def of_docker(socket, timeout):
         names = digests.get(one.get("ImageID")) or (
             [_with_digest(image, one["ImageID"])] if of_containerd_store else []
         )
-        found.append(RunningContainer("docker", name, image, [image, *names]))
+        found.append(RunningContainer("docker", name, image, [image, *names], _since(one.get("Created"))))
     return found
 
 
@@ -106,7 +117,7 @@ def of_podman(timeout):
         name = (one.get("Names") or [str(one.get("Id"))[:_SHORT]])[0]
         image = one.get("Image") or ""
         names = [image, *_names_of_podman(image, images.get(one.get("ImageID"), {}))]
-        found.append(RunningContainer("podman", name, image, names))
+        found.append(RunningContainer("podman", name, image, names, _since(one.get("Created"))))
     return found
 
 
@@ -139,7 +150,7 @@ def of_containerd(name, command, timeout):
     """
     program, *first = command
     tasks = running_tasks(lambda *arguments: _output(program, [*first, *arguments], timeout))
-    return [RunningContainer(name, task.name, task.image, task.names) for task in tasks]
+    return [RunningContainer(name, task.name, task.image, task.names, task.since) for task in tasks]
 
 
 def _engines(socket, timeout):

@@ -85,6 +85,7 @@ class Exposure:
             "account": container.get("account", ""),
             "container": clean(container["container"]),
             "image": clean(container["image"]),
+            "since": clean(container.get("since", "")),
             "repository": repository,
             "digest": digest,
             "state": state,

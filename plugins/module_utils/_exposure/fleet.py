@@ -56,7 +56,14 @@ def _are_containers(told):
 def _is_container(one):
     if not isinstance(one, dict) or not isinstance(one.get("digests"), list) or len(one["digests"]) > _MOST_DIGESTS:
         return False
-    texts = [one.get("engine"), one.get("container"), one.get("image"), _account(one), *one["digests"]]
+    texts = [
+        one.get("engine"),
+        one.get("container"),
+        one.get("image"),
+        _account(one),
+        one.get("since", ""),
+        *one["digests"],
+    ]
     return all(isinstance(text, str) and len(text) <= _LONGEST for text in texts)
 
 

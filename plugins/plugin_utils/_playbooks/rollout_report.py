@@ -9,6 +9,8 @@ import re
 
 _HEAD = ("HOST", "BATCH", "ENGINE", "OUTCOME", "SECONDS", "CHANGED")
 _BAD = ("rolled_back", "failed", "unreachable")
+# What every Docker Engine uses without TLS: the host itself.
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 def split(hosts, sizes):
@@ -37,6 +39,7 @@ def describe(host, batch, done, said=None):
     """The row of one host: `done` is its client_result, and `said` what a task that failed has said."""
     engine, *others = _engines(done) or [""]
     row = {"host": host, "batch": batch, "engine": engine, "other_engines": others, "changes": [], "said": ""}
+    row["trust"] = ""
     seconds = done.get("seconds")
     row["seconds"] = None if seconds is None else float(seconds)
     if said is not None:
@@ -46,6 +49,7 @@ def describe(host, batch, done, said=None):
         row["outcome"] = "skipped"
     else:
         row["changes"] = _changes(done)
+        row["trust"] = _trust(done)
         row["outcome"] = "changed" if row["changes"] else "ok"
     return row
 
@@ -69,6 +73,21 @@ def _engines(done):
         f"{engine} of {account['user']}" for account in done.get("accounts") or [] for engine in _engines(account)
     ]
     return [f"{name} {version}".strip() for name, version in versions.items()] + of_accounts
+
+
+def _trust(done):
+    """What a host trusts, in words: the registry and the proof of it, and what the inventory or others have added."""
+    check, docker = done.get("check") or {}, (done["trust"].get("engine") or {}).get("docker") or {}
+    proof = f"proven by {check.get('engine') or 'a login'}" if check.get("verified") else "not proven"
+    unchecked = [one for one in docker.get("insecure_registries") or [] if one not in _LOOPBACK]
+    signed = [one["scope"] for one in done.get("policies") or []]
+    told = {
+        "without TLS checks": unchecked,
+        "mirrors of Docker Hub": docker.get("mirrors") or [],
+        "only signed images of": signed,
+    }
+    first = [f"{check['registry']} ({proof})"] if check.get("registry") else []
+    return "; ".join(first + [f"{what}: {', '.join(names)}" for what, names in told.items() if names])
 
 
 def _changes(done):

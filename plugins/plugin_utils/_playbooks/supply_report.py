@@ -10,8 +10,8 @@ import textwrap
 _HEAD = ("IMAGES FROM OUTSIDE", "STALE SINCE", "WHAT")
 
 
-def supply_lines(hosts, width=112):
-    """Lines on each mirror and cache, none where there is none.
+def supply_rows(hosts):
+    """What is told of each mirror and cache: what, host, since and said.
 
     hosts are {host: {"mirrors": state, "caches": state}}.
     """
@@ -20,6 +20,12 @@ def supply_lines(hosts, width=112):
         rows += [_mirror(host, name, one) for name, one in sorted((states.get("mirrors") or {}).items())]
         caches = (states.get("caches") or {}).get("upstreams") or {}
         rows += [_cache(host, name, one) for name, one in sorted(caches.items())]
+    return [dict(zip(("what", "host", "since", "said"), row, strict=True)) for row in rows]
+
+
+def supply_lines(hosts, width=112):
+    """The same as lines of a table, none where there is none."""
+    rows = [(f"{one['what']} on {one['host']}", one["since"], one["said"]) for one in supply_rows(hosts)]
     if not rows:
         return []
     first, second = (max(len(row[column]) for row in [_HEAD, *rows]) for column in (0, 1))
@@ -40,13 +46,13 @@ def supply_lines(hosts, width=112):
 def _mirror(host, name, state):
     count = f"{state['images'] - state['failed']} of {state['images']} images were copied"
     said = state["problem"] or (f"{count} at {state['succeeded']}" if state["succeeded"] else "it has not run yet")
-    return f"mirror {name} on {host}", state["stale_since"], said + _left(state)
+    return f"mirror {name}", host, state["stale_since"], said + _left(state)
 
 
 def _cache(host, name, state):
     served = state["hits"] + state["stale"]
     said = state["problem"] or f"{served} requests were served from here, {state['misses']} from there"
-    return f"cache of {name} on {host}", state["away_since"], said + _left(state)
+    return f"cache of {name}", host, state["away_since"], said + _left(state)
 
 
 def _left(state):

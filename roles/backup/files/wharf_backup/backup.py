@@ -28,7 +28,7 @@ MOMENT_SECONDS = 1
 
 
 # What the next result still tells of the ones before.
-REMEMBERED = ("checked", "succeeded", "repositories", "problems")
+REMEMBERED = ("checked", "succeeded", "proven", "repositories", "problems")
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -235,6 +235,11 @@ def lines(result: dict[str, Any]) -> list[str]:
     if result["checked"]:
         said.append(f"Checked     {_text(result['checked'])}")
     return said + [f"Note        {warning}" for warning in result["warnings"]]
+
+
+def moment() -> str:
+    """Now, as results tell times."""
+    return _text(time.time())
 
 
 def _text(moment: float) -> str:

@@ -298,6 +298,8 @@ class Restore:
                 )
             status = answers.proxy_status(self._config)
             self._enter("proven")
+            # For those who ask when that was. What came of the last backup, where there was one, stays.
+            write_json(self._config.result, {**read_json(self._config.result), "proven": backup.moment()})
         return {"tags": sum(len(item.tags) for item in expected), "proxy": status}
 
     def finish(self) -> dict[str, Any]:

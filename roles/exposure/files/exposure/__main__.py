@@ -20,6 +20,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._exposure.exposure 
     why_nothing_was_judged,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._exposure.lines import lines_of
+from ansible_collections.wharf.registry.plugins.module_utils._exposure.report import report_of
 from ansible_collections.wharf.registry.plugins.module_utils._modules.exposure_run import ExposureRun
 
 # What a play needs of it.
@@ -37,6 +38,7 @@ def main(arguments):
         document = exposure.run(look, _former(settings["exposure"]), looks)
         summary = {name: document[name] for name in _SUMMARY}
         summary.update(lines=lines_of(document), warnings=exposure.warnings, new=len(document["new"]))
+        summary["report"] = report_of(document)
         summary["failure"] = why_nothing_was_judged(document)
         if looks:
             print(json.dumps(summary))

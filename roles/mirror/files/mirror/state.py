@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What came of each mirror, in a file for people and other programs.
 
-{"mirrors": {NAME: {"began", "ended", "succeeded", "stale_since", "problem", "images", "failed", "changed",
-"copied_bytes", "remaining"}}}. Times are those of RFC 3339 in UTC, and empty where there was none. The last run that
-copied all succeeded; after a failure, images are stale since then.
+{"mirrors": {NAME: {"began", "ended", "succeeded", "stale_since", "problem", "images", "failed", "copied", "present",
+"skipped", "changed", "copied_bytes", "remaining"}}}. Of the images, some were copied, were here, or are left out. Times
+are those of RFC 3339 in UTC, and empty where there was none. The last run that copied all succeeded; after a failure,
+images are stale since then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import os
 import time
 
+# Said of an image that need not be copied.
+_IS_HERE = ("", "unchanged")
 _NEVER = {
     "began": "",
     "ended": "",
@@ -23,6 +26,9 @@ _NEVER = {
     "problem": "",
     "images": 0,
     "failed": 0,
+    "copied": 0,
+    "present": 0,
+    "skipped": 0,
     "changed": False,
     "copied_bytes": 0,
     "remaining": -1,
@@ -46,11 +52,19 @@ class State:
     def end(self, name, result, problem):
         """What a run has done: the result of registry_sync, empty where it did not come so far."""
         now, mirror, images = _now(), self._mirrors[name], result.get("images", [])
+        failed = sum(1 for image in images if image["error"])
+        copied = sum(1 for image in images if image["changed"] and not image["error"])
+        skipped = sum(
+            1 for image in images if not image["changed"] and not image["error"] and image["skipped"] not in _IS_HERE
+        )
         mirror.update(
             ended=now,
             problem=problem,
             images=len(images),
-            failed=sum(1 for image in images if image["error"]),
+            failed=failed,
+            copied=copied,
+            present=len(images) - failed - copied - skipped,
+            skipped=skipped,
             changed=bool(result.get("changed")),
             copied_bytes=result.get("copied_bytes", 0),
             remaining=result.get("remaining", -1),
