@@ -46,7 +46,8 @@ def fleet_document(reports, host):
     reports: {kind: the content of reports/KIND.json, or nothing}.
     host: what the registry host knows by itself, each of which may be missing. made: a time. registry: its name and
     port. name: the host in the inventory. backup: what the last backup has left. mirrors: those of the state of the
-    mirror. collection: the report of the last collection. certificates: a list of host, name, subject and not_after.
+    mirror. collection: the report of the last collection. exposure: the summary of the last scan. certificates: a list
+    of host, name, subject and not_after.
     """
     reports = {kind: mapping(mapping(reports).get(kind)) for kind in KINDS}
     host = mapping(host)
@@ -59,7 +60,7 @@ def fleet_document(reports, host):
         "made": _time(made),
         "registry": text(host.get("registry"))
         or next(filter(None, (text(one.get("registry")) for one in reports.values())), ""),
-        "hosts": _hosts(reports),
+        "hosts": _hosts(reports, mapping(host.get("exposure"))),
         "certificates": _certificates(host.get("certificates"), made),
         "backups": _backups(reports["backup"], mapping(host.get("backup")), name),
         "mirrors": _mirrors(reports["mirror"], host.get("mirrors"), name, made),
@@ -88,8 +89,17 @@ def _told(report):
     }
 
 
-def _hosts(reports):
-    rollout, doctor, exposure = (_told(reports[kind]) for kind in ("rollout", "doctor", "exposure"))
+def _exposed(report, own):
+    """{host: what it runs}: by the last run of the playbook, or by the timer of this host, if it has scanned since."""
+    if (when(own.get("created")) or "") <= (when(report.get("made")) or ""):
+        return _told(report)
+    hosts = dictionaries(mapping(own.get("report")).get("hosts"), MOST_HOSTS)
+    return {text(one.get("name")): one for one in hosts if text(one.get("name"))}
+
+
+def _hosts(reports, scanned):
+    rollout, doctor = _told(reports["rollout"]), _told(reports["doctor"])
+    exposure = _exposed(reports["exposure"], scanned)
     # The order of the rollout is that of the inventory.
     names = list({**rollout, **exposure, **doctor})[:MOST_HOSTS]
     room = MOST_RUNS_OF_ALL

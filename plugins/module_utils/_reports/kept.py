@@ -64,7 +64,8 @@ def keep(directory, report, hosts):
 def _former(where, name):
     """The report before, or None. A damaged one begins anew."""
     try:
-        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=where), "rb") as file:
+        # Whatever lies there, nothing is waited for.
+        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=where), "rb") as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode) or about.st_size > _MOST_BYTES:
                 return None

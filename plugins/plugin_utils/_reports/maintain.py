@@ -60,14 +60,16 @@ def of_maintain(facts, when, check):
         if outcome != "ok":
             failed.append({"host": host, "outcome": outcome, "said": said})
         row = _row(report)
-        rows.append({"host": host, "outcome": outcome, **row, "tags": len(deleted) if retained else None})
+        # Where not all was removed, it is not told what was.
+        removed = None if check or not retained or retained.get("msg") else len(deleted)
+        rows.append({"host": host, "outcome": outcome, **row, "tags": removed})
         tags += [_tag(host, one, tag) for one, tag in deleted]
         repositories += [{"host": host, **one} for one in report.get("repositories") or []]
         warnings += [{"host": host, "said": line(said)} for said in [*_full(report), *(report.get("warnings") or [])]]
         said_of_it = report.get("lines") or ([f"{host}: {said}"] if said else [])
         lines += said_of_it
         foretold += [{"host": host, "said": one} for one in said_of_it] if check else []
-        hosts[host] = _of_host(report, outcome, said, when, len(deleted))
+        hosts[host] = _of_host(report, outcome, said, when, removed)
     return {
         "outcome": "failed" if any(one["outcome"] != "skipped" for one in failed) else "ok",
         "summary": _summary(rows, tags, check),
@@ -76,7 +78,7 @@ def of_maintain(facts, when, check):
             section("Warnings", _WARNINGS, warnings),
             section("Registries", _HOSTS, [] if check else rows),
             section("Foretold", _FORETOLD, foretold),
-            section("Tags that would be removed" if check else "Tags removed", _TAGS, tags),
+            section("Tags that no rule keeps", _TAGS, tags),
             section("Repositories", _REPOSITORIES, repositories),
         ),
         "lines": [*(f"{one['image']} - {one['reason']}" for one in tags), *lines],
@@ -114,6 +116,7 @@ def _of_host(report, outcome, said, when, tags):
 def _summary(rows, tags, check):
     if check:
         return f"{count(len(tags), 'tag')} would be removed by the rules of retention."
-    said = f"{count(len(tags), 'tag')} removed, {size(sum(row['freed'] or 0 for row in rows))} freed"
+    removed, freed = (sum(row[name] or 0 for row in rows) for name in ("tags", "freed"))
+    said = f"{count(removed, 'tag')} removed, {size(freed)} freed"
     most = max((row["used_percent"] for row in rows if row["used_percent"] is not None), default=None)
     return f"{said}." if most is None else f"{said}; the {'fullest ' if len(rows) > 1 else ''}disk is {most} % full."
