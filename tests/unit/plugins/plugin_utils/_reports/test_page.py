@@ -10,7 +10,7 @@ from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.rollout_
 from ansible_collections.wharf.registry.plugins.plugin_utils._reports.document import report
 from ansible_collections.wharf.registry.plugins.plugin_utils._reports.page import page
 from ansible_collections.wharf.registry.plugins.plugin_utils._reports.tables import section
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 VOID = {"meta", "br", "wbr"}
@@ -170,6 +170,7 @@ def test_hostile_text_is_inert(hostile, shown):
     text.encode()
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet=st.characters(), max_size=60), kind=st.sampled_from(["text", "outcome", "number", "time"]))
 def test_any_text_is_inert(text, kind):
     one = document([(text, text)], kinds=(kind, "outcome"), registry=text, summary=text, lines=[text], made=text)
