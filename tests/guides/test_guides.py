@@ -324,6 +324,16 @@ class TestWhatRunsWhere:
         report = json.loads((checkout / "reports" / "exposure.json").read_text(encoding="utf-8"))
         (shop,) = [one for one in report["containers"] if one["container"] == "shop"]
         assert (shop["digest"], shop["state"], shop["findings"]) == (running["runs"], "moved", 2)
+        # The report stands beside it, and its page.
+        assert (report["version"], report["kind"], report["outcome"]) == (1, "exposure", "ok")
+        assert "CVE-2026-0009" in (checkout / "reports" / "exposure.html").read_text(encoding="utf-8")
+        kept = json.loads(near.host.output("cat /var/lib/wharf-registry/reports/exposure.json"))["data"]["hosts"]
+        (run,) = [one for host in kept.values() for one in host["runs"] if one["container"] == "shop"]
+        assert (run["digest"], run["moved"]) == (running["runs"], True)
+        assert run["since"] == near.host.output(
+            "date --utc +%Y-%m-%dT%H:%M:%SZ --date=@$(date +%s --date=$(docker inspect --format '{{ .Created }}' shop))"
+        )
+        assert [host["findings"] for host in kept.values() if host["runs"]] == [{"critical": 1, "high": 1}]
 
 
 def changes_of(said: str) -> int:

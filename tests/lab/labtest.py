@@ -218,6 +218,27 @@ def run_playbook(
     return run
 
 
+def report_in(directory: pathlib.Path, kind: str) -> dict:
+    """What a playbook has written for `-e report=DIRECTORY`, of which the page has the sentence, too."""
+    page = (directory / f"{kind}.html").read_text(encoding="utf-8")
+    report = json.loads((directory / f"{kind}.json").read_text(encoding="utf-8"))
+    assert page.startswith("<!DOCTYPE html>") and report["summary"].partition(":")[0].partition("'")[0] in page
+    assert (report["version"], report["kind"]) == (1, kind)
+    return report
+
+
+def rows_of(report: dict, title: str) -> list[dict]:
+    """The rows of a section, none where it is not there."""
+    return next((one["rows"] for one in report["sections"] if one["title"] == title), [])
+
+
+def kept_report(host: LabHost, kind: str) -> dict:
+    """The last report of a playbook, as the registry host keeps it for root alone."""
+    path = f"/var/lib/wharf-registry/reports/{kind}.json"
+    assert host.output(f"stat -c '%a %U' {path} {path.rpartition('/')[0]}").split() == ["600", "root", "700", "root"]
+    return json.loads(host.output(f"cat {path}"))
+
+
 class RegistryConnection(http.client.HTTPConnection):
     """HTTPS to the host of a registry, whose name has no address outside of the lab."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -28,7 +29,13 @@ PLAYS = [
             {
                 "block": [
                     {"ansible.builtin.fail": {"msg": "It is\nnot to be."}, "when": "inventory_hostname == 'bad'"},
-                    {"ansible.builtin.set_fact": {"backup_result": "{{ saved }}"}},
+                    {
+                        "ansible.builtin.command": {"argv": ["cat", "saved.json"]},
+                        "register": "read",
+                        "changed_when": False,
+                        "check_mode": False,
+                    },
+                    {"ansible.builtin.set_fact": {"backup_result": "{{ read.stdout | from_json }}"}},
                 ],
                 "rescue": [{"ansible.builtin.set_fact": {"__playbook_failure": "{{ ansible_failed_result.msg }}"}}],
             }
@@ -77,11 +84,11 @@ class Site:
             "ansible_python_interpreter": sys.executable,
             "registry_hostname": "registry.invalid",
             "registry_port": 5000,
-            "saved": SAVED,
             **variables,
         }
         inventory = {"all": {"vars": everywhere, "children": {"registry": {"hosts": self.hosts}}}}
         (directory / "hosts.yml").write_text(yaml.safe_dump(inventory))
+        (directory / "saved.json").write_text(json.dumps(SAVED))
         (directory / "plays.yml").write_text(yaml.safe_dump(PLAYS))
 
     def run(self, *arguments, playbook="plays.yml"):
@@ -108,7 +115,8 @@ class Site:
 
 
 def changed(run):
-    return run.stdout.count("changed=") - run.stdout.count("changed=0")
+    """How many tasks have changed something."""
+    return sum(map(int, re.findall(r"changed=(\d+)", run.stdout)))
 
 
 class TestTasks:

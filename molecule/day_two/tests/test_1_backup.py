@@ -8,7 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from labtest import run_playbook, wait_for
+from labtest import kept_report, report_in, rows_of, run_playbook, wait_for
 
 if TYPE_CHECKING:
     from conftest import Images, Load
@@ -28,7 +28,7 @@ def test_a_backup_under_load(keeper: LabHost, images: Images, load: Load, epheme
     before = dict(load.settled)
     began = dict(load.counts)
     try:
-        run = run_playbook("wharf.registry.backup")
+        run = run_playbook("wharf.registry.backup", f"--extra-vars=report={ephemeral}/reports")
     finally:
         load.stop()
     # They went on meanwhile.
@@ -36,6 +36,11 @@ def test_a_backup_under_load(keeper: LabHost, images: Images, load: Load, epheme
     (ephemeral / "before.json").write_text(json.dumps(before))
     assert "Snapshot    " in run.output and "Holds       3 repositories" in run.output
     made = status(keeper)
+    report = report_in(ephemeral / "reports", "backup")
+    (row,) = rows_of(report, "Backups")
+    assert (row["host"], row["outcome"], row["snapshot"]) == ("keeper", "ok", made["snapshot"])
+    assert report["lines"] == made["lines"]
+    assert kept_report(keeper, "backup")["data"]["hosts"]["keeper"]["last"] == made["succeeded"]
     assert made["outcome"] == "ok" and made["problems"] == [] and made["tags"] > len(before)
     print(f"under load: {load.counts}, {len(before)} tags before, {made['seconds']} s, {made['tags']} tags saved")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from labtest import run_playbook
+from labtest import kept_report, report_in, rows_of, run_playbook
 
 if TYPE_CHECKING:
+    import pathlib
+
     from labtest import DockerClient, LabHost, Registry
 
 RULES = [{"repositories": ["day/two"], "keep_newest": 1, "keep_matching": ["^keep-"]}]
@@ -17,7 +19,9 @@ ARGUMENTS = (
 )
 
 
-def test_tags_and_what_only_they_led_to_go(lab: LabHost, registry: Registry, clients: dict[str, DockerClient]) -> None:
+def test_tags_and_what_only_they_led_to_go(
+    lab: LabHost, registry: Registry, clients: dict[str, DockerClient], ephemeral: pathlib.Path
+) -> None:
     pushed = [clients["ci"].make_image("day/two") for _each in range(3)]
     for reference in pushed:
         clients["ci"].push(reference)
@@ -26,18 +30,26 @@ def test_tags_and_what_only_they_led_to_go(lab: LabHost, registry: Registry, cli
     clients["ci"].push(kept)
     layers = clients["runtime"].layers(pushed[2])
 
-    foretold = run_playbook("wharf.registry.maintain", "--check", *ARGUMENTS)
+    wanted = f"--extra-vars=report={ephemeral}/reports"
+    foretold = run_playbook("wharf.registry.maintain", "--check", wanted, *ARGUMENTS)
+    told = report_in(ephemeral / "reports", "maintain")
+    assert told["check"] and len(rows_of(told, "Tags that no rule keeps")) == 2 and rows_of(told, "Foretold")
     assert "day/two:" in foretold.output
     assert sorted(registry.request("GET", "/v2/day/two/tags/list", "admin").json["tags"]) == sorted(
         reference.rpartition(":")[2] for reference in [*pushed, kept]
     )
-    done = run_playbook("wharf.registry.maintain", *ARGUMENTS)
+    done = run_playbook("wharf.registry.maintain", wanted, *ARGUMENTS)
     assert foretold.changed("trixie")["trixie"] >= 1
     assert done.changed("trixie")["trixie"] >= 2
     report = json.loads(lab.output("cat /run/wharf-registry-maintenance/report.json"))
     assert report["removed"]["manifests"] >= 1
     assert report["freed"] > 0
     assert report["problems"] == []
+    told = report_in(ephemeral / "reports", "maintain")
+    assert (told["outcome"], told["check"]) == ("ok", False)
+    (row,) = rows_of(told, "Registries")
+    assert (row["freed"], row["manifests"], row["tags"]) == (report["freed"], report["removed"]["manifests"], 2)
+    assert kept_report(lab, "maintain")["data"]["hosts"]["trixie"]["freed"] == report["freed"]
     assert {"name": "day/two", "tags": 2} in [
         {"name": one["name"], "tags": one["tags"]} for one in report["repositories"]
     ]

@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from labtest import LabHost, run_playbook
+from labtest import LabHost, kept_report, report_in, rows_of, run_playbook
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
 
     from labtest import DockerClient, Registry
@@ -47,12 +48,17 @@ def state(lab: LabHost) -> dict:
     return json.loads(lab.output(f"cat {STATE}"))["mirrors"]["upstream"]
 
 
-def test_images_are_copied(lab: LabHost, registry: Registry, upstream: str, clients: dict[str, DockerClient]) -> None:
+def test_images_are_copied(
+    lab: LabHost, registry: Registry, upstream: str, clients: dict[str, DockerClient], ephemeral: pathlib.Path
+) -> None:
+    wanted = f"--extra-vars=report={ephemeral}/reports"
     tag = upstream.rpartition(":")[2]
-    bare = run_playbook("wharf.registry.mirror", "--check", arguments(upstream))
+    bare = run_playbook("wharf.registry.mirror", "--check", wanted, arguments(upstream))
+    told = report_in(ephemeral / "reports", "mirror")
+    assert told["check"] and [one["to"] for one in rows_of(told, "Images that would be copied")] == ["mirror/up/stream"]
     assert bare.changed("trixie")["trixie"] >= 1 and "upstream: 1 of 1 images would be copied" in bare.output
     assert lab.run(f"ls {SETTINGS}", check=False).returncode != 0
-    done = run_playbook("wharf.registry.mirror", arguments(upstream))
+    done = run_playbook("wharf.registry.mirror", wanted, arguments(upstream))
     assert "upstream: 1 of 1 images are here" in done.output
     here, there = (registry.manifest(name, tag, "runtime").body for name in ("up/stream", "mirror/up/stream"))
     assert here == there
@@ -61,6 +67,10 @@ def test_images_are_copied(lab: LabHost, registry: Registry, upstream: str, clie
     for check in ((), ("--check",)):
         again = run_playbook("wharf.registry.mirror", *check, arguments(upstream))
         assert again.changed("trixie") == {"trixie": 0}, again.output
+    (row,) = rows_of(report_in(ephemeral / "reports", "mirror"), "Mirrors")
+    assert (row["mirror"], row["outcome"], row["images"], row["copied"], row["present"]) == ("upstream", "ok", 1, 1, 0)
+    # The last one had nothing to copy.
+    assert rows_of(kept_report(lab, "mirror"), "Mirrors")[0]["present"] == 1
     assert state(lab)["succeeded"] and state(lab)["images"] == 1
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import HOSTNAME, content
-from labtest import PlaybookRun, run_playbook
+from labtest import PlaybookRun, kept_report, report_in, rows_of, run_playbook
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
 
     from conftest import Client
+    from labtest import Registry
 
 DAEMON = "/etc/docker/daemon.json"
 # As an administrator leaves it who is called away. Docker runs on as it is, and would not start again.
@@ -60,12 +62,13 @@ class TestForeseen:
 
 
 @pytest.fixture(scope="class")
-def poisoned(clients: dict[str, Client], change: tuple[str, ...]) -> Iterator[Rollout]:
+def poisoned(clients: dict[str, Client], change: tuple[str, ...], ephemeral: pathlib.Path) -> Iterator[Rollout]:
     """A rollout that meets a malformed daemon.json in its second batch, and what all hosts had before and after."""
     kept = content(clients["fleet-b"].snapshot(DAEMON)[DAEMON]).decode()
     clients["fleet-b"].run(f"cat > {DAEMON}", stdin=MALFORMED.decode())
     before = {name: client.places() for name, client in clients.items()}
-    run = run_playbook("wharf.registry.rollout", *change, check=False)
+    wanted = f"--extra-vars=report={ephemeral}/reports"
+    run = run_playbook("wharf.registry.rollout", wanted, *change, check=False)
     yield Rollout(run, before, {name: client.places() for name, client in clients.items()})
     clients["fleet-b"].run(f"cat > {DAEMON}", stdin=kept)
 
@@ -81,6 +84,17 @@ class TestPoisoned:
         assert table(run)["fleet-b"]["BATCH"] == "2"
         # The file is named, and what is wrong with it.
         assert DAEMON in last_words(run, "fleet-b"), run.output
+
+    def test_the_report_says_the_same(self, poisoned: Rollout, registry: Registry, ephemeral: pathlib.Path) -> None:
+        report, expected = report_in(ephemeral / "reports", "rollout"), outcomes(poisoned.run)
+        assert report["outcome"] == "failed"
+        (failed,) = rows_of(report, "What failed")
+        assert failed["host"] == "fleet-b" and DAEMON in failed["said"]
+        assert {row["host"]: row["outcome"] for row in rows_of(report, "Hosts")} == expected
+        kept = kept_report(registry.host, "rollout")["data"]["hosts"]
+        assert {host: kept[host]["outcome"] for host in expected} == expected
+        # What a host whose turn did not come had before, it has still.
+        assert all(kept[host]["engines"] and HOSTNAME in kept[host]["trust"] for host in expected), kept
 
     def test_its_file_is_kept(self, poisoned: Rollout) -> None:
         assert content(poisoned.after["fleet-b"][DAEMON]) == MALFORMED

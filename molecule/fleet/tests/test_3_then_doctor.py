@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import HOSTNAME
-from labtest import PlaybookRun, run_playbook
+from labtest import PlaybookRun, kept_report, report_in, rows_of, run_playbook
 
 if TYPE_CHECKING:
     import pathlib
@@ -100,7 +100,10 @@ def broken(clients: dict[str, Client], probe: str, ephemeral: pathlib.Path) -> I
         before = state(clients)
         image = probe.partition("/")[2]
         run = run_playbook(
-            "wharf.registry.doctor", f"--inventory={inventory}", f"--extra-vars=doctor_image={image}", check=False
+            "wharf.registry.doctor",
+            f"--inventory={inventory}",
+            f"--extra-vars=doctor_image={image} report={ephemeral}/reports",
+            check=False,
         )
         yield run, before, state(clients)
     finally:
@@ -136,6 +139,16 @@ class TestBroken:
             assert said[host][0] == hop, run.output
             for text in wanted:
                 assert text in said[host][1], run.output
+
+    def test_the_report_says_the_same(
+        self, broken: tuple[PlaybookRun, dict, dict], registry: Registry, ephemeral: pathlib.Path
+    ) -> None:
+        report, said = report_in(ephemeral / "reports", "doctor"), table(broken[0])
+        failed = {row["host"]: row["hop"] for row in rows_of(report, "What failed")}
+        assert failed == {host: hop for host, (hop, _words) in said.items() if hop != "-"}
+        assert all(row["cure"] for row in rows_of(report, "What failed") if row["host"] != "fleet-gone")
+        kept = kept_report(registry.host, "doctor")["data"]["hosts"]
+        assert {host: one["hop"] for host, one in kept.items() if one["hop"]} == failed
 
     def test_it_ends_as_failed_after_the_table(self, broken: tuple[PlaybookRun, dict, dict]) -> None:
         run = broken[0]

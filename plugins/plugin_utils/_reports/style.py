@@ -21,8 +21,8 @@ STYLE = f"""
 @media (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: var(--ground); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }}
-main {{ max-width: 1240px; margin: 0 auto; padding: 28px 24px 48px; }}
+  font: 14px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }}
+main {{ max-width: 1320px; margin: 0 auto; padding: 28px 24px 48px; }}
 header {{ display: grid; grid-template-columns: 1fr auto; gap: 4px 16px; align-items: start; }}
 h1 {{ margin: 0; font-size: 26px; line-height: 1.25; font-weight: 650; letter-spacing: -.01em; }}
 .of {{ margin: 0; color: var(--soft); overflow-wrap: anywhere; }}
@@ -47,7 +47,7 @@ tbody th {{ font-weight: 600; min-width: 7em; }}
 tbody tr:last-child > * {{ border-bottom: 0; }}
 .long {{ overflow-wrap: anywhere; min-width: 12em; }}
 td.wide {{ min-width: 16em; }}
-td.paths:not(.empty) {{ min-width: 33em; }}
+@media (min-width: 1200px) {{ td.paths:not(.empty) {{ min-width: 34em; }} }}
 .short {{ white-space: nowrap; }}
 td.code {{ font: 12px/1.75 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }}
 .number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; min-width: 0; }}
