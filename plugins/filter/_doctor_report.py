@@ -62,8 +62,9 @@ def report(hosts, hostvars, width=112):
     # Ansible loads all filters of a collection in each process that uses one of them, and what this one needs takes
     # longer than all the others.
     from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.doctor_report import doctor_report
+    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.untrusted import untrusted
 
-    return doctor_report({str(host): hostvars[host].get("client_result") or {} for host in hosts}, width)
+    return untrusted(doctor_report({str(host): hostvars[host].get("client_result") or {} for host in hosts}, width))
 
 
 class FilterModule:

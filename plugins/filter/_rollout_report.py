@@ -74,9 +74,10 @@ def _came_of(of_host):
 def report(hosts, hostvars, batches, limit=0):
     # As in _doctor_report.
     from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.rollout_report import rollout_report
+    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.untrusted import untrusted
 
     try:
-        return rollout_report({host: _came_of(hostvars[host]) for host in hosts}, batches, limit)
+        return untrusted(rollout_report({host: _came_of(hostvars[host]) for host in hosts}, batches, limit))
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 

@@ -54,6 +54,7 @@ def report(hosts, hostvars, width=112):
         supply_lines,
         supply_rows,
     )
+    from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.untrusted import untrusted
 
     states = {
         str(host): {
@@ -62,7 +63,7 @@ def report(hosts, hostvars, width=112):
         }
         for host in hosts
     }
-    return {"rows": supply_rows(states), "lines": supply_lines(states, width)}
+    return untrusted({"rows": supply_rows(states), "lines": supply_lines(states, width)})
 
 
 class FilterModule:
