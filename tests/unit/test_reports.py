@@ -188,3 +188,40 @@ def test_a_playbook_that_fails_leaves_its_report(tmp_path, kind, said):
     assert failed["host"] == "here" and said in json.dumps(failed), failed
     assert "What failed" in page
     assert json.loads(site.kept("here", kind).read_text())["outcome"] == "failed"
+
+
+SAID = "Not {{ 7 * 191 }}."
+# As rollout.yml does it.
+ROLLOUT = [
+    {
+        "hosts": "registry",
+        "gather_facts": False,
+        "vars": {"rollout": "{{ ['here'] | wharf.registry._rollout_report(hostvars, [1]) }}"},
+        "tasks": [
+            {"ansible.builtin.command": {"argv": ["cat", "saved.json"]}, "register": "read", "changed_when": False},
+            {
+                "ansible.builtin.set_fact": {
+                    "client_result": {"failed": True},
+                    "__rollout_failure": {"said": "{{ (read.stdout | from_json).said }}"},
+                }
+            },
+            {"ansible.builtin.set_fact": {"told": "{{ {'failed': rollout.failed, 'rows': rollout.rows} }}"}},
+            {
+                "ansible.builtin.import_tasks": str(TASKS / "report.yml"),
+                "vars": {"__report_kind": "rollout", "__report_data": "{{ told }}"},
+            },
+            {"ansible.builtin.import_tasks": str(TASKS / "fail.yml"), "vars": {"__failure": "{{ told.failed.here }}"}},
+        ],
+    }
+]
+
+
+def test_what_a_host_says_is_no_template(tmp_path):
+    """Not even where text that a filter has made is one, as before ansible-core 2.19."""
+    site = Site(tmp_path, "here")
+    (tmp_path / "plays.yml").write_text(yaml.safe_dump(ROLLOUT))
+    (tmp_path / "saved.json").write_text(json.dumps({"said": SAID}))
+    run = site.run("-e", "report=reports")
+    report, page = site.report(kind="rollout")
+    assert report["sections"][0]["rows"][0]["said"] == SAID
+    assert run.returncode != 0 and SAID in run.stdout and "1337" not in run.stdout + page + json.dumps(report)
