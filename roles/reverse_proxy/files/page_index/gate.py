@@ -49,7 +49,7 @@ class Gate:
         self._version = hashlib.sha256(told.encode()).hexdigest()[:12]
 
     def signatures(self, contents, digest):
-        """[{form, digest, signed_by, predicate}] of what is attached to an image; signed_by: one of our keys, if any."""
+        """[{form, digest, signed_by, predicate}] of what is attached to an image; signed_by: a key of ours, if any."""
         places = contents.signature_places(digest)
         if not places:
             return []
