@@ -86,7 +86,7 @@ def _head(document, kind):
 
 def _overview(sections):
     """(rules of style, HTML) on how the outcomes share the rows of the first table that has all of them."""
-    told = [one for one in sections if one["title"] != FAILED_TITLE and _outcome_of(one)]
+    told = [one for one in sections if one["title"] != FAILED_TITLE and _outcome_of(one) and len(one["rows"]) > 1]
     if not told:
         return "", ""
     name, numbers = _outcome_of(told[0]), {}
@@ -151,7 +151,7 @@ def _row(columns, row):
         if value is None or value == "":
             names = [*names, "empty"]
         elif column["kind"] == "text":
-            names = [*names, *(one for one in _of_text(value) if one == "long" or not names)]
+            names = [*names, *(one for one in _of_text(value) if one == "long" or "wide" not in names)]
         told.append(f'<td role="cell"{_class(names)}>{_cell(column, value)}</td>')
     return "".join([*told, "</tr>\n"])
 

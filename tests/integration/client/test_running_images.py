@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import cri
@@ -24,6 +25,8 @@ def seen(machine: Machine, **options: object) -> dict:
     """What the module tells, by the names of containers."""
     told = machine.host.run_module("_running_images", options)
     assert not told["changed"] and told["platform"] == "linux/x86_64"
+    # Each engine says since when a container is there.
+    assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", one["since"]) for one in told["containers"]), told
     return {one["container"]: one for one in told["containers"]} | {"unknown": told["unknown"]}
 
 
@@ -86,6 +89,7 @@ def test_docker(docker_host: Machine, repository: str, peers: Peers, content: Co
         "container": "wharf-local",
         "image": "built-here:1",
         "digests": [],
+        "since": docker_host.run("docker inspect --format '{{ .Created }}' wharf-local").stdout[:19] + "Z",
     }
     assert "wharf-ended" not in found and not found["unknown"]
 
