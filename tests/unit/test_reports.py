@@ -201,7 +201,7 @@ ROLLOUT = [
             {"ansible.builtin.command": {"argv": ["cat", "saved.json"]}, "register": "read", "changed_when": False},
             {
                 "ansible.builtin.set_fact": {
-                    "client_result": {"failed": True},
+                    "client_result": "{{ read.stdout | from_json }}",
                     "__rollout_failure": {"said": "{{ (read.stdout | from_json).said }}"},
                 }
             },
@@ -220,7 +220,7 @@ def test_what_a_host_says_is_no_template(tmp_path):
     """Not even where text that a filter has made is one, as before ansible-core 2.19."""
     site = Site(tmp_path, "here")
     (tmp_path / "plays.yml").write_text(yaml.safe_dump(ROLLOUT))
-    (tmp_path / "saved.json").write_text(json.dumps({"said": SAID}))
+    (tmp_path / "saved.json").write_text(json.dumps({"said": SAID, "failed": True, "trust": {"changed_files": []}}))
     run = site.run("-e", "report=reports")
     report, page = site.report(kind="rollout")
     assert report["sections"][0]["rows"][0]["said"] == SAID

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-try:
-    from ansible.utils.unsafe_proxy import wrap_var
-except ImportError:  # Later versions evaluate no text that a filter has made.
-    wrap_var = None
+import ansible.template
+
+# Before ansible-core 2.19, a text that a filter has made is evaluated later where it looks like a template.
+_EVALUATES = not hasattr(ansible.template, "is_trusted_as_template")
 
 
 def untrusted(value):
-    """The value. Before ansible-core 2.19, a text in it that looks like a template would be evaluated later."""
-    return value if wrap_var is None else wrap_var(value)
+    """The value, in which no text is evaluated."""
+    if not _EVALUATES:
+        return value
+    from ansible.utils.unsafe_proxy import wrap_var  # noqa: PLC0415
+
+    return wrap_var(value)
