@@ -29,7 +29,7 @@ MOST = {
     "image": 12,
     "certificate": 9,
     "registry": 7,
-    "reverse_proxy": 10,
+    "reverse_proxy": 11,
     "maintenance": 3,
     "client": 1,
 }

@@ -12,6 +12,16 @@ import sys
 from keeper import Keeper
 from page_settings import Settings, SettingsError
 
+# So many turns, of half a second each, until it looks at its own files.
+_TURNS = 10
+
+
+def versions(settings):
+    """What tells one version of the settings and of the program's files from another one."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    paths = [settings, *(os.path.join(place, name) for place, _folders, names in os.walk(here) for name in names)]
+    return {path: os.stat(path).st_mtime_ns for path in paths if os.path.exists(path)}
+
 
 def main(arguments):
     if len(arguments) != 1:
@@ -27,8 +37,11 @@ def main(arguments):
         return (
             f"wharf-registry: page: {error}. Install the module sqlite3 of Python, which is a package of its own here"
         )
+    began_with = versions(arguments[0])
     try:
-        keeper.run()
+        # With other settings, or as another version of itself, it is started anew by its unit.
+        while versions(arguments[0]) == began_with:
+            keeper.run(turns=_TURNS)
     finally:
         keeper.close()
     return 0

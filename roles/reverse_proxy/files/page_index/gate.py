@@ -21,6 +21,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._gate.reports impor
 from ansible_collections.wharf.registry.plugins.module_utils._gate.signatures import Signatures
 
 _LARGEST_REPORT = 16 << 20
+# Where the gate of this host has its key, unless it was told another place.
+_CACHE = "/var/cache/wharf-registry/trivy"
 _POLICY = {
     "severities": ["critical", "high"],
     "unfixed_severities": [],
@@ -43,7 +45,7 @@ class Gate:
         self._keys = list(_keys(settings["keys"]))
         policy = {**_POLICY, **{name: value for name, value in settings["policy"].items() if value is not None}}
         self._policy = Policy(policy, settings["waivers"])
-        self._seal = _seal(settings["cache"])
+        self._seal = _seal(settings["cache"] or _CACHE)
         # Other keys, or another policy: what was noted counts no more.
         told = json.dumps([settings["keys"], settings["policy"], settings["waivers"], bool(self._seal)])
         self._version = hashlib.sha256(told.encode()).hexdigest()[:12]
@@ -132,6 +134,6 @@ def _keys(texts):
 def _seal(cache):
     """The key by which the gate of this host seals its reports, or None where it has none."""
     try:
-        return seal_key(cache) if cache and os.path.exists(os.path.join(cache, "seal.key")) else None
+        return seal_key(cache) if os.path.exists(os.path.join(cache, "seal.key")) else None
     except RegistryError:
         return None

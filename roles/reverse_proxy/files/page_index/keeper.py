@@ -59,8 +59,8 @@ class Keeper:
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
-    def run(self):
-        while True:
+    def run(self, turns):
+        for _turn in range(turns):
             self.turn()
             time.sleep(_PAUSE)
 

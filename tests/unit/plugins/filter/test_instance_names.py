@@ -63,6 +63,7 @@ def test_an_installation_of_before_keeps_its_names():
         "programs": "/usr/local/lib/wharf-registry",
         "config_directory": "/etc/wharf-registry",
         "data_directory": "/var/lib/wharf-registry",
+        "page": "wharf-registry-page",
         "certificate_directory": "/etc/wharf-registry/certificate",
         "proxy_config_directory": "/etc/wharf-registry/proxy",
     }

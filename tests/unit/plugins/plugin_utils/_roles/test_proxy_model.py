@@ -27,6 +27,8 @@ OPTIONS = {
     "ocsp_stapling": False,
     "resolvers": [],
     "caches": [],
+    "page": False,
+    "request_log": "yes",
     "cache_docker_port": "0",
     "blobs_from_disk": "true",
     "storage_directory": "/srv",
