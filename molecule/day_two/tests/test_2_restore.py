@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from labtest import run_playbook, wait_for
+from labtest import kept_report, run_playbook, wait_for
 
 if TYPE_CHECKING:
     from conftest import Images
@@ -144,5 +144,9 @@ def test_a_snapshot_that_is_not_there(onto_a_bare_host: PlaybookRun, spare: LabH
 
 def test_the_new_host_goes_on_with_the_series(onto_a_bare_host: PlaybookRun, spare: LabHost) -> None:
     before = len(json.loads(spare.output("wharf-registry-backup --json snapshots"))["snapshots"])
+    proven = json.loads(spare.output("wharf-registry-backup --json status"))["proven"]
     run_playbook("wharf.registry.backup", "-e", "backup_keep_last=100", inventory="spare")
     assert len(json.loads(spare.output("wharf-registry-backup --json snapshots"))["snapshots"]) == before + 1
+    # A backup does not forget when a restore was last proven here.
+    (kept,) = kept_report(spare, "backup")["data"]["hosts"].values()
+    assert proven and kept["proven"] == proven
