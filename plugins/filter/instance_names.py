@@ -62,6 +62,11 @@ _value:
       type: str
     page:
       description: Unit of the program that keeps the data of the page up to date, and its directory below C(/var/lib).
+    metrics:
+      description: Unit and directories of the program that counts requests and measures the registry.
+      type: str
+    metrics_account:
+      description: Account and group of that program.
       type: str
     label:
       description: What the labels of the containers begin with.
@@ -113,6 +118,8 @@ def instance_names(instance):
         "mirror_cache_account": f"{prefix}-cache",
         "exposure": f"{registry}-exposure",
         "page": f"{registry}-page",
+        "metrics": f"{registry}-metrics",
+        "metrics_account": f"{prefix}-metrics",
         "label": f"registry.{prefix}",
         "programs": f"/usr/local/lib/{registry}",
         "config_directory": config,

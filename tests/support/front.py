@@ -35,7 +35,7 @@ ACCOUNT = os.getuid() or 64321
 REPLICAS = (1, 2)
 DIRECTORIES = (
     *("config/nginx/tls", "config/auth", "network", "sockets", "auth", "storage", "looked-at", "registry"),
-    *("cache/served", "log", "page"),
+    *("cache/served", "log", "page", "metrics"),
 )
 # Where the containers see them; the role's own values.
 VARIABLES = yaml.safe_load((ROLES / "reverse_proxy" / "vars" / "main.yml").read_text())
@@ -259,6 +259,7 @@ class Front:
                         "cache/served": f"{INSIDE['cache']}:ro",
                         "log": INSIDE["log"],
                         "page": f"{INSIDE['page']}:ro",
+                        "metrics": f"{INSIDE['metrics']}:ro",
                     }
                 ),
             ),

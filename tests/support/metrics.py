@@ -92,8 +92,11 @@ class Metrics:
             "users": {"ci": "push", "runtime": "pull", "admin": "admin", "team": "rules"},
             **settings,
         }
+        self.log, self.socket = Path(self.settings["log"]), Path(self.settings["socket"])
         self.process: subprocess.Popen | None = None
         self.errors = directory / "errors"
+        # To whom the socket belongs, as on a host to a group that the proxy is in.
+        self.owner: int | None = None
 
     def write(self, *lines: str | bytes) -> None:
         """Add to the log, all at once."""
@@ -121,6 +124,8 @@ class Metrics:
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self.text()
+                if self.owner is not None:
+                    os.chown(self.socket, self.owner, self.owner)
                 return
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < end, f"it does not serve: {self.said()}"

@@ -33,6 +33,8 @@ _OTHERS = (
     "allowed_networks",
     "resolvers",
     "caches",
+    "metrics_networks",
+    "metrics_users",
 )
 # nginx made a directive of what was an option of `listen` before.
 _HTTP2_DIRECTIVE = (1, 25, 1)
@@ -60,6 +62,7 @@ def proxy_model(options, constants, host):
         # How long a "no" takes, in milliseconds.
         silence=int(float(options["wrong_password_seconds"]) * 1000),
         page={**constants["page"], "policies": page_policies(host["access"])} if _truth(options["page"]) else None,
+        metrics=bool(options["metrics_networks"] or options["metrics_users"]),
         generations=generations(host["passwords"], host["former_passwords"]),
         shares=shares(int(options["connections_per_replica"]), int(options["replicas"]), int(host["processors"])),
     )

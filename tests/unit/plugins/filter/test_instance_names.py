@@ -31,19 +31,22 @@ INSTANCES = [
 def taken(instance):
     """What is on the host, by its kind; no two instances may have one of a kind."""
     names = instance_names(instance)
-    accounts = [names["registry"], names["proxy"]]
+    accounts = [names["registry"], names["proxy"], names["metrics_account"]]
     proxies = [names["proxy"], f"{names['proxy']}-auth", f"{names['proxy']}-network"]
     containers = [f"{names['registry']}-{number}" for number in range(1, 4)] + proxies
     return {
         "account": accounts,
         "container": containers + [f"{name}-next" for name in proxies],
         "network": [names["proxy"]],
-        "unit": [names["proxy_unit"], names["maintenance"], names["backup"], names["mirror"], names["exposure"]],
+        "unit": [
+            *(names["proxy_unit"], names["maintenance"], names["backup"], names["mirror"], names["exposure"]),
+            names["metrics"],
+        ],
         "label": [f"{names['label']}.role", f"{names['label']}.part", f"{names['label']}.config"],
         "etc": [names["config_directory"], f"/etc/{names['backup']}"],
         "var": [names["data_directory"], f"/var/lib/{names['backup']}", f"/var/lib/{names['exposure']}"],
         "lib": [names["programs"], f"/usr/local/lib/{names['backup']}"],
-        "run": [f"/run/{names['maintenance']}", f"/run/{names['backup']}.lock"],
+        "run": [f"/run/{names['maintenance']}", f"/run/{names['backup']}.lock", f"/run/{names['metrics']}"],
     }
 
 
@@ -57,6 +60,8 @@ def test_an_installation_of_before_keeps_its_names():
         "mirror_account": "wharf-mirror",
         "mirror_cache": "wharf-registry-mirror-cache",
         "mirror_cache_account": "wharf-cache",
+        "metrics": "wharf-registry-metrics",
+        "metrics_account": "wharf-metrics",
         "backup": "wharf-registry-backup",
         "exposure": "wharf-registry-exposure",
         "label": "registry.wharf",

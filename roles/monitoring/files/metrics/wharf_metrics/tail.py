@@ -106,7 +106,8 @@ class Tail:
                     file.offset = position["offset"]
                     missing.remove(position)
                     found = found or file is former
-        if missing:
+        # Those before the last one were renamed already, and read to what was their end then.
+        if positions and positions[-1] in missing:
             self.gaps += 1
         # One that was renamed meanwhile is read to its end. Where nothing that was known is there, so is what came
         # between. Otherwise it was done before.

@@ -30,6 +30,10 @@ OPTIONS = {
     "page": False,
     "request_log": "yes",
     "cache_docker_port": "0",
+    "page": False,
+    "request_log": False,
+    "metrics_networks": [],
+    "metrics_users": [],
     "blobs_from_disk": "true",
     "storage_directory": "/srv",
 }
