@@ -76,6 +76,40 @@ def samples(text: str) -> dict[tuple, float]:
     return found
 
 
+def families(program: Path) -> dict[str, tuple[str, tuple[str, ...], str]]:
+    """{name: (kind, labels, about)} of all that the program tells."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", _FAMILIES, str(program)], check=True, capture_output=True, text=True
+    )
+    return {name: (kind, tuple(labels), about) for name, kind, labels, about in json.loads(done.stdout)}
+
+
+_FAMILIES = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from wharf_metrics.catalogue import GAUGES
+from wharf_metrics.families import Counter
+from wharf_metrics.program import GAPS
+from wharf_metrics.traffic import Traffic
+found = [*Traffic(1, {}).families, Counter(*GAPS), *GAUGES.values()]
+print(json.dumps([[one.name, one.kind, one.labels, one.about] for one in found]))
+"""
+
+
+def series_of(known: dict[str, tuple]) -> dict[str, set[str]]:
+    """{name: labels} of the series of families."""
+    found = {}
+    for name, (kind, labels, _about) in known.items():
+        for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
+            found[name + suffix] = {*labels, *(["le"] if suffix == "_bucket" else [])}
+    return found
+
+
+def metrics_in(expression: str) -> set[str]:
+    """The names of metrics in an expression of Prometheus."""
+    return set(re.findall(r"\b(wharf_\w+)\b", expression))
+
+
 class Metrics:
     """The program and all that it reads, in a directory."""
 

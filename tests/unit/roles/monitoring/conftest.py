@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import managed
 import pytest
+from metrics import families as families_of
 from metrics import install, running
 
 
@@ -23,3 +24,8 @@ def metrics(tmp_path, program, python):
     (tmp_path / "requests.log").touch()
     with running(tmp_path, program, python=python) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def families(program):
+    return families_of(program)

@@ -42,9 +42,9 @@ _ALL = (
     # ---- maintenance -------------------------------------------------------------------------------------------------
     Gauges(
         "wharf_job_failed",
-        "1 where the last run of a unit has failed, by job: collection, backup, mirror, exposure. Absent for units "
+        "1 where the last run of a unit has failed, by task: collection, backup, mirror, exposure. Absent for units "
         "that are not installed.",
-        ("job",),
+        ("task",),
     ),
     Gauges("wharf_collection_timestamp_seconds", "When the last garbage collection ended."),
     Gauges("wharf_collection_duration_seconds", "How long the last garbage collection took."),

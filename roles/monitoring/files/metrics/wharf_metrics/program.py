@@ -23,6 +23,10 @@ _LOOK = 0.25
 _KEEP = 5
 _TEXTFILE = 15
 _FRESH = 1.0
+GAPS = (
+    "wharf_log_gaps_total",
+    "How often lines of the request log were lost: it was rotated twice while this program did not run, or was cut.",
+)
 
 
 class Program:
@@ -40,11 +44,7 @@ class Program:
         self._readable = False
         self._forecast = Forecast()
         self._state = State(settings["state"])
-        self._gaps = Counter(
-            "wharf_log_gaps_total",
-            "How often lines of the request log were lost: it was rotated twice while this program did not run, or was "
-            "cut.",
-        )
+        self._gaps = Counter(*GAPS)
         self._traffic = Traffic(settings["repositories"], settings["users"])
         self._sources = list(self._all_sources())
         positions = self._restore()
