@@ -62,6 +62,7 @@ _value:
       type: str
     page:
       description: Unit of the program that keeps the data of the page up to date, and its directory below C(/var/lib).
+      type: str
     metrics:
       description: Unit and directories of the program that counts requests and measures the registry.
       type: str

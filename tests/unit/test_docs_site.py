@@ -47,7 +47,7 @@ OTHER_FILES = {
 
 # A variable of a role, or one that a playbook takes by -e.
 VARIABLE = re.compile(
-    r"(?<![\w./-])(?:engine|certificate|registry|reverse_proxy|client|maintenance|backup|image|rollout|doctor|restore|rotate)_\w+"
+    r"(?<![\w./-])(?:engine|certificate|registry|reverse_proxy|client|maintenance|monitoring|backup|image|rollout|doctor|restore|rotate)_\w+"
 )
 
 

@@ -210,6 +210,20 @@ WRONG = {
         ({"mirror_cache_docker_port": 70000}, "mirror_cache_docker_port is"),
         ({"mirror_cache_directory": "relative"}, "mirror_cache_directory is"),
     ],
+    "monitoring": [
+        ({"monitoring_networks": ["192.0.2.1/24"]}, "Write 192.0.2.0/24 for the network"),
+        ({"monitoring_networks": ["here"]}, "which is no network"),
+        ({"monitoring_users": ["nobody"]}, "monitoring_users names nobody, and reverse_proxy_users has no such user"),
+        (
+            {"monitoring_networks": ["192.0.2.0/24"], "pretend": {"service_mgr": "sysvinit"}},
+            "which runs sysvinit: unset monitoring_networks, monitoring_users",
+        ),
+        ({"monitoring_repositories": -1}, "monitoring_repositories is"),
+        ({"monitoring_textfile_directory": "relative"}, "monitoring_textfile_directory is"),
+        ({"monitoring_rules_directory": "/etc/a b"}, "monitoring_rules_directory is"),
+        ({"monitoring_server_address": "0.0.0.0/0"}, "monitoring_server_address is"),
+        ({"monitoring_server_interval": 1}, "monitoring_server_interval is"),
+    ],
     "bundle": [({}, "bundle_path is missing: give the directory of the bundle")],
 }
 
@@ -253,6 +267,7 @@ def hosts(certificate, taken):
     for number, (changes, more, _says) in enumerate(MISFITS):
         found[f"misfit-{number}"] = {"checked": ["certificate"]} | files(certificate, **changes) | more
     found["caches"] = {"checked": ["mirror_cache"], "mirror_caches": [CACHE, {"upstream": "quay.io"}], **SYSTEMD}
+    found["metrics"] = {"checked": ["monitoring"], "monitoring_networks": ["192.0.2.0/24", "2001:db8::/32"], **SYSTEMD}
     found["mirrors"] = {"checked": ["mirror"], "mirror_sync": [MIRROR]}
     found["fits"] = {"checked": ["certificate"]} | files(certificate)
     found["taken"] = {"checked": ["reverse_proxy"], "registry_port": taken}

@@ -31,6 +31,7 @@ MOST = {
     "registry": 7,
     "reverse_proxy": 11,
     "maintenance": 3,
+    "monitoring": 7,
     "client": 1,
 }
 
