@@ -149,6 +149,8 @@ class Load:
         self.over = threading.Event()
         self.done: collections.Counter = collections.Counter()
         self.lock = threading.Lock()
+        # A registry that is sent the same blob twice at once may not know it for a moment.
+        self.pushing = threading.Lock()
         self.problems: list[str] = []
         self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(CLIENTS)]
 
@@ -174,7 +176,8 @@ class Load:
             repository = f"{chosen.choice(('team', 'public'))}/app{chosen.randrange(4)}"
             act = chosen.random()
             if act < 0.1:
-                clients["push"].put_image(repository, "new", chosen.randbytes(100))
+                with self.pushing:
+                    clients["push"].put_image(repository, "new", chosen.randbytes(100))
                 self.count("pushes", repository)
             elif act < 0.105:
                 status = wrong.ask("GET", "/v2/").status
@@ -182,7 +185,7 @@ class Load:
                 self.count("refused" if status == 401 else "throttled")
             else:
                 user_class = chosen.choice(list(clients))
-                tag = chosen.choice(("new", "none"))
+                tag = chosen.choice(("first", "none"))
                 answer = clients[user_class].ask("GET", f"/v2/{repository}/manifests/{tag}", Accept=ACCEPT)
                 if answer.status == 200:
                     self.count("pulls", repository)
@@ -207,7 +210,7 @@ def by_repository(prometheus: Prometheus, name: str) -> dict[str, float]:
 def hold(proxy: Front, metrics: Metrics, prometheus: Prometheus, seconds: float, every: float) -> None:
     load = Load(proxy)
     for repository in [f"{team}/app{number}" for team in ("team", "public") for number in range(4)]:
-        proxy.client("ci").put_image(repository, "new", b"first")
+        proxy.client("ci").put_image(repository, "first", b"first")
         load.count("pushes", repository)
     end = time.monotonic() + seconds
     for thread in load.threads:

@@ -181,8 +181,8 @@ def test_caches_as_their_program_tells_them(started, tmp_path):
     assert metrics.value("wharf_cache_pulls_remaining", upstream="docker.io") == 42
 
 
-def report_of(kind, columns, rows):
-    """As the playbooks keep one."""
+def report_of(kind, hosts):
+    """As the playbooks keep one, without what is for people."""
     return {
         "version": 1,
         "kind": kind,
@@ -190,22 +190,18 @@ def report_of(kind, columns, rows):
         "registry": "registry.example.com",
         "outcome": "ok",
         "summary": "All is well.",
-        "sections": [
-            {
-                "title": "Hosts",
-                "columns": [{"name": one, "label": one, "kind": "text"} for one in columns],
-                "rows": rows,
-            }
-        ],
+        "sections": [],
         "lines": [],
+        "data": {"hosts": hosts},
     }
 
 
 def test_rollout_and_exposure_by_the_reports_of_their_playbooks(started, tmp_path):
-    hosts = [{"host": f"web{number}", "outcome": one} for number, one in enumerate(["ok", "ok", "failed"])]
-    (tmp_path / "rollout.json").write_text(json.dumps(report_of("rollout", ["host", "outcome"], hosts)))
-    findings = [{"severity": one} for one in ["CRITICAL", "high", "high", "new"]]
-    (tmp_path / "exposure.json").write_text(json.dumps(report_of("exposure", ["severity"], findings)))
+    hosts = {f"web{number}": {"outcome": one} for number, one in enumerate(["ok", "ok", "failed"])}
+    (tmp_path / "rollout.json").write_text(json.dumps(report_of("rollout", hosts)))
+    findings = [{"critical": 1, "high": 1}, {"high": 1, "new": 1}, None]
+    hosts = {f"web{number}": {"findings": one} for number, one in enumerate(findings)}
+    (tmp_path / "exposure.json").write_text(json.dumps(report_of("exposure", hosts)))
     metrics = started(rollout=str(tmp_path / "rollout.json"), exposure=str(tmp_path / "exposure.json"))
     metrics.wait("wharf_rollout_hosts", 2, outcome="ok")
     assert metrics.value("wharf_rollout_hosts", outcome="failed") == 1
@@ -268,7 +264,15 @@ def test_replicas_that_answer_and_those_that_do_not(started, tmp_path):
 # ---- all of them -----------------------------------------------------------------------------------------------------
 
 ALL = ("backup", "mirror", "cache", "rollout", "exposure", "collection")
-DAMAGED = ["", "[]", "{", "null", '{"mirrors": 1, "sections": 2}', "[" * 100_000, '{"time": "soon", "outcome": {}}']
+DAMAGED = [
+    "",
+    "[]",
+    "{",
+    "null",
+    '{"mirrors": 1, "data": {"hosts": 2}}',
+    "[" * 100_000,
+    '{"time": "soon", "outcome": {}}',
+]
 
 
 @pytest.mark.parametrize("text", DAMAGED)

@@ -101,7 +101,11 @@ _ALL = (
     Gauges("wharf_rollout_timestamp_seconds", "When rollout.yml was last run."),
     Gauges("wharf_rollout_hosts", "Hosts by the outcome of the last rollout.", ("outcome",)),
     Gauges("wharf_exposure_timestamp_seconds", "When what runs in the fleet was last scanned by exposure.yml."),
-    Gauges("wharf_exposure_findings", "Vulnerabilities that run in the fleet, by severity.", ("severity",)),
+    Gauges(
+        "wharf_exposure_findings",
+        "Vulnerabilities that run in the fleet, by severity. One that runs on two hosts counts twice.",
+        ("severity",),
+    ),
 )
 
 GAUGES = {one.name: one for one in _ALL}

@@ -25,7 +25,7 @@ _MOST_BYTES = 64 << 20
 _MOST_SERIES = 200
 _REPLICA_SECONDS = 3
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
-SEVERITIES = ("critical", "high", "medium", "low", "unknown")
+SEVERITIES = ("critical", "high", "medium", "low", "negligible", "unknown")
 
 
 def _document(path):
@@ -108,8 +108,10 @@ def cache(path):
 def rollout(path):
     report = _document(path)
     counts = {}
-    for row in _rows(report, "outcome"):
-        outcome = label(row["outcome"]) if len(counts) < _MOST_SERIES else "other"
+    for one in report["data"]["hosts"].values():
+        outcome = label(one["outcome"])
+        if outcome not in counts and len(counts) >= _MOST_SERIES:
+            outcome = "other"
         counts[outcome] = counts.get(outcome, 0) + 1
     return [
         ("wharf_rollout_timestamp_seconds", (), _seconds(report["made"])),
@@ -120,21 +122,13 @@ def rollout(path):
 def exposure(path):
     report = _document(path)
     counts = dict.fromkeys(SEVERITIES, 0)
-    for row in _rows(report, "severity"):
-        severity = str(row["severity"]).lower()
-        counts[severity if severity in counts else "unknown"] += 1
+    for one in report["data"]["hosts"].values():
+        for severity, number in (one["findings"] or {}).items():
+            counts[severity if severity in counts else "unknown"] += _amount(number)
     return [
         ("wharf_exposure_timestamp_seconds", (), _seconds(report["made"])),
         *(("wharf_exposure_findings", (severity,), number) for severity, number in counts.items()),
     ]
-
-
-def _rows(report, column):
-    """The rows of the first section of a report that has such a column."""
-    for section in report["sections"]:
-        if any(one["name"] == column for one in section["columns"]):
-            return section["rows"]
-    return []
 
 
 def certificates(paths):
