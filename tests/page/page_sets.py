@@ -100,7 +100,7 @@ def usual() -> Registry:
     # Another repository, and other tags, with the same image.
     api, team = registry.repositories["apps/api"], registry.repositories["team/web"]
     newest = next(iter(api.tags.values()))
-    api.tags["stable"] = Tag(newest.digest, newest.pushed, "release", now - 90)
+    api.tags["stable"] = Tag(newest.digest, newest.pushed + 60, "release", now - 30)
     api.tags["1.4"] = Tag(newest.digest, newest.pushed, "release", None)
     registry.repository("staging/api").tags["rc"] = Tag(newest.digest, newest.pushed - 3600, "ci", None)
     first = next(iter(team.tags.values()))
@@ -124,7 +124,7 @@ def fill(registry: Registry, name: str, many: int, by: str, last: int) -> None:
             for child, what in ((amd, "image"), (arm, "image")):
                 repository.untagged.append({"digest": child, "kind": what, "size": registry.sizes[child], "pushed": last - at * 9000, "reason": f"child of 1.{version // 6}.{version % 6}"})
         tag = f"1.{version // 6}.{version % 6}"
-        repository.tags[tag] = Tag(digest, last - at * 9000, by, None if at % 3 == 2 else last - at * 4000 + 700)
+        repository.tags[tag] = Tag(digest, last - at * 9000, by, None if at % 3 == 2 else max(last - at * 9000 + 60, last - at * 4000 - 100))
         repository.facts[digest] = facts(registry, digest, at, name.startswith("apps/"))
         kept = at < 10
         if name.startswith(("apps/", "staging/")):

@@ -1,32 +1,29 @@
 // What went wrong, in words, each with a cure.
 
 export class PageError extends Error {
-  constructor(status, title, cure, detail = '') {
-    super(title);
-    this.status = status;
-    this.title = title;
-    this.cure = cure;
-    // What the server said, which is text of others.
-    this.detail = detail;
-  }
+	constructor(status, title, cure, detail = '') {
+		super(title);
+		this.status = status;
+		this.title = title;
+		this.cure = cure;
+		// What the server said, which is text of others.
+		this.detail = detail;
+	}
 }
 
 const WORDS = {
-  0: ['The registry does not answer', 'Check the network and the VPN. The page tries again by itself.'],
-  400: ['The registry did not understand the request', 'Reload the page: the registry may have been upgraded since it was opened.'],
-  401: ['You are not logged in', 'Reload the page and log in with your user name and password of this registry.'],
-  403: ['Your account may not do this', 'Ask the operator of the registry for a rule that allows it (reverse_proxy_users).'],
-  404: ['This is not there', 'It may have been deleted, or your account may not see it. Go back to the list of repositories.'],
-  405: ['The registry does not allow this', 'Ask the operator whether deleting is switched on.'],
-  409: ['The registry refused this because it would replace something', 'Reload the page, and look at the tag again.'],
-  413: ['This is too large', 'Ask the operator of the registry to raise the limit.'],
-  429: ['There were too many requests', 'Wait a minute. The page tries again by itself.'],
-  503: ['The registry is not available at the moment', 'It may be starting again, or running out of space. The page tries again by itself.'],
+	0: ['The registry does not answer', 'Check the network and the VPN. The page tries again by itself.'],
+	400: ['The registry did not understand the request', 'Reload the page: the registry may have been upgraded since it was opened.'],
+	401: ['You are not logged in', 'Reload the page and log in with your user name and password of this registry.'],
+	403: ['Your account may not do this', 'Ask the operator of the registry for a rule that allows it (reverse_proxy_users).'],
+	404: ['This is not there', 'It may have been deleted, or your account may not see it. Go back to the list of repositories.'],
+	429: ['There were too many requests', 'Wait a minute. The page tries again by itself.'],
+	503: ['The registry is not available at the moment', 'It may be starting again, or running out of space. The page tries again by itself.'],
 };
 
 export function fromStatus(status, detail = '') {
-  const [title, cure] = WORDS[status] ?? (status >= 500 ? WORDS[503] : WORDS[400]);
-  return new PageError(status, title, cure, detail);
+	const [title, cure] = WORDS[status] ?? (status >= 500 ? WORDS[503] : WORDS[400]);
+	return new PageError(status, title, cure, detail);
 }
 
 export const noAnswer = () => fromStatus(0);

@@ -8,41 +8,41 @@
 const part = (value) => encodeURIComponent(value).replace(/%2F/g, '/').replace(/%3A/g, ':').replace(/%40/g, '@');
 
 function query(parameters) {
-  const pairs = Object.entries(parameters ?? {}).filter(([, value]) => value);
-  return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
+	const pairs = Object.entries(parameters ?? {}).filter(([, value]) => value);
+	return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
 }
 
 export const to = {
-  repositories: (parameters) => `#/${query(parameters)}`,
-  repository: (repository, tag, parameters) => `#/repository/${part(repository)}${tag ? `:${part(tag)}` : ''}${query(parameters)}`,
-  image: (repository, digest, parameters) => `#/image/${part(repository)}@${part(digest)}${query(parameters)}`,
-  fleet: (section, parameters) => `#/fleet${section && section !== 'hosts' ? `/${part(section)}` : ''}${query(parameters)}`,
+	repositories: (parameters) => `#/${query(parameters)}`,
+	repository: (repository, tag, parameters) => `#/repository/${part(repository)}${tag ? `:${part(tag)}` : ''}${query(parameters)}`,
+	image: (repository, digest, parameters) => `#/image/${part(repository)}@${part(digest)}${query(parameters)}`,
+	fleet: (section, parameters) => `#/fleet${section && section !== 'hosts' ? `/${part(section)}` : ''}${query(parameters)}`,
 };
 
 function decode(value) {
-  try {
-    return decodeURIComponent(value);
-  } catch {
-    return value;
-  }
+	try {
+		return decodeURIComponent(value);
+	} catch {
+		return value;
+	}
 }
 
 // {view, …} of a fragment. What is not known is the view "nowhere".
 export function parse(hash) {
-  const [path, search = ''] = hash.replace(/^#/, '').split(/\?(.*)/s);
-  const parameters = Object.fromEntries(new URLSearchParams(search));
-  const whole = decode(path);
-  if (whole === '' || whole === '/') return { view: 'repositories', parameters };
-  if (whole.startsWith('/repository/')) {
-    const [repository, tag = ''] = whole.slice('/repository/'.length).split(/:(.*)/s);
-    return { view: 'repository', repository, tag, parameters };
-  }
-  if (whole.startsWith('/image/')) {
-    const [repository, digest = ''] = whole.slice('/image/'.length).split(/@(.*)/s);
-    return { view: 'image', repository, digest, parameters };
-  }
-  if (whole === '/fleet' || whole.startsWith('/fleet/')) {
-    return { view: 'fleet', section: whole.slice('/fleet/'.length) || 'hosts', parameters };
-  }
-  return { view: 'nowhere', parameters };
+	const [path, search = ''] = hash.replace(/^#/, '').split(/\?(.*)/s);
+	const parameters = Object.fromEntries(new URLSearchParams(search));
+	const whole = decode(path);
+	if (whole === '' || whole === '/') return { view: 'repositories', parameters };
+	if (whole.startsWith('/repository/')) {
+		const [repository, tag = ''] = whole.slice('/repository/'.length).split(/:(.*)/s);
+		return { view: 'repository', repository, tag, parameters };
+	}
+	if (whole.startsWith('/image/')) {
+		const [repository, digest = ''] = whole.slice('/image/'.length).split(/@(.*)/s);
+		return { view: 'image', repository, digest, parameters };
+	}
+	if (whole === '/fleet' || whole.startsWith('/fleet/')) {
+		return { view: 'fleet', section: whole.slice('/fleet/'.length) || 'hosts', parameters };
+	}
+	return { view: 'nowhere', parameters };
 }

@@ -4,6 +4,19 @@ export const text = (value) => (typeof value === 'string' ? value : typeof value
 export const number = (value) => (typeof value === 'number' && Number.isFinite(value) ? value : null);
 export const list = (value) => (Array.isArray(value) ? value : []);
 export const dict = (value) => (value !== null && typeof value === 'object' && !Array.isArray(value) ? value : {});
+export const yes = (value) => value === true;
+
+// An object of such values: {field: how}, or {field: [name in the file, how]}.
+export function pick(value, fields) {
+	const from = dict(value);
+	const found = {};
+	for (const field in fields) {
+		const how = fields[field];
+		found[field] = typeof how === 'function' ? how(from[field]) : how[1](from[how[0]]);
+	}
+	return found;
+}
+export const picks = (value, fields) => list(value).map((one) => pick(one, fields));
 export const own = (object, key) => (Object.hasOwn(object, key) ? object[key] : undefined);
 
 // What may become a part of a path or of a command for a shell. Other names are shown, and lead nowhere.
