@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks guides bare-site quickstart quickstart-whole long matrix molecule default fleet day-two kills instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit page docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks guides bare-site quickstart quickstart-whole long matrix molecule default fleet day-two kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,10 @@ lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, change
 unit: deps-dev ## Run the unit tests
 # They wait more than they compute: two for a processor.
 	@$(TOOLS) pytest --numprocesses $$((2 * $$(nproc))) --dist worksteal tests/unit
+
+page: deps-dev ## Look at the page in a real Chromium: each view, its data, hostile text, speed, accessibility
+	@tests/page/install-chromium
+	@$(TOOLS) pytest tests/page
 
 docs: deps-dev ## Check that every role and plugin has documentation that ansible-doc can show
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" tests/docs

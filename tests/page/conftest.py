@@ -1,5 +1,6 @@
-"""A real Chromium, a site to look at, and what must hold in each test: no error in the console, nothing that the policy refuses, no
-request to elsewhere.
+"""A real Chromium, a site to look at, and what must hold in each test.
+
+There is no error in the console, nothing that the policy refuses, and no request to elsewhere.
 
 The tests know a site by its address, its users and its content alone, so that they can look at a real registry as well.
 """
@@ -20,16 +21,17 @@ from playwright.sync_api import Page, expect, sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# More than the time between two looks of the page.
-expect.set_options(timeout=8000)
+# More than the time between two looks of the page, on a machine that has other work.
+expect.set_options(timeout=15_000)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# What the page expects, and a browser tells all the same: an image that is in one repository alone, and what a registry of version 2
-# answers to a deletion by name.
+# Expected, and told by a browser all the same: an image that is in one repository alone, a deletion by name at version 2.
 EXPECTED = re.compile(r"/page/data/digests/|/v2/.*/(manifests|blobs)/")
 VIOLATIONS = """
 window.violations = [];
-document.addEventListener('securitypolicyviolation', (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+document.addEventListener('securitypolicyviolation', (event) => {
+  window.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
+});
 """
 
 
@@ -60,7 +62,11 @@ class Watch:
 
     def _console(self, message) -> None:
         text = f"{message.type}: {message.text} {message.location['url']}"
-        loading = message.text.startswith("Failed to load resource") and re.search("40[45]", message.text) and EXPECTED.search(message.location["url"])
+        loading = (
+            message.text.startswith("Failed to load resource")
+            and re.search("40[45]", message.text)
+            and EXPECTED.search(message.location["url"])
+        )
         if message.type in ("error", "warning") and not loading and not (self.allow and self.allow.search(text)):
             self.seen.append(text)
 
@@ -91,14 +97,16 @@ def visit(browser, watch):
     contexts = []
 
     def visit(site, route: str = "", user: str = "admin", *, wait: bool = True, **options) -> Page:
-        context = browser.new_context(**{
-            "viewport": {"width": 1280, "height": 800},
-            "http_credentials": {"username": user, "password": PASSWORD},
-            "locale": "en-GB",
-            **options,
-        })
+        context = browser.new_context(
+            **{
+                "viewport": {"width": 1280, "height": 800},
+                "http_credentials": {"username": user, "password": PASSWORD},
+                "locale": "en-GB",
+                **options,
+            }
+        )
         contexts.append(context)
-        context.set_default_timeout(8000)
+        context.set_default_timeout(15_000)
         context.add_init_script(VIOLATIONS)
         page = context.new_page()
         watch.add(page, site.url)

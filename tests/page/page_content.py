@@ -8,7 +8,12 @@ import time
 from dataclasses import dataclass, field
 
 OCI = "application/vnd.oci.image."
-INDEX, MANIFEST, CONFIG, LAYER = f"{OCI}index.v1+json", f"{OCI}manifest.v1+json", f"{OCI}config.v1+json", f"{OCI}layer.v1.tar+gzip"
+INDEX, MANIFEST, CONFIG, LAYER = (
+    f"{OCI}index.v1+json",
+    f"{OCI}manifest.v1+json",
+    f"{OCI}config.v1+json",
+    f"{OCI}layer.v1.tar+gzip",
+)
 DAY = 86400
 
 
@@ -66,10 +71,18 @@ class Registry:
     def image(self, config: dict, layers: list[tuple[str, int, str]], **more: object) -> str:
         """layers: [(what makes its digest, size, command)]; a size of 0 is a step without a layer."""
         history = [{"created_by": command, "empty_layer": size == 0} for _seed, size, command in layers]
-        document = {"architecture": "amd64", "os": "linux", "created": stamp(time.time() - 2 * DAY), "history": history, **config}
+        document = {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": stamp(time.time() - 2 * DAY),
+            "history": history,
+            **config,
+        }
         content = json.dumps(document).encode()
         parts = [
-            {"mediaType": LAYER, "digest": digest_of(seed.encode()), "size": size} for seed, size, _command in layers if size
+            {"mediaType": LAYER, "digest": digest_of(seed.encode()), "size": size}
+            for seed, size, _command in layers
+            if size
         ]
         manifest = {
             "schemaVersion": 2,
@@ -151,8 +164,20 @@ class Registry:
         }
 
     def _facts(self, repository: Repository, digest: str) -> dict:
-        nothing = {"platforms": ["linux/amd64"], "artifact_type": "", "signatures": [], "attestations": [], "scan": None, "sbom": []}
+        nothing = {
+            "platforms": ["linux/amd64"],
+            "artifact_type": "",
+            "signatures": [],
+            "attestations": [],
+            "scan": None,
+            "sbom": [],
+        }
         return {**nothing, "referrers": [], **repository.facts.get(digest, {})}
 
     def elsewhere(self, digest: str, names: list[str]) -> list[str]:
-        return [f"{name}:{tag}" for name in names for tag, found in self.repositories[name].tags.items() if found.digest == digest]
+        return [
+            f"{name}:{tag}"
+            for name in names
+            for tag, found in self.repositories[name].tags.items()
+            if found.digest == digest
+        ]

@@ -1,6 +1,7 @@
-"""Serves the page's files with the very headers of the proxy, its data, and a small registry API, for development and fast tests.
+"""Serves the page's files with the very headers of the proxy, its data, and a small registry API.
 
-`python tests/page/page_server.py` serves the usual set until it is stopped; the user is admin, dev or reader, each with the password secret.
+For development and fast tests. `python tests/page/page_server.py` serves the usual set until it is stopped.
+Users are admin, dev and reader, each with the password secret.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from page_sets import COLUMNS, Large, usual
 
 FILES = Path(__file__).resolve().parents[2] / "roles" / "reverse_proxy" / "files" / "page"
 CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html; charset=utf-8"}
 REGISTRY = "registry.example.com:5000"
@@ -128,7 +129,12 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/page/logout" and given == login("logout", ""):
             self.reply(200)
         elif self.user is None or path == "/page/logout":
-            self.reply(401, b"<!DOCTYPE html><title>Log in</title><p>Log in with your account of this registry.", "text/html", {"WWW-Authenticate": 'Basic realm="registry"'})
+            self.reply(
+                401,
+                b"<!DOCTYPE html><title>Log in</title><p>Log in with your account of this registry.",
+                "text/html",
+                {"WWW-Authenticate": 'Basic realm="registry"'},
+            )
         else:
             for (method, start), status in self.site.fail.items():
                 if method == self.command and path.startswith(start):
@@ -136,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
                     return
             self.route(path)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815
 
     def route(self, path: str) -> None:
         if path.startswith("/v2/"):
@@ -154,7 +160,9 @@ class Handler(BaseHTTPRequestHandler):
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
-    def reply(self, status: int, body: bytes = b"", kind: str = "application/json", headers: dict | None = None) -> None:
+    def reply(
+        self, status: int, body: bytes = b"", kind: str = "application/json", headers: dict | None = None
+    ) -> None:
         tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         if status == 200 and self.headers.get("If-None-Match") == tag:
             status, body = 304, b""
@@ -248,14 +256,14 @@ class Handler(BaseHTTPRequestHandler):
                 tags[reference] = Tag(put, int(time.time()), self.user.name)
             self.reply(201, headers={"Docker-Content-Digest": put})
         elif self.command == "DELETE":
-            self.delete(name, reference, tags)
+            self.delete(reference, tags)
         elif digest in content.manifests and digest not in site.gone:
             body, media_type = content.manifests[digest]
             self.reply(200, body, media_type, {"Docker-Content-Digest": digest})
         else:
             self.error(404, "MANIFEST_UNKNOWN", "manifest unknown")
 
-    def delete(self, name: str, reference: str, tags: dict) -> None:
+    def delete(self, reference: str, tags: dict) -> None:
         content = self.site.content
         if ":" not in reference:
             if self.site.version == 2:

@@ -1,4 +1,4 @@
-"""The sets of data that the tests of the page look at: a usual registry, a large one, an empty one, and one that is hostile."""
+"""The sets of data that the tests of the page look at: a usual registry, a large one, an empty one, a hostile one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import time
 from page_content import DAY, MANIFEST, Registry, Tag, digest_of, stamp
 
 KEY = "release key"
-PLATFORMS = {"amd64": {"os": "linux", "architecture": "amd64"}, "arm64": {"os": "linux", "architecture": "arm64", "variant": "v8"}}
+PLATFORMS = {
+    "amd64": {"os": "linux", "architecture": "amd64"},
+    "arm64": {"os": "linux", "architecture": "arm64", "variant": "v8"},
+}
 MIB = 1 << 20
 REPOSITORIES = [
     ("apps/api", 24, "ci", 0.002),
@@ -47,8 +50,16 @@ def layered(registry: Registry, name: str, version: int, arch: str) -> str:
     layers = [
         (f"base {arch} {version // 10}", 28 * MIB, "/bin/sh -c #(nop) ADD file:8b1f7a3e in / "),
         ("", 0, '/bin/sh -c #(nop)  CMD ["bash"]'),
-        (f"packages {arch} {version // 6}", 41 * MIB, "/bin/sh -c apt-get update && apt-get install -y --no-install-recommends ca-certificates tini libssl3 && rm -rf /var/lib/apt/lists/*"),
-        (f"dependencies {name} {arch} {version // 3}", 63 * MIB, "RUN /bin/sh -c pip install --no-cache-dir -r requirements.txt # buildkit"),
+        (
+            f"packages {arch} {version // 6}",
+            41 * MIB,
+            "/bin/sh -c apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*",
+        ),
+        (
+            f"dependencies {name} {arch} {version // 3}",
+            63 * MIB,
+            "RUN /bin/sh -c pip install --no-cache-dir -r requirements.txt # buildkit",
+        ),
         (f"program {name} {arch} {version}", 3 * MIB + 1000 * version, "COPY . /srv/app # buildkit"),
         ("", 0, "USER app"),
         ("", 0, 'ENTRYPOINT ["/usr/bin/tini" "--"]'),
@@ -61,7 +72,12 @@ def layered(registry: Registry, name: str, version: int, arch: str) -> str:
             "User": "app",
             "WorkingDir": "/srv/app",
             "ExposedPorts": {"8080/tcp": {}, **({"9090/tcp": {}} if version % 4 else {})},
-            "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1", f"APP_BUILD={version}", "DATABASE_PASSWORD=hunter2"],
+            "Env": [
+                "PATH=/usr/local/bin:/usr/bin:/bin",
+                "PYTHONUNBUFFERED=1",
+                f"APP_BUILD={version}",
+                "DATABASE_PASSWORD=hunter2",
+            ],
             "Labels": {
                 "org.opencontainers.image.source": "https://git.example.com/apps/api",
                 "org.opencontainers.image.revision": f"8c1f3ab{version:04d}",
@@ -76,13 +92,31 @@ def facts(registry: Registry, digest: str, at: int, both: bool) -> dict:
     sbom = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "serial": at}).encode()
     found = {
         "platforms": ["linux/amd64", "linux/arm64/v8"] if both else ["linux/amd64"],
-        "scan": [scan(), scan(medium=5, low=9), scan(high=2, medium=5, low=9), None, scan(low=3), scan(critical=1, high=4)][at % 6],
+        "scan": [
+            scan(),
+            scan(medium=5, low=9),
+            scan(high=2, medium=5, low=9),
+            None,
+            scan(low=3),
+            scan(critical=1, high=4),
+        ][at % 6],
     }
     if at % 4 != 3:
-        found["signatures"] = [{"form": "bundle", "digest": digest_of(f"signature {digest}".encode()), "signed_by": KEY if at % 5 else ""}]
-        found["attestations"] = [{"digest": digest_of(f"att {digest}".encode()), "predicate": "https://slsa.dev/provenance/v1"}]
+        found["signatures"] = [
+            {"form": "bundle", "digest": digest_of(f"signature {digest}".encode()), "signed_by": KEY if at % 5 else ""}
+        ]
+        found["attestations"] = [
+            {"digest": digest_of(f"att {digest}".encode()), "predicate": "https://slsa.dev/provenance/v1"}
+        ]
     if at % 2 == 0:
-        found["sbom"] = [{"kind": "cyclonedx", "digest": digest_of(f"sbom {digest}".encode()), "blob": registry.blob(sbom), "size": len(sbom)}]
+        found["sbom"] = [
+            {
+                "kind": "cyclonedx",
+                "digest": digest_of(f"sbom {digest}".encode()),
+                "blob": registry.blob(sbom),
+                "size": len(sbom),
+            }
+        ]
     found["referrers"] = [
         {"digest": one["digest"], "artifact_type": "application/vnd.dev.sigstore.bundle.v0.3+json", "size": 4711}
         for one in found.get("signatures", [])
@@ -118,19 +152,48 @@ def fill(registry: Registry, name: str, many: int, by: str, last: int) -> None:
         digest = amd
         if name.startswith("apps/"):
             arm = layered(registry, name, version, "arm64")
-            attestation = registry.manifest({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": {}, "annotations": {"of": amd}})
-            marks = {"os": "unknown", "architecture": "unknown", "annotations": {"vnd.docker.reference.type": "attestation-manifest"}}
+            attestation = registry.manifest(
+                {"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": {}, "annotations": {"of": amd}}
+            )
+            marks = {
+                "os": "unknown",
+                "architecture": "unknown",
+                "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
+            }
             digest = registry.index([(amd, PLATFORMS["amd64"]), (arm, PLATFORMS["arm64"]), (attestation, marks)])
             for child, what in ((amd, "image"), (arm, "image")):
-                repository.untagged.append({"digest": child, "kind": what, "size": registry.sizes[child], "pushed": last - at * 9000, "reason": f"child of 1.{version // 6}.{version % 6}"})
+                repository.untagged.append(
+                    {
+                        "digest": child,
+                        "kind": what,
+                        "size": registry.sizes[child],
+                        "pushed": last - at * 9000,
+                        "reason": f"child of 1.{version // 6}.{version % 6}",
+                    }
+                )
         tag = f"1.{version // 6}.{version % 6}"
-        repository.tags[tag] = Tag(digest, last - at * 9000, by, None if at % 3 == 2 else max(last - at * 9000 + 60, last - at * 4000 - 100))
+        repository.tags[tag] = Tag(
+            digest, last - at * 9000, by, None if at % 3 == 2 else max(last - at * 9000 + 60, last - at * 4000 - 100)
+        )
         repository.facts[digest] = facts(registry, digest, at, name.startswith("apps/"))
         kept = at < 10
         if name.startswith(("apps/", "staging/")):
-            repository.decisions[tag] = {"kept": kept, "reason": "rule 1: is one of the 10 newest" if kept else "no rule keeps it: not one of the 10 newest, older than 30 days"}
+            repository.decisions[tag] = {
+                "kept": kept,
+                "reason": "rule 1: is one of the 10 newest"
+                if kept
+                else "no rule keeps it: not one of the 10 newest, older than 30 days",
+            }
     old = registry.image({"config": {}}, [(f"old {name}", 12 * MIB, "COPY old")])
-    repository.untagged.append({"digest": old, "kind": "image", "size": registry.sizes[old], "pushed": last - 40 * DAY, "reason": "goes with the next collection"})
+    repository.untagged.append(
+        {
+            "digest": old,
+            "kind": "image",
+            "size": registry.sizes[old],
+            "pushed": last - 40 * DAY,
+            "reason": "goes with the next collection",
+        }
+    )
     repository.worst = ["passed", "refused", "", "passed", "unknown"][len(name) % 5]
 
 
@@ -140,51 +203,152 @@ def fleet(registry: Registry) -> dict:
     hosts = []
     for at in range(12):
         broken = at == 7
-        hosts.append({
-            "host": f"web{at + 1}.example.com",
-            "engine": ["docker 26.1.5", "docker 29.0.2", "podman 5.4.2", "containerd 2.1.4"][at % 4],
-            "engines": [["docker 26.1.5"], ["docker 29.0.2"], ["podman 5.4.2"], ["containerd 2.1.4", "k3s 1.33"]][at % 4],
-            "trust": "the CA Wharf 2026 for registry.example.com:5000; signatures of release key",
-            "rollout": {"outcome": ["ok", "changed", "ok", "skipped"][at % 4] if not broken else "rolled_back", "said": "pulled and ran the proof" if not broken else "the engine did not come back within 60 s; its files are as before", "when": stamp(now - at * 4000)},
-            "doctor": {"hop": "tls" if broken else "", "title": "The certificate is not trusted" if broken else "", "cure": "Run rollout.yml for this host" if broken else "", "when": stamp(now - at * 3000)},
-            "runs": [{"container": ["api", "worker", "frontend"][one], "image": f"apps/api:{api[one][0]}", "digest": api[one][1].digest, "since": stamp(now - (at + one) * DAY), "moved": one == 2} for one in range(1 + at % 3)],
-            "findings": [{"critical": 0, "high": 0, "medium": 2}, {"critical": 1, "high": 3}, None][at % 3],
-        })
+        hosts.append(
+            {
+                "host": f"web{at + 1}.example.com",
+                "engine": ["docker 26.1.5", "docker 29.0.2", "podman 5.4.2", "containerd 2.1.4"][at % 4],
+                "engines": [["docker 26.1.5"], ["docker 29.0.2"], ["podman 5.4.2"], ["containerd 2.1.4", "k3s 1.33"]][
+                    at % 4
+                ],
+                "trust": "the CA Wharf 2026 for registry.example.com:5000; signatures of release key",
+                "rollout": {
+                    "outcome": ["ok", "changed", "ok", "skipped"][at % 4] if not broken else "rolled_back",
+                    "said": "pulled and ran the proof"
+                    if not broken
+                    else "the engine did not come back within 60 s; its files are as before",
+                    "when": stamp(now - at * 4000),
+                },
+                "doctor": {
+                    "hop": "tls" if broken else "",
+                    "title": "The certificate is not trusted" if broken else "",
+                    "cure": "Run rollout.yml for this host" if broken else "",
+                    "when": stamp(now - at * 3000),
+                },
+                "runs": [
+                    {
+                        "container": ["api", "worker", "frontend"][one],
+                        "image": f"apps/api:{api[one][0]}",
+                        "digest": api[one][1].digest,
+                        "since": stamp(now - (at + one) * DAY),
+                        "moved": one == 2,
+                    }
+                    for one in range(1 + at % 3)
+                ],
+                "findings": [{"critical": 0, "high": 0, "medium": 2}, {"critical": 1, "high": 3}, None][at % 3],
+            }
+        )
     return {
         "version": 1,
         "made": stamp(now - 300),
         "registry": "registry.example.com:5000",
         "hosts": hosts,
         "certificates": [
-            {"host": "reg1", "name": "registry.example.com", "subject": "CN=registry.example.com", "not_after": stamp(now + 61 * DAY), "days": 61},
-            {"host": "reg1", "name": "client CA", "subject": "CN=Wharf clients", "not_after": stamp(now + 12 * DAY), "days": 12},
-            {"host": "reg1", "name": "mirror.example.com", "subject": "CN=mirror.example.com", "not_after": stamp(now - 2 * DAY), "days": -2},
+            {
+                "host": "reg1",
+                "name": "registry.example.com",
+                "subject": "CN=registry.example.com",
+                "not_after": stamp(now + 61 * DAY),
+                "days": 61,
+            },
+            {
+                "host": "reg1",
+                "name": "client CA",
+                "subject": "CN=Wharf clients",
+                "not_after": stamp(now + 12 * DAY),
+                "days": 12,
+            },
+            {
+                "host": "reg1",
+                "name": "mirror.example.com",
+                "subject": "CN=mirror.example.com",
+                "not_after": stamp(now - 2 * DAY),
+                "days": -2,
+            },
         ],
-        "backups": [{"host": "reg1", "last": stamp(now - 0.4 * DAY), "last_proven": stamp(now - 6 * DAY), "outcome": "ok", "said": "412 images, 3 new", "repository": "sftp:backup@vault.example.com:/registry"}],
+        "backups": [
+            {
+                "host": "reg1",
+                "last": stamp(now - 0.4 * DAY),
+                "last_proven": stamp(now - 6 * DAY),
+                "outcome": "ok",
+                "said": "412 images, 3 new",
+                "repository": "sftp:backup@vault.example.com:/registry",
+            }
+        ],
         "mirrors": [
-            {"host": "reg1", "name": "docker.io/library/nginx", "last": stamp(now - 7000), "lag_seconds": 7000, "problem": ""},
-            {"host": "reg1", "name": "quay.io/prometheus/node-exporter", "last": stamp(now - 4 * DAY), "lag_seconds": 4 * DAY, "problem": "429 Too Many Requests: the budget of anonymous pulls is used up"},
+            {
+                "host": "reg1",
+                "name": "docker.io/library/nginx",
+                "last": stamp(now - 7000),
+                "lag_seconds": 7000,
+                "problem": "",
+            },
+            {
+                "host": "reg1",
+                "name": "quay.io/prometheus/node-exporter",
+                "last": stamp(now - 4 * DAY),
+                "lag_seconds": 4 * DAY,
+                "problem": "429 Too Many Requests: the budget of anonymous pulls is used up",
+            },
         ],
-        "collection": {"last": stamp(now - 0.6 * DAY), "freed": 18 << 30, "held_seconds": 0.4, "disk": {"size": 500 << 30, "free": 181 << 30}},
+        "collection": {
+            "last": stamp(now - 0.6 * DAY),
+            "freed": 18 << 30,
+            "held_seconds": 0.4,
+            "disk": {"size": 500 << 30, "free": 181 << 30},
+        },
         "reports": {"rollout": report(now)},
     }
 
 
 def report(now: float) -> dict:
-    columns = [{"name": "host", "label": "Host", "kind": "text"}, {"name": "outcome", "label": "Outcome", "kind": "outcome"}, {"name": "took", "label": "Took", "kind": "seconds"}, {"name": "sent", "label": "Sent", "kind": "bytes"}, {"name": "when", "label": "When", "kind": "time"}]
-    rows = [{"host": f"web{at}.example.com", "outcome": "ok" if at != 8 else "rolled_back", "took": 3.2 + at, "sent": 48211 * at, "when": stamp(now - at * 60)} for at in range(1, 13)]
-    return {"version": 1, "kind": "rollout", "made": stamp(now - 3600), "registry": "registry.example.com:5000", "outcome": "failed", "summary": "11 of 12 hosts are as they should be; web8 was rolled back.", "sections": [{"title": "Hosts", "columns": columns, "rows": rows}], "lines": []}
+    columns = [
+        {"name": "host", "label": "Host", "kind": "text"},
+        {"name": "outcome", "label": "Outcome", "kind": "outcome"},
+        {"name": "took", "label": "Took", "kind": "seconds"},
+        {"name": "sent", "label": "Sent", "kind": "bytes"},
+        {"name": "when", "label": "When", "kind": "time"},
+    ]
+    rows = [
+        {
+            "host": f"web{at}.example.com",
+            "outcome": "ok" if at != 8 else "rolled_back",
+            "took": 3.2 + at,
+            "sent": 48211 * at,
+            "when": stamp(now - at * 60),
+        }
+        for at in range(1, 13)
+    ]
+    return {
+        "version": 1,
+        "kind": "rollout",
+        "made": stamp(now - 3600),
+        "registry": "registry.example.com:5000",
+        "outcome": "failed",
+        "summary": "11 of 12 hosts are as they should be; web8 was rolled back.",
+        "sections": [{"title": "Hosts", "columns": columns, "rows": rows}],
+        "lines": [],
+    }
 
 
 def empty() -> Registry:
     return Registry(retention=False)
 
 
-SCRIPT = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>"
+SCRIPT = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 RIGHT_TO_LEFT = "safe\u202egnp.exe"
 ANSI = "\x1b[31mred\x1b[0m\x07\x00"
 LONG = "A" * 10_240
-HOSTILE = [SCRIPT, RIGHT_TO_LEFT, ANSI, LONG, "javascript:alert(1)", "'\"><svg/onload=window.hacked=1>", "\u202b\u05d0\u05d1\u05d2", "{{7*7}}${7*7}"]
+HOSTILE = [
+    SCRIPT,
+    RIGHT_TO_LEFT,
+    ANSI,
+    LONG,
+    "javascript:alert(1)",
+    "'\"><svg/onload=window.hacked=1>",
+    "\u202b\u05d0\u05d1\u05d2",
+    "{{7*7}}${7*7}",
+]
 
 
 def hostile() -> Registry:
@@ -194,7 +358,15 @@ def hostile() -> Registry:
     labels = {f"{bad[:60]} {at}": bad for at, bad in enumerate(HOSTILE)}
     config = {
         "author": SCRIPT,
-        "config": {"Entrypoint": HOSTILE, "Cmd": [LONG], "User": RIGHT_TO_LEFT, "WorkingDir": ANSI, "Labels": labels, "ExposedPorts": {SCRIPT: {}}, "Env": [f"{bad[:40]}={bad}" for bad in HOSTILE]},
+        "config": {
+            "Entrypoint": HOSTILE,
+            "Cmd": [LONG],
+            "User": RIGHT_TO_LEFT,
+            "WorkingDir": ANSI,
+            "Labels": labels,
+            "ExposedPorts": {SCRIPT: {}},
+            "Env": [f"{bad[:40]}={bad}" for bad in HOSTILE],
+        },
     }
     layers = [(f"layer {at}", 1000 + at, bad) for at, bad in enumerate(HOSTILE)]
     digest = registry.image(config, layers, annotations=labels)
@@ -215,7 +387,13 @@ def hostile() -> Registry:
             "attestations": [{"digest": bad, "predicate": bad} for bad in HOSTILE],
             "sbom": [{"kind": bad, "digest": bad, "blob": bad, "size": 5} for bad in HOSTILE],
             "referrers": [{"digest": bad, "artifact_type": bad, "size": 5} for bad in HOSTILE],
-            "scan": {"digest": SCRIPT, "created": SCRIPT, "scanner": LONG, "database": ANSI, "counts": {"critical": SCRIPT, "high": 1}},
+            "scan": {
+                "digest": SCRIPT,
+                "created": SCRIPT,
+                "scanner": LONG,
+                "database": ANSI,
+                "counts": {"critical": SCRIPT, "high": 1},
+            },
             "running": {"hosts": SCRIPT},
         }
     registry.fleet = hostile_fleet(digest)
@@ -224,7 +402,9 @@ def hostile() -> Registry:
 
 def hostile_fleet(digest: str) -> dict:
     columns = [{"name": bad, "label": bad, "kind": bad} for bad in HOSTILE]
-    sections = [{"title": bad, "columns": columns, "rows": [dict(zip(HOSTILE, HOSTILE, strict=True))]} for bad in HOSTILE]
+    sections = [
+        {"title": bad, "columns": columns, "rows": [dict(zip(HOSTILE, HOSTILE, strict=True))]} for bad in HOSTILE
+    ]
     return {
         "version": 1,
         "made": SCRIPT,
@@ -243,7 +423,10 @@ def hostile_fleet(digest: str) -> dict:
             for bad in HOSTILE
         ],
         "certificates": [{"host": bad, "name": bad, "subject": bad, "not_after": bad, "days": bad} for bad in HOSTILE],
-        "backups": [{"host": bad, "last": bad, "last_proven": bad, "outcome": bad, "said": bad, "repository": bad} for bad in HOSTILE],
+        "backups": [
+            {"host": bad, "last": bad, "last_proven": bad, "outcome": bad, "said": bad, "repository": bad}
+            for bad in HOSTILE
+        ],
         "mirrors": [{"host": bad, "name": bad, "last": bad, "lag_seconds": bad, "problem": bad} for bad in HOSTILE],
         "collection": {"last": SCRIPT, "freed": SCRIPT, "held_seconds": SCRIPT, "disk": {bad: bad for bad in HOSTILE}},
         "reports": {bad[:50]: {"outcome": bad, "summary": bad, "made": bad, "sections": sections} for bad in HOSTILE},
@@ -264,15 +447,62 @@ class Large:
 
     def _row(self, at: int) -> list:
         worst = ["passed", "", "refused", "unknown"][at % 4]
-        return [f"group{at // 100:03d}/service-{at:05d}", self.TAGS if at == 5 else 18, at % 7, at * 7919 % (40 << 30), at * 104729 % (9 << 30), self.now - at * 60, ["ci", "release", "nora"][at % 3], self.now - at * 30 if at % 5 else None, worst]
+        return [
+            f"group{at // 100:03d}/service-{at:05d}",
+            self.TAGS if at == 5 else 18,
+            at % 7,
+            at * 7919 % (40 << 30),
+            at * 104729 % (9 << 30),
+            self.now - at * 60,
+            ["ci", "release", "nora"][at % 3],
+            self.now - at * 30 if at % 5 else None,
+            worst,
+        ]
 
     def describe(self, name: str) -> dict:
         many = self.TAGS if name.endswith("-00005") else 18
         digests = [digest_of(f"{name} {at // 2}".encode()) for at in range(many)]
         tags = [
-            {"name": f"build-{many - at}", "digest": digests[at], "media_type": MANIFEST, "kind": "image", "size": at * 977 % (900 * MIB), "created": stamp(self.now - at * 100), "pushed": self.now - at * 90, "pushed_by": "ci", "pulled": None}
+            {
+                "name": f"build-{many - at}",
+                "digest": digests[at],
+                "media_type": MANIFEST,
+                "kind": "image",
+                "size": at * 977 % (900 * MIB),
+                "created": stamp(self.now - at * 100),
+                "pushed": self.now - at * 90,
+                "pushed_by": "ci",
+                "pulled": None,
+            }
             for at in range(many)
         ]
-        images = {digest: {"platforms": ["linux/amd64"], "signatures": [], "attestations": [], "scan": scan(high=at % 3), "sbom": [], "referrers": []} for at, digest in enumerate(digests)}
-        decisions = {tag["name"]: {"kept": at < 50, "reason": "rule 1: is one of the 50 newest" if at < 50 else "no rule keeps it"} for at, tag in enumerate(tags)}
-        return {"version": 1, "name": name, "made": stamp(self.now), "retention": {"configured": True, "next": stamp(self.now + DAY)}, "tags": tags, "images": images, "decisions": decisions, "untagged": [], "layers_shared": 0, "problems": []}
+        images = {
+            digest: {
+                "platforms": ["linux/amd64"],
+                "signatures": [],
+                "attestations": [],
+                "scan": scan(high=at % 3),
+                "sbom": [],
+                "referrers": [],
+            }
+            for at, digest in enumerate(digests)
+        }
+        decisions = {
+            tag["name"]: {
+                "kept": at < 50,
+                "reason": "rule 1: is one of the 50 newest" if at < 50 else "no rule keeps it",
+            }
+            for at, tag in enumerate(tags)
+        }
+        return {
+            "version": 1,
+            "name": name,
+            "made": stamp(self.now),
+            "retention": {"configured": True, "next": stamp(self.now + DAY)},
+            "tags": tags,
+            "images": images,
+            "decisions": decisions,
+            "untagged": [],
+            "layers_shared": 0,
+            "problems": [],
+        }

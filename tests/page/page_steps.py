@@ -27,7 +27,11 @@ def sort(page: Page, label: str) -> None:
 
 def fact(page: Page, term: str) -> Locator:
     """The value beside a term, in facts and details."""
-    return page.locator("dl > div", has=page.locator("dt", has_text=re.compile(f"^{re.escape(term)}$"))).locator("dd").first
+    return (
+        page.locator("dl > div", has=page.locator("dt", has_text=re.compile(f"^{re.escape(term)}$")))
+        .locator("dd")
+        .first
+    )
 
 
 def settled(page: Page, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Deleting one tag: asked before, and never more than that tag, on a registry that can and on one that can't delete tags by name."""
+"""Deleting one tag: asked before, and never more than that tag, on registries of version 2 and 3."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ def test_the_question_names_all_that_matters(either, visit):
     page = visit(either, "#/repository/apps/api:1.4.0")
     dialog = ask(page)
     tags = either.content.repositories["apps/api"].tags
-    for words in ("Delete the tag 1.4.0?", "apps/api", tags["1.4.0"].digest, "2 other tags point to the same image, and stay", "stable"):
+    for words in (
+        "Delete the tag 1.4.0?",
+        "apps/api",
+        tags["1.4.0"].digest,
+        "2 other tags point to the same image, and stay",
+        "stable",
+    ):
         expect(dialog).to_contain_text(words)
     expect(page.get_by_role("button", name="Keep it")).to_be_focused()
     page.keyboard.press("Escape")
@@ -70,7 +76,7 @@ def test_only_those_who_may_are_offered_it(site, visit):
 
 
 @pytest.mark.parametrize(
-    ("method", "status", "words"),
+    "refused",
     [
         ("DELETE", 403, "The registry refused to delete the tag"),
         ("PUT", 403, "The registry refused to delete the tag"),
@@ -79,7 +85,8 @@ def test_only_those_who_may_are_offered_it(site, visit):
         ("DELETE", 503, "The registry is not available at the moment"),
     ],
 )
-def test_a_refusal_is_explained_and_changes_nothing(site, visit, watch, method, status, words):
+def test_a_refusal_is_explained_and_changes_nothing(site, visit, watch, refused):
+    method, status, words = refused
     watch.allow = re.compile(str(status))
     site.fail[method, "/v2/"] = status
     page = visit(site, "#/repository/apps/api:1.4.0")

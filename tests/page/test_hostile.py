@@ -11,9 +11,16 @@ from page_steps import accessible, fits, settled
 from playwright.sync_api import expect
 
 VIEWS = [
-    "#/", "#/repository/team/hostile", "#/repository/team/hostile:latest", "#/repository/team/hostile?show=untagged",
-    "#/repository/team/hostile?show=retention", "#/image/team/hostile@DIGEST?with=previous",
-    *(f"#/fleet/{section}" for section in ("hosts", "running", "certificates", "backups", "mirrors", "storage", "reports")),
+    "#/",
+    "#/repository/team/hostile",
+    "#/repository/team/hostile:latest",
+    "#/repository/team/hostile?show=untagged",
+    "#/repository/team/hostile?show=retention",
+    "#/image/team/hostile@DIGEST?with=previous",
+    *(
+        f"#/fleet/{section}"
+        for section in ("hosts", "running", "certificates", "backups", "mirrors", "storage", "reports")
+    ),
 ]
 
 
@@ -34,7 +41,10 @@ def each(page, hostile):
 def test_nothing_runs_and_nothing_leads_elsewhere(page, hostile):
     for route in each(page, hostile):
         assert page.evaluate("window.hacked") is None, route
-        assert page.locator("main script, main img, main iframe, main [onload], main [onerror], main [style*=url]").count() == 0
+        assert (
+            page.locator("main script, main img, main iframe, main [onload], main [onerror], main [style*=url]").count()
+            == 0
+        )
         for address in page.locator("a").evaluate_all("all => all.map((one) => one.href)"):
             assert address.startswith(hostile.url + "/"), address
         fits(page)
@@ -49,7 +59,9 @@ def test_each_text_is_shown_as_it_is(page, hostile):
     assert "safeU+202Egnp.exe" in shown
     assert "\u241b[31mred\u241b[0m\u2407\u2400" in shown
     assert not re.search("[\u0000-\u0008\u001b\u202a-\u202e\u2066-\u2069]", page.locator("body").inner_text())
-    isolated = page.locator("table.grid bdi").evaluate_all("all => all.every((one) => getComputedStyle(one).unicodeBidi === 'isolate')")
+    isolated = page.locator("table.grid bdi").evaluate_all(
+        "all => all.every((one) => getComputedStyle(one).unicodeBidi === 'isolate')"
+    )
     assert isolated
 
 

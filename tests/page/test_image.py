@@ -15,12 +15,11 @@ def digest(api):
     return api.repositories["apps/api"].tags["1.4.0"].digest
 
 
-def card(page, title):
-    return page.get_by_role("region", name=title, exact=True).or_(page.locator(f"section:has(> h2:text-is('{title}'))")).first
-
-
 def table(page, label):
-    return [row.locator("th, td").all_inner_texts() for row in page.get_by_role("table", name=label).locator("tbody tr").all()]
+    return [
+        row.locator("th, td").all_inner_texts()
+        for row in page.get_by_role("table", name=label).locator("tbody tr").all()
+    ]
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_values_of_the_environment_are_hidden_until_they_are_asked_for(page):
 
 def test_layers_have_sizes_and_the_commands_that_made_them(page):
     rows = table(page, "Layers and the commands that made them")
-    assert [row[0] for row in rows] == ["1", "–", "2", "3", "4", "–", "–"]
+    assert [row[0] for row in rows] == ["1", "\u2013", "2", "3", "4", "\u2013", "\u2013"]
     assert rows[3][1] == "RUN /bin/sh -c pip install --no-cache-dir -r requirements.txt"
     assert rows[3][2] == "63.0 MiB"
     assert rows[5][1:] == ["USER app", "0", "no layer"]
@@ -108,7 +107,13 @@ def test_the_difference_to_another_tag(page):
 
 
 def test_an_artifact_is_no_image(site, api, visit):
-    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": "application/vnd.example+json", "digest": digest_of(b"{}"), "size": 2}, "layers": [], "annotations": {"about": "a chart"}}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": "application/vnd.example+json", "digest": digest_of(b"{}"), "size": 2},
+        "layers": [],
+        "annotations": {"about": "a chart"},
+    }
     api.repository("charts/platform").tags["chart"] = Tag(api.manifest(document), 1)
     page = visit(site, f"#/image/charts/platform@{api.repositories['charts/platform'].tags['chart'].digest}")
     expect(page.locator("main")).to_contain_text("This is an artifact")

@@ -102,7 +102,9 @@ def test_print_shows_all_rows_and_no_buttons(site, visit):
 
 def test_motion_is_left_out_where_it_is_not_wanted(site, visit):
     page = visit(site, reduced_motion="reduce")
-    moving = page.evaluate("[...document.querySelectorAll('*')].filter((one) => getComputedStyle(one).transitionDuration !== '0s').length")
+    moving = page.evaluate(
+        "[...document.querySelectorAll('*')].filter((one) => getComputedStyle(one).transitionDuration !== '0s').length"
+    )
     assert moving == 0
 
 
@@ -110,7 +112,13 @@ def test_without_javascript_the_page_says_what_to_do(site, visit):
     page = visit(site, java_script_enabled=False)
     page.locator("noscript h1").wait_for()
     shown = page.locator("noscript").inner_text()
-    for words in ("This page needs JavaScript", "Allow JavaScript for this site", "curl --user USER https://REGISTRY/v2/_catalog", "wharf.registry.registry_info", "docker pull REGISTRY/NAME:TAG"):
+    for words in (
+        "This page needs JavaScript",
+        "Allow JavaScript for this site",
+        "curl --user USER https://REGISTRY/v2/_catalog",
+        "wharf.registry.registry_info",
+        "docker pull REGISTRY/NAME:TAG",
+    ):
         assert words in shown
     fits(page)
 

@@ -56,7 +56,15 @@ def test_the_search_finds_as_one_types(site, visit):
 
 def test_each_column_sorts_both_ways(site, visit):
     page = visit(site)
-    labels = {"Repository": 0, "Tags": 1, "Untagged": 2, "Own size": 3, "Shared size": 4, "Last push": 5, "Last pull": 7}
+    labels = {
+        "Repository": 0,
+        "Tags": 1,
+        "Untagged": 2,
+        "Own size": 3,
+        "Shared size": 4,
+        "Last push": 5,
+        "Last pull": 7,
+    }
     content = {name: site.content.row(name) for name in site.content.repositories}
     for label, at in labels.items():
         for _turn in range(2):

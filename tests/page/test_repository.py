@@ -62,10 +62,15 @@ def test_pull_commands_by_tag_and_digest_for_each_engine(site, tags, visit):
     for tool in ("docker", "podman", "crictl"):
         page.get_by_role("radio", name=tool).check()
         commands = page.locator(".command code").all_inner_texts()
-        assert commands == [f"{tool} pull {REGISTRY}/apps/api:1.4.0", f"{tool} pull {REGISTRY}/apps/api@{tags['1.4.0'].digest}"]
+        assert commands == [
+            f"{tool} pull {REGISTRY}/apps/api:1.4.0",
+            f"{tool} pull {REGISTRY}/apps/api@{tags['1.4.0'].digest}",
+        ]
         for what, command in zip(("by tag", "by digest"), commands, strict=True):
             page.get_by_role("button", name=f"Copy the {tool} command {what}").click()
-            page.wait_for_function("(wanted) => navigator.clipboard.readText().then((text) => text === wanted)", arg=command)
+            page.wait_for_function(
+                "(wanted) => navigator.clipboard.readText().then((text) => text === wanted)", arg=command
+            )
     page.reload()
     expect(page.get_by_role("radio", name="crictl")).to_be_checked()
 

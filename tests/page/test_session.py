@@ -1,4 +1,4 @@
-"""Who is logged in, logging out, what each user sees, and what is said where the registry does not answer as it should."""
+"""Who is logged in, logging out, what each user sees, and what is said where the registry fails."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_logging_out_makes_the_browser_forget_the_password(browser, site, watch)
     assert [path for _method, path, _user in site.requests][-1] == "/page/logout"
     # The browser asks its user for a password, or gives up: it has none that is right.
     answer = page.evaluate(
-        "fetch('/page/data/index.json', {signal: AbortSignal.timeout(1500)}).then((answer) => answer.status, () => 'asks')"
+        "fetch('/page/data/index.json', {signal: AbortSignal.timeout(1500)})"
+        ".then((answer) => answer.status, () => 'asks')"
     )
     assert answer in (401, "asks")
     assert site.requests[-1] == ("GET", "/page/data/index.json", "")
@@ -56,7 +57,7 @@ def test_logging_out_makes_the_browser_forget_the_password(browser, site, watch)
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "cure"),
+    "told",
     [
         (401, "You are not logged in", "Reload the page and log in"),
         (403, "Your account may not do this", "Ask the operator"),
@@ -65,7 +66,8 @@ def test_logging_out_makes_the_browser_forget_the_password(browser, site, watch)
         (503, "The registry is not available at the moment", "starting again"),
     ],
 )
-def test_errors_are_told_in_words_with_a_cure(site, visit, watch, status, words, cure):
+def test_errors_are_told_in_words_with_a_cure(site, visit, watch, told):
+    status, words, cure = told
     watch.allow = re.compile(str(status))
     site.fail["GET", "/page/data/index.json"] = status
     page = visit(site)

@@ -8,12 +8,14 @@ from playwright.sync_api import expect
 
 LONG_TASKS = """
 window.long = [];
-new PerformanceObserver((list) => window.long.push(...list.getEntries().map((one) => Math.round(one.duration)))).observe({entryTypes: ['longtask']});
+new PerformanceObserver((list) => {
+  window.long.push(...list.getEntries().map((one) => Math.round(one.duration)));
+}).observe({entryTypes: ['longtask']});
 """
 # Milliseconds. A reader notices none below.
 MOST = 200
 # Others may have the processors for a moment: the best of these is what the page takes.
-TRIES = 3
+TRIES = 5
 
 
 @pytest.fixture
@@ -108,7 +110,10 @@ def test_20000_tags_are_fluid(large, visit, capsys):
     settled(page, 11)
     sorting = page.evaluate("Math.max(0, ...window.long)")
     with capsys.disabled():
-        print(f"\n  20,000 tags: loading {loading} ms, scrolling {measured} ms, sorting and searching {sorting} ms", end=" ")
+        print(
+            f"\n  20,000 tags: loading {loading} ms, scrolling {measured} ms, sorting and searching {sorting} ms",
+            end=" ",
+        )
     assert max(loading, measured["longest"], sorting) < MOST
 
 

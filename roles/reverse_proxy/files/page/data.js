@@ -127,7 +127,7 @@ async function look() {
 	};
 }
 
-// Looks at once, and then every few seconds as long as somebody may be looking.
+// Looks at once, and then every few seconds while the page is visible.
 export function poll() {
 	if (stopped) return Promise.resolve();
 	clearTimeout(timer);

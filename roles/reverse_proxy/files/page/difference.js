@@ -1,4 +1,4 @@
-// The difference between the image that is shown and a tag: what a host that has one has to download for the other.
+// The difference between the image that is shown and a tag.
 import { digestShort } from './copy.js';
 import { el } from './dom.js';
 import { bytes, counted } from './format.js';

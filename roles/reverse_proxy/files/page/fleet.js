@@ -1,4 +1,4 @@
-// The hosts: what they run and trust, their last proof, certificates, backups, mirrors, storage, and the last reports.
+// The fleet: hosts, what they run, certificates, backups, mirrors, storage, and the last reports.
 import { loadFleet, state } from './data.js';
 import { el, link } from './dom.js';
 import { bytes, count, counted, span, time } from './format.js';

@@ -3,7 +3,7 @@ import { score, severities } from './data.js';
 import { el } from './dom.js';
 import { seconds, time } from './format.js';
 import { panel } from './list.js';
-import { badge, facts, faint, findings, note, outcome, outcomeKind, severityKind, tags } from './parts.js';
+import { badge, facts, faint, findings, note, outcome, outcomeKind, tags } from './parts.js';
 import { toReport } from './reports.js';
 import { dict, list, number, pick, picks, text, yes } from './shape.js';
 import { long, name } from './text.js';
@@ -67,7 +67,7 @@ export function hostPanel(host, imageLink, close) {
 				doctor.title && el('p', long(doctor.title)),
 				doctor.cure && el('p', el('strong', 'Cure: '), long(doctor.cure)),
 			] : faint('The doctor was not asked.')],
-			['Findings', counts ? (host.score ? tags(counts.filter(([, amount]) => amount).map(([severity, amount]) => badge(severityKind(severity), `${amount} ${severity}`))) : findings(counts)) : faint('exposure.yml has not judged it.')],
+			['Findings', counts ? findings(counts, 6) : faint('exposure.yml has not judged it.')],
 		], 'details'),
 		el('h3', 'Runs'),
 		host.runs.length

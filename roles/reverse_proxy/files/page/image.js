@@ -1,4 +1,4 @@
-// One image, as the registry's API has it: manifest, configuration, layers, what belongs to it, and the difference to a tag.
+// One image, as the registry's API has it.
 import { getConfig, getManifest } from './api.js';
 import { pullCommands } from './commands.js';
 import { digestShort, digestWhole } from './copy.js';

@@ -37,7 +37,7 @@ const OUTCOMES = { ok: 'good', changed: 'good', failed: 'bad', unreachable: 'bad
 export const outcomeKind = (value) => own(OUTCOMES, value) ?? 'quiet';
 export const outcome = (value) => (value ? badge(outcomeKind(value), value.replaceAll('_', ' ')) : faint('–'));
 
-export const severityKind = (severity) => ({ critical: 'bad', high: 'warn' })[severity] ?? 'quiet';
+const severityKind = (severity) => ({ critical: 'bad', high: 'warn' })[severity] ?? 'quiet';
 
 export function findings(counts, most = 2) {
 	const found = counts.filter(([, number]) => number > 0);
@@ -72,8 +72,7 @@ export function empty(title, ...rest) {
 export const loading = () => el('p.loading', { role: 'status' }, 'Loading …');
 
 export function section(title, ...rest) {
-	const id = `s-${title.toLowerCase().replace(/[^a-z]+/g, '-')}`;
-	return el('section', { 'aria-labelledby': id, class: `card ${id}` }, el('h2', { id }, title), rest);
+	return el('section', { class: `card s-${title.toLowerCase()}` }, el('h2', title), rest);
 }
 
 // A search field. `/` focuses it, Escape empties it, Enter and the arrow down lead to the first result.

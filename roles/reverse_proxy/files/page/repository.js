@@ -88,7 +88,7 @@ const SHOWS = {
 			sizeColumn(),
 			column('pushed', 'Pushed', 'pushed', (one) => time(one.pushed), { desc: true }),
 		],
-		nothing: () => empty('Nothing is untagged', 'Each manifest of this repository has a tag. Platforms of an index, signatures, and what the next garbage collection removes would be listed here.'),
+		nothing: () => empty('Nothing is untagged', 'Platforms of an index, signatures, and what the next garbage collection removes would be listed here.'),
 	},
 	retention: {
 		label: 'What retention would do',

@@ -2,7 +2,7 @@
 // stays. It scrolls with the page, so that the keys of the browser work.
 import { el, icon } from './dom.js';
 
-const BEYOND = 8;
+const BEYOND = 4;
 const MOST_PRINTED = 1000;
 
 // A column: the value (or the field of this name) sorts, the cell is shown. more: desc (the first click sorts downwards), number, help.

@@ -43,7 +43,7 @@ async function removeByThrowAway(repository, tag, original) {
 	if (!probe.ok && probe.status !== 404) throw await refusal(probe);
 	const throwAway = await makeThrowAway(repository, tag);
 	const gone = await digestOf(throwAway);
-	// As late as can be: a client that moves the tag between this look and the next request is overtaken.
+	// As late as can be: who moves the tag between this look and the next request is overtaken.
 	if (!(await isThere(repository, tag, original.digest))) return;
 	try {
 		await putManifest(repository, tag, throwAway, OCI_MANIFEST);
