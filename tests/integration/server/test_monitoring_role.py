@@ -119,6 +119,8 @@ def told(machine: Machine) -> dict:
     return samples(machine.run(f"cat {TEXTFILE}", check=False).stdout)
 
 
+# It runs the role ten times.
+@pytest.mark.long
 def test_the_role(machine, play):
     assert changes(play("--check")) > 0
     assert machine.run(f"test -e /etc/systemd/system/{UNIT}.service", check=False).returncode != 0
