@@ -376,7 +376,7 @@ def test_only_a_report_with_the_seal_of_the_gate_is_a_verdict(
     scan = details["images"][bad["digest"]]["scan"]
     assert scan["verdict"] == "refused" and "CVE-2026-0001" in scan["sentence"]
     assert scan["counts"] == {"critical": 1, "high": 0, "medium": 0, "low": 0, "unknown": 0}
-    assert details["images"][praised["digest"]]["scan"]["verdict"] == "unsealed"
+    assert details["images"][praised["digest"]]["scan"]["verdict"] == "unverified"
     assert page.rows("admin")[name]["worst"] == "refused"
 
 

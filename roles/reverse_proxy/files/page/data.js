@@ -204,7 +204,7 @@ const IMAGE = {
 	artifact: ['artifact_type', text],
 	signatures: (value) => picks(value, { digest: text, by: ['signed_by', text] }),
 	attestations: (value) => picks(value, { digest: text, predicate: text }),
-	scan: (value) => value && pick(value, { digest: text, created: text, scanner: text, database: text, counts: severities }),
+	scan: (value) => value && pick(value, { digest: text, created: text, scanner: text, database: text, counts: severities, verdict: text, sentence: text }),
 	sboms: ['sbom', (value) => picks(value, { kind: text, digest: text, blob: text, size: number })],
 	referrers: (value) => picks(value, { digest: text, type: ['artifact_type', text], size: number }),
 	hosts: ['running', (value) => number(dict(value).hosts) ?? list(value).length],

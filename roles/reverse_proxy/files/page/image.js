@@ -7,7 +7,7 @@ import { el, link } from './dom.js';
 import { bytes, counted, shortDigest, time } from './format.js';
 import { Difference } from './difference.js';
 import { children, configOf, configuration, isImageConfig, isIndex, layers, steps, total } from './manifest.js';
-import { bare, button, crumbs, facts, faint, findings, h1, loading, note, plainTable, problem, pushed, section, tags as tagList } from './parts.js';
+import { bare, button, crumbs, facts, faint, h1, loading, note, plainTable, problem, pushed, scanResult, section, tags as tagList } from './parts.js';
 import { to } from './routes.js';
 import { isDigest } from './shape.js';
 import { download, signers } from './tagpanel.js';
@@ -131,7 +131,7 @@ export class Image {
 			['Size', bytes(total(layers(this.shown.manifest)) + (configOf(this.shown.manifest).size ?? 0)), this.child && faint(' of this platform'), tags[0] && this.child && faint(`, ${bytes(tags[0].size)} with all`)],
 			config && ['Built', time(config.created, 'not told')],
 			tags[0] && ['Pushed', pushed(tags[0].pushed, tags[0].by, 'not known')],
-			image?.scan && ['Scan', findings(image.scan.counts, 6)],
+			image?.scan && ['Scan', scanResult(image.scan, 6)],
 			image && signers(image) && ['Signed by', name(signers(image).map((by) => by || 'unknown key').join(', '), 200)],
 			image?.sboms.length > 0 && ['SBOM', bare(image.sboms.map((sbom) => download(this.name, sbom, this.digest.slice(7, 19))))],
 		], 'details'));

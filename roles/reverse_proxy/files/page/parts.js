@@ -25,8 +25,8 @@ export function tags(items, most = 50) {
 
 export const bare = (items) => el('ul.bare', items.slice(0, 50).map((item) => el('li', item)));
 
-const VERDICTS = { passed: 'good', refused: 'bad', critical: 'bad', high: 'warn' };
-export const ranks = ['', 'passed', 'negligible', 'low', 'medium', 'unknown', 'high', 'critical', 'refused'];
+const VERDICTS = { passed: 'good', refused: 'bad', critical: 'bad', high: 'warn', unverified: 'warn' };
+export const ranks = ['', 'passed', 'negligible', 'low', 'medium', 'unknown', 'unverified', 'high', 'critical', 'refused'];
 
 export function verdict(value) {
 	if (!value) return faint('not scanned');
@@ -45,6 +45,12 @@ export function findings(counts, most = 2) {
 	const shown = found.slice(0, most).map(([severity, number]) => `${count(number)} ${severity}`).join(', ');
 	const all = found.map(([severity, number]) => `${count(number)} ${severity}`).join(', ');
 	return badge(severityKind(found[0][0]), shown, all);
+}
+
+// Who may push can attach any report: what the gate has not made praises nothing.
+export function scanResult(scan, most) {
+	if (!scan) return faint('not scanned');
+	return scan.verdict === 'unverified' ? badge('warn', 'unverified', 'This report is not from the gate of this registry.') : findings(scan.counts, most);
 }
 
 export function facts(pairs, kind = 'facts') {

@@ -5,7 +5,7 @@ import { knownRepository, loadRepository, score, state } from './data.js';
 import { announce, el, link, spoken } from './dom.js';
 import { bytes, count, time } from './format.js';
 import { fillTabs, List, ListView } from './list.js';
-import { badge, callout, crumbs, empty, facts, faint, findings, h1, loading, marked, problem, pushed } from './parts.js';
+import { badge, callout, crumbs, empty, facts, faint, h1, loading, marked, problem, pushed, scanResult } from './parts.js';
 import { to } from './routes.js';
 import { isDigest } from './shape.js';
 import { column, numbers } from './table.js';
@@ -30,7 +30,6 @@ function signedBy(image) {
 	return [known ? badge('good', known) : badge('warn', 'unknown key'), by.length > 1 && faint(` +${by.length - 1}`)];
 }
 
-const scanned = (scan) => (scan ? findings(scan.counts) : faint('not scanned'));
 const rank = (decision) => (decision ? (decision.kept ? 2 : 1) : 3);
 
 function decided(decision) {
@@ -62,7 +61,7 @@ const SHOWS = {
 				sizeColumn(),
 				column('platforms', 'Platforms', (tag) => image(tag).platforms.join(), (tag) => platforms(image(tag))),
 				column('signed', 'Signed by', (tag) => signers(image(tag))?.[0], (tag) => signedBy(image(tag))),
-				column('scan', 'Scan', (tag) => score(image(tag).scan?.counts), (tag) => scanned(image(tag).scan), { desc: true }),
+				column('scan', 'Scan', (tag) => score(image(tag).scan?.counts), (tag) => scanResult(image(tag).scan), { desc: true }),
 				column('sbom', 'SBOM', (tag) => image(tag).sboms.length, (tag) => (image(tag).sboms.length ? download(view.name, { ...image(tag).sboms[0], size: null }, tag.name) : none('none')), { desc: true }),
 				column('pulled', 'Last pull', 'pulled', (tag) => time(tag.pulled, 'never'), { desc: true }),
 				tonightColumn((tag) => view.repository.decision(tag.name)),

@@ -6,7 +6,7 @@ import { mayDelete, sameDigest, state } from './data.js';
 import { el, icon, link } from './dom.js';
 import { bytes, counted, time } from './format.js';
 import { panel } from './list.js';
-import { badge, bare, button, callout, facts, faint, findings, note, pushed, tags } from './parts.js';
+import { badge, bare, button, callout, facts, faint, note, pushed, scanResult, tags } from './parts.js';
 import { confirmRemoval } from './remove.js';
 import { to } from './routes.js';
 import { isDigest, isName } from './shape.js';
@@ -36,7 +36,8 @@ function signed(image) {
 function scanned(scan) {
 	if (!scan) return faint('Not scanned. The gate (promote.yml) and registry_scan keep their reports here.');
 	return [
-		findings(scan.counts, 6),
+		scanResult(scan, 6),
+		scan.sentence && note(name(scan.sentence, 300)),
 		note('by ', name(scan.scanner || 'an unknown scanner', 60), scan.created && [', ', time(scan.created)], scan.database && [', database of ', time(scan.database)]),
 	];
 }

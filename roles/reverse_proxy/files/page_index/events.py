@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import collections
+import json
 
 from wharf_storage.names import is_digest, is_repository, is_tag
 
 # The whole repository.
 ALL = None
+# Of the log at once, each of a MiB at most.
+_MOST_CHUNKS = 64
 
 
 class Events:
@@ -21,6 +24,20 @@ class Events:
         self.changed = collections.OrderedDict()
         # {(repository, tag or digest): seconds}
         self.pulled = {}
+
+    def add_from(self, log):
+        """Takes what has come in a Tail of the log, as far as it is objects of JSON."""
+        for _chunk in range(_MOST_CHUNKS):
+            lines = log.lines()
+            if not lines:
+                return
+            for line in lines:
+                try:
+                    entry = json.loads(line or b"")
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(entry, dict):
+                    self.add(entry)
 
     def add(self, entry):
         """Takes an entry of the log. What is in it is hostile."""

@@ -33,7 +33,7 @@ _POLICY = {
     "allow_end_of_life": True,
 }
 # From the worst.
-VERDICTS = ("refused", "unsealed", "passed")
+VERDICTS = ("refused", "unverified", "passed")
 
 
 class Gate:
@@ -86,7 +86,7 @@ class Gate:
         reports.sort(key=lambda one: contents.facts(one)["scan"]["created"], reverse=True)
         sealed = self._noted(digest, "sealed", reports, lambda: self._find_sealed(contents, digest))
         report = sealed if sealed in reports else reports[0]
-        told = {"digest": report, **contents.facts(report)["scan"], "verdict": "unsealed", "sentence": ""}
+        told = {"digest": report, **contents.facts(report)["scan"], "verdict": "unverified", "sentence": ""}
         if sealed:
             told.update(self._noted(digest, "verdict", [report], lambda: self._judge(contents, report)))
         return told

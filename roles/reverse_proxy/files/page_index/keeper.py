@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.log_tail import Tail
 from documents import Details
 from events import ALL, Events
 from fleet import Fleet
@@ -16,7 +17,6 @@ from gate import Gate
 from page_settings import kept_digests
 from pages import Pages
 from repository import Contents
-from request_log import FollowedLog
 from retention import Retention
 from stored import StoredRegistry
 from survey import Survey
@@ -44,7 +44,7 @@ class Keeper:
 
         self._catalog = Catalog(settings.catalog)
         self._events = Events()
-        self._log = FollowedLog(settings.log, self._catalog.note("log") or ())
+        self._log = Tail(settings.log, self._catalog.note("log"))
         self._keeps = frozenset()
         self._storage = self._registry = self._survey = self._details = None
         self._pages = Pages(settings.data, settings.registry, settings.policies, self._catalog)
@@ -70,14 +70,13 @@ class Keeper:
         if self._storage is None and not self._open_storage():
             return
         self._keeps = kept_digests(self._settings)
-        for entry in self._log.entries():
-            self._events.add(entry)
+        self._events.add_from(self._log)
         for name, changed in self._events.take(self._may_look):
             self._try(name, changed)
         self._step_look()
         self._add_pulls()
         self._publish()
-        self._catalog.keep_note("log", self._log.places)
+        self._catalog.keep_note("log", self._log.positions())
         self._catalog.commit()
 
     def look_at_all(self):

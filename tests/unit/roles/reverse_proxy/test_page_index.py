@@ -15,8 +15,9 @@ from paths import ROOT
 sys.path.insert(0, str(ROOT / "roles" / "reverse_proxy" / "files" / "page_index"))
 
 import keeper as keeper_module
+from ansible_collections.wharf.registry.plugins.module_utils._common.log_tail import Tail
+from events import Events
 from keeper import Keeper
-from request_log import FollowedLog
 
 OCI = "application/vnd.oci.image.manifest.v1+json"
 POLICIES = [
@@ -171,89 +172,39 @@ def test_events_lead_to_what_a_look_at_everything_finds(tmp_path, seed, monkeypa
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
-def numbers(log):
-    return [entry["n"] for entry in log.entries()]
-
-
-def append(path, *found):
-    with path.open("a") as file:
-        file.writelines(f'{{"n": {one}}}\n' for one in found)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "requests.log"
-
-
-def test_a_program_that_knows_nothing_begins_with_what_comes(path):
-    append(path, 1, 2)
-    log = FollowedLog(path)
-    assert numbers(log) == []
-    append(path, 3)
-    assert numbers(log) == [3]
-
-
-def test_a_log_that_is_not_there_yet(path):
-    log = FollowedLog(path)
-    assert numbers(log) == []
-    append(path, 1)
-    assert numbers(log) == [1]
-
-
-def test_half_a_line_waits_for_its_end(path):
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"x", b"[1]", b'"n"', b"\xff\xfe", b"{" * 100000, b'{"n": 1', b"1" * 200000, b'{"repository": "../x"}'],
+)
+def test_what_is_no_line_of_ours_is_passed_over(tmp_path, line):
+    path = tmp_path / "requests.log"
     path.touch()
-    log = FollowedLog(path)
-    list(log.entries())
-    with path.open("a") as file:
-        file.write('{"n"')
-        file.flush()
-        assert numbers(log) == []
-        file.write(": 7}\n")
-    assert numbers(log) == [7]
-
-
-def test_what_a_worker_still_writes_to_the_former_file_is_read(path):
-    path.touch()
-    log = FollowedLog(path)
-    list(log.entries())
-    append(path, 1)
-    path.rename(f"{path}.1")
-    append(path, 3)
-    append(path.with_name("requests.log.1"), 2)
-    assert numbers(log) == [1, 2, 3]
-    append(path.with_name("requests.log.1"), 4)
-    assert numbers(log) == [4]
-    again = FollowedLog(path, log.places)
-    append(path.with_name("requests.log.1"), 5)
-    append(path, 6)
-    assert numbers(again) == [5, 6]
-
-
-def test_a_restart_goes_on_where_the_one_before_has_ended(path):
-    path.touch()
-    log = FollowedLog(path)
-    list(log.entries())
-    append(path, 1, 2)
-    assert numbers(log) == [1, 2]
-    places = log.places
-    append(path, 3)
-    path.rename(f"{path}.1")
-    append(path, 4)
-    assert numbers(FollowedLog(path, places)) == [3, 4]
-    # Renamed twice: what is lost is lost, and what is there is read once.
-    path.rename(f"{path}.1")
-    append(path, 5)
-    path.with_name("requests.log.1").unlink()
-    append(path.with_name("requests.log.1"), 4)
-    assert numbers(FollowedLog(path, [[999999, 10]])) == [4, 5]
-
-
-@pytest.mark.parametrize("line", [b"", b"x", b"[1]", b'"n"', b"\xff\xfe", b"{" * 100000, b'{"n": 1', b"1" * 200000])
-def test_what_is_no_line_of_ours_is_passed_over(path, line):
-    path.touch()
-    log = FollowedLog(path)
-    list(log.entries())
+    log, events = Tail(str(path), None), Events()
+    events.add_from(log)
     with path.open("ab") as file:
         file.write(line + b"\n")
-    append(path, 8)
-    assert numbers(log) == [8]
+        file.write(b'{"repository": "team/a", "reference": "1", "call": "tag", "method": "PUT", "status": 201}\n')
+    events.add_from(log)
+    assert list(events.changed) == ["team/a"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"reference": "a/b"},
+        {"reference": None},
+        {"repository": ["x"]},
+        {"repository": "UPPER"},
+        {"repository": "x/../y"},
+        {"status": "201"},
+        {"method": "GET"},
+        {"call": "upload"},
+    ],
+)
+def test_what_is_no_push_changes_nothing(told):
+    events = Events()
+    right = {"repository": "team/a", "reference": "1", "call": "tag", "method": "PUT", "status": 201}
+    events.add({**right, **told})
+    assert not events.changed
+    events.add(right)
+    assert events.changed

@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 import time
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.log_tail import Tail
+
 from . import sources, storage
 from .catalogue import GAUGES
 from .families import Counter, is_amount
@@ -15,7 +17,6 @@ from .forecast import Forecast
 from .refresh import Source
 from .server import Server
 from .state import State, replace
-from .tail import Tail
 from .traffic import Traffic
 
 # Seconds.
