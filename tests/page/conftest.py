@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 expect.set_options(timeout=15_000)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Expected, and told by a browser all the same: an image that is in one repository alone, a deletion by name at version 2.
+# Expected, and told by a browser all the same: an image of one repository alone, a deletion by name at version 2.
 EXPECTED = re.compile(r"/page/data/digests/|/v2/.*/(manifests|blobs)/")
 VIOLATIONS = """
 window.violations = [];

@@ -53,7 +53,7 @@ def layered(registry: Registry, name: str, version: int, arch: str) -> str:
         (
             f"packages {arch} {version // 6}",
             41 * MIB,
-            "/bin/sh -c apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*",
+            "/bin/sh -c apt-get update && apt-get install -y tini libssl3 && rm -rf /var/lib/apt/lists/*",
         ),
         (
             f"dependencies {name} {arch} {version // 3}",
