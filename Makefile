@@ -41,7 +41,7 @@ deps-dev:
 # three of them fit beside each other.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
 	@"$(BIN)/python" scripts/parts lint images docs artefact unit sanity \
-	  default@3:images integration-server@3:images integration-client@3:images fleet@3:images day-two@3:images quickstart@3:images
+	  page@3:images default@3:images integration-server@3:images integration-client@3:images fleet@3:images day-two@3:images quickstart@3:images
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles
@@ -106,7 +106,8 @@ default fleet day-two: deps-dev
 	@$(TOOLS) scripts/scenario $(subst -,_,$@)
 
 long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, and repeat other tests
-	@$(TOOLS) pytest -m long tests/integration
+	@tests/page/install-chromium
+	@$(TOOLS) pytest -m long tests/integration tests/page
 
 kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
 	@$(TOOLS) WHARF_KILLS=100 pytest tests/integration -k kill

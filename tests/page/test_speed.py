@@ -12,6 +12,8 @@ new PerformanceObserver((list) => {
   window.long.push(...list.getEntries().map((one) => Math.round(one.duration)));
 }).observe({entryTypes: ['longtask']});
 """
+# Figures of a machine, which others use as well: for make test-long.
+pytestmark = pytest.mark.long
 # Milliseconds. A reader notices none below.
 MOST = 200
 # Others may have the processors for a moment: the best of these is what the page takes.

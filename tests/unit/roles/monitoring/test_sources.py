@@ -142,7 +142,7 @@ def test_mirrors_as_their_program_tells_them(started, tmp_path):
         str(tmp_path / "mirror.json"), ["hub", 'evil"} 1\n\u202e' + "x" * 10_000]
     )
     state.begin("hub")
-    state.end("hub", {"images": [{"error": ""}], "remaining": 87}, "")
+    state.end("hub", {"images": [{"error": "", "changed": True, "skipped": ""}], "remaining": 87}, "")
     metrics = started(mirror=str(tmp_path / "mirror.json"))
     metrics.wait("wharf_mirror_pulls_remaining", 87, mirror="hub")
     assert metrics.value("wharf_mirror_lag_seconds", mirror="hub") == 0
@@ -152,7 +152,7 @@ def test_mirrors_as_their_program_tells_them(started, tmp_path):
     assert len(other) < 300
     metrics.stop()
     state.begin("hub")
-    state.end("hub", {"images": [{"error": "no"}]}, "it does not answer")
+    state.end("hub", {"images": [{"error": "no", "changed": False, "skipped": ""}]}, "it does not answer")
     document = json.loads((tmp_path / "mirror.json").read_text())
     document["mirrors"]["hub"]["stale_since"] = "2026-01-01T00:00:00Z"
     (tmp_path / "mirror.json").write_text(json.dumps(document))

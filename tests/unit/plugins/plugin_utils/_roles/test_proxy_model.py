@@ -27,8 +27,6 @@ OPTIONS = {
     "ocsp_stapling": False,
     "resolvers": [],
     "caches": [],
-    "page": False,
-    "request_log": "yes",
     "cache_docker_port": "0",
     "page": False,
     "request_log": False,
