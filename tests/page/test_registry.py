@@ -113,11 +113,11 @@ def test_an_image_is_read_from_the_registry(put, look):
 
 
 @pytest.mark.parametrize("user", ["admin", "team"])
-def test_one_tag_goes_and_its_siblings_stay(front, content, put, look, watch, user):
+def test_one_tag_goes_and_its_siblings_stay(front, put, look, watch, user):
     # Version 2 of the registry deletes no tag by its name, and says so.
     watch.allow = re.compile(r"400.*/manifests/1\.0\.0")
     repository = f"team/gone-{user}"
-    image = put(repository, "1.0.0")
+    image, content = put(repository, "1.0.0"), content_of(front)
     document = content.ask("GET", f"/v2/{repository}/manifests/1.0.0", Accept=image["mediaType"])[2]
     for tag in ("1.0", "stable"):
         status = content.ask("PUT", f"/v2/{repository}/manifests/{tag}", document, Content_Type=image["mediaType"])[0]
