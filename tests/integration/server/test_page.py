@@ -203,6 +203,33 @@ def test_a_browser_can_forget_who_has_logged_in(proxy: Front) -> None:
     assert client.ask("GET", "/page/logout", Authorization=proxy.basic("admin")).status == 401
 
 
+def test_the_fleet_is_for_those_who_may_list_everything(proxy: Front, page: PageProgram) -> None:
+    image = content_of(proxy, "ci").image("apps/running", "1")
+    seen(page, "apps/running", tags)
+    reports = proxy.directory / "reports"
+    reports.mkdir()
+    told = {"version": 1, "made": "2026-11-30T10:00:00Z", "registry": "r", "outcome": "ok", "summary": "s"}
+    empty = {"sections": [], "lines": []}
+    hosts = {"web1": {"outcome": "ok", "said": "", "when": told["made"], "engines": ["docker 26.1"], "trust": "CA"}}
+    (reports / "rollout.json").write_text(json.dumps({**told, **empty, "kind": "rollout", "data": {"hosts": hosts}}))
+    (reports / "doctor.json").write_text("[[[[")
+    wait_for("the host", lambda: (page.get("admin", "fleet.json") or {}).get("hosts"), 3 * SECONDS)
+    assert [one["host"] for one in page.get("admin", "fleet.json")["hosts"]] == ["web1"]
+    assert page.get("admin", "index.json")["fleet"] is True
+    for user in ("ci", "team", "reader", "nobody"):
+        assert page.get(user, "fleet.json") is None, user
+        assert not (page.get(user, "index.json") or {}).get("fleet"), user
+        assert "storage" not in (page.get(user, "index.json") or {})
+    # On how many hosts an image runs is told to those who may pull it.
+    runs = {name: {"seen": told["made"], "runs": [{"digest": image["digest"], "image": "i"}]} for name in ("a", "b")}
+    (reports / "exposure.json").write_text(json.dumps({**told, **empty, "kind": "exposure", "data": {"hosts": runs}}))
+
+    def running() -> dict:
+        return page.details("ci", "apps/running")["images"][image["digest"]]["running"]
+
+    wait_for("what runs", lambda: running() == {"hosts": 2}, 3 * SECONDS)
+
+
 # --- how soon, and what ---------------------------------------------------------------------------------------------
 
 
@@ -227,7 +254,7 @@ def test_a_tag_that_moves_and_one_that_goes(proxy: Front, page: PageProgram, nam
     second = admin.image(name, "stable")
     details = seen(page, name, lambda found: tags(found).get("stable", {}).get("digest") == second["digest"])
     assert [one["digest"] for one in details["untagged"]] == [first["digest"]]
-    assert details["untagged"][0]["reason"] == "goes with the next collection"
+    assert details["untagged"][0]["reason"] == "deleted by the next collection"
     delete(admin, name, admin.digest(name, "old"))
     seen(page, name, lambda found: set(tags(found)) == {"stable"})
     # What a collection removes, no request tells of.

@@ -34,9 +34,7 @@ def main(arguments):
     except SettingsError as error:
         return f"wharf-registry: {error}"
     except ImportError as error:
-        return (
-            f"wharf-registry: page: {error}. Install the module sqlite3 of Python, which is a package of its own here"
-        )
+        return f"wharf-registry: page: {error}. Install the package of the distribution that has the module sqlite3"
     began_with = versions(arguments[0])
     try:
         # With other settings, or as another version of itself, it is started anew by its unit.

@@ -21,10 +21,12 @@ def now_text():
 class Details:
     """Makes the document of one repository."""
 
-    def __init__(self, gate, retention, keeps):
+    def __init__(self, gate, retention, keeps, running):
+        """keeps() and running(): the digests that no collection removes, and {digest: on how many hosts it runs}."""
         self._gate = gate
         self._retention = retention
         self._keeps = keeps
+        self._running = running
 
     def of(self, contents):
         """(the document, the row's number of tags, of untagged manifests, and the worst verdict)"""
@@ -85,7 +87,7 @@ class Details:
                 }
                 for one in contents.referrers(digest)
             ],
-            "kept": digest in self._keeps(),
+            "running": {"hosts": max(map(self._running().get, related, [0] * len(related)))},
         }
 
     @staticmethod
@@ -108,7 +110,11 @@ class Details:
                 continue
             why = contents.holders.get(digest)
             if why is None:
-                why = "kept: runs, or is to be kept" if digest in keeps else "goes with the next collection"
+                why = (
+                    "kept: in use by a host, or listed in maintenance_keep_digests"
+                    if digest in keeps
+                    else "deleted by the next collection"
+                )
             facts = contents.facts(digest)
             found.append(
                 {"digest": digest, "kind": facts["kind"], "size": facts["size"], "pushed": pushed, "reason": why}

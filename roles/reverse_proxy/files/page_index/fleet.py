@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import collections
 import json
 import os
 import re
@@ -29,6 +30,8 @@ class Fleet:
         self._settings = settings
         self._registry = registry
         self._seen = None
+        # {digest: on how many hosts it runs}, as of the last document.
+        self.running = {}
 
     def changed(self):
         """Whether one of the files is another one than at the last look."""
@@ -51,7 +54,10 @@ class Fleet:
             "exposure": _read(settings.get("exposure")),
             "certificates": [end for one in self._certificates() for end in _end(one, settings.get("name", ""))],
         }
-        return fleet_document(reports, host)
+        document = fleet_document(reports, host)
+        pairs = {(run["digest"], one["host"]) for one in document["hosts"] for run in one["runs"] if run["digest"]}
+        self.running = dict(collections.Counter(digest for digest, _host in pairs))
+        return document
 
     def _report(self, kind):
         return os.path.join(self._settings.get("reports", ""), f"{kind}.json")

@@ -106,7 +106,7 @@ class Keeper:
         self._survey = Survey(self._storage, self._registry, self._catalog)
         gate = Gate(self._registry, self._catalog, self._settings.gate)
         retention = Retention(self._settings.retention, lambda: self._keeps)
-        self._details = Details(gate, retention, lambda: self._keeps)
+        self._details = Details(gate, retention, lambda: self._keeps, lambda: self._fleet.running)
         # What is known from before, for policies that are new.
         self._pages.write_all_digests()
         self._pages.begin_anew(self._told())
@@ -126,7 +126,8 @@ class Keeper:
         try:
             self._refresh(name, changed)
         except Exception as error:  # noqa: BLE001 - anything may lie in a storage, and the others are to be told
-            print(f"wharf-registry: page: {name!a} can't be shown: {error!r}", file=sys.stderr, flush=True)
+            told = f"wharf-registry: page: {name!a} can't be shown: {error!r}. Run maintain.yml to check the storage"
+            print(told, file=sys.stderr, flush=True)
         took = time.monotonic() - began
         if took > 0.2:
             self._resting[name] = time.monotonic() + _SHARE * took
@@ -239,8 +240,16 @@ class Keeper:
             return
         self._times["fleet"] = now
         if self._fleet.changed() or told is None or now - told > _FLEET_LASTS:
+            before = self._fleet.running
             self._pages.write_fleet(self._fleet.document())
             self._times["told"] = now
+            self._show_again(set(before.items()) ^ set(self._fleet.running.items()))
+
+    def _show_again(self, changed):
+        """Has repositories shown anew of which something runs on other hosts. changed: {(digest, hosts)}."""
+        for digest in {digest for digest, _hosts in changed}:
+            for name, _tag in self._catalog.tagged(digest, most=100):
+                self._events.look_at(name)
 
     def _publish(self):
         if not (self._rows or self._gone or self._digests):

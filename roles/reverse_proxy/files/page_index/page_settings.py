@@ -44,9 +44,9 @@ class Settings:
                 given = json.load(stream)
             wrong = [name for name, kind in _KNOWN.items() if not isinstance(given[name], kind)]
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise SettingsError(f"{path} can't be read: {error}. Run site.yml, which writes it") from None
+            raise SettingsError(f"{path} can't be read: {error}. Run site.yml to write it again") from None
         if wrong:
-            raise SettingsError(f"{path} says nothing of use for {', '.join(wrong)}. Run site.yml, which writes it")
+            raise SettingsError(f"{path} has no valid value for {', '.join(wrong)}. Run site.yml to write it again")
         self.__dict__.update(given)
 
 
