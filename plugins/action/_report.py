@@ -70,5 +70,8 @@ class ActionModule(ActionBase):
         read = self._execute_module("ansible.builtin.slurp", {"src": path}, task_vars=task_vars)
         if read.get("failed"):
             return {}
-        found = json.loads(base64.b64decode(read["content"]))
+        try:
+            found = json.loads(base64.b64decode(read["content"]))
+        except ValueError:
+            return {}
         return found if isinstance(found, dict) else {}

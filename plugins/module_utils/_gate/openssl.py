@@ -28,6 +28,10 @@ class OpenSsl:
     def __init__(self, program="openssl"):
         self._program = find(program)
 
+    @property
+    def usable(self):
+        return self._program is not None
+
     def is_signed(self, payload, signature, key):
         """Whether the signature, in base64, is of these bytes, and by this PublicKey."""
         try:

@@ -85,7 +85,9 @@ def claims(payload, digest):
 class Signatures:
     """What is kept of one manifest in a repository."""
 
-    def __init__(self, api, repository, manifest):
+    def __init__(self, api, repository, manifest, largest=_LARGEST):
+        """largest: bytes of the content of one candidate. A larger one is passed over."""
+        self._largest = largest
         self._api = api
         self._repository = repository
         self._manifest = manifest
@@ -112,7 +114,7 @@ class Signatures:
 
     def _blob(self, digest):
         try:
-            return read_blob(self._api, self._repository, digest, _LARGEST)
+            return read_blob(self._api, self._repository, digest, self._largest)
         except AnswerError:
             return None
 

@@ -148,21 +148,36 @@ heal() {
 # The log of requests is renamed when it has grown, so that there are at most two of them. Another nginx, which one replaces, writes to the
 # same file: each of them opens the new one when it sees it.
 rotate() {
+  # What fails once is tried again: a log that is not renamed any more would fill the disk.
+  set +e
   opened=
   while sleep 2; do
     log=$(sed -n 's,^ *access_log \(/[^ ]*/requests\.log\) .*,\1,p' /tmp/nginx.conf)
-    if [ -f "$log" ]; then
-      if [ "$(stat -c %s "$log")" -ge 33554432 ] && ! [ -e /tmp/drained ]; then
-        mv "$log" "$log.1"
-        nginx -c /tmp/nginx.conf -s reopen
-      fi
-      number=$(stat -c %i "$log" 2>/dev/null || true)
-      if [ -n "$opened" ] && [ "$number" != "$opened" ]; then
-        nginx -c /tmp/nginx.conf -s reopen
-      fi
-      opened=$number
+    [ -n "$log" ] || continue
+    # One that was killed has left it.
+    find "$log.lock" -maxdepth 0 -mmin +1 -exec rmdir {} \; 2>/dev/null
+    if has_grown && ! [ -e /tmp/drained ] && mkdir "$log.lock" 2>/dev/null; then
+      # Another nginx may have been quicker.
+      has_grown && mv "$log" "$log.1"
+      reopen
+      rmdir "$log.lock"
     fi
+    number=$(stat -c %i "$log" 2>/dev/null)
+    if [ "$number" != "$opened" ]; then
+      reopen
+    fi
+    opened=$number
   done
+}
+
+has_grown() {
+  size=$(stat -c %s "$log" 2>/dev/null)
+  [ "${size:-0}" -ge 33554432 ]
+}
+
+# By a signal: `nginx -s` reads the whole configuration first, which may be changing.
+reopen() {
+  kill -USR1 "$(cat /tmp/nginx.pid 2>/dev/null)" 2>/dev/null
 }
 
 # Of the configuration that nginx has: that which lies beside this may not have been tried yet.

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from keeper import Keeper
 from page_settings import Settings, SettingsError
 
@@ -40,6 +41,8 @@ def main(arguments):
         # With other settings, or as another version of itself, it is started anew by its unit.
         while versions(arguments[0]) == began_with:
             keeper.run(turns=_TURNS)
+    except InputError as error:
+        return f"wharf-registry: page: {error}. Correct maintenance_retention or gate_policy, and run site.yml"
     finally:
         keeper.close()
     return 0

@@ -47,6 +47,9 @@ class Catalog:
         try:
             self._open()
             whole = self._one("PRAGMA user_version") == _VERSION and self._one("PRAGMA quick_check(1)") == "ok"
+        except sqlite3.OperationalError:
+            # A full disk is no reason to forget who has pushed.
+            raise
         except sqlite3.DatabaseError:
             whole = False
         if not whole:

@@ -12,6 +12,8 @@ from repository import kind_of_tag
 
 COLUMNS = ("name", "tags", "untagged", "own_bytes", "shared_bytes", "pushed", "pushed_by", "pulled", "worst")
 _MOST_PROBLEMS = 50
+# Platforms of an image, and what belongs to one, that are looked at: everyone who may push can add to them.
+_MOST_RELATED = 100
 
 
 def now_text():
@@ -21,11 +23,10 @@ def now_text():
 class Details:
     """Makes the document of one repository."""
 
-    def __init__(self, gate, retention, keeps, running):
-        """keeps() and running(): the digests that no collection removes, and {digest: on how many hosts it runs}."""
+    def __init__(self, gate, retention, running):
+        """running(): {digest: on how many hosts it runs}."""
         self._gate = gate
         self._retention = retention
-        self._keeps = keeps
         self._running = running
 
     def of(self, contents):
@@ -69,7 +70,7 @@ class Details:
 
     def _image(self, contents, digest):
         places = self._gate.signatures(contents, digest)
-        related = [digest, *(child["digest"] for child in contents.facts(digest)["children"])]
+        related = [digest, *(child["digest"] for child in contents.facts(digest)["children"])][:_MOST_RELATED]
         scans = [scan for scan in (self._gate.scan(contents, one) for one in related) if scan]
         scans.sort(key=lambda scan: VERDICTS.index(scan["verdict"]))
         return {
@@ -78,14 +79,14 @@ class Details:
             "signatures": [one for one in places if not one["predicate"]],
             "attestations": [one for one in places if one["predicate"]],
             "scan": scans[0] if scans else None,
-            "sbom": [one for related_one in related for one in self._sboms(contents, related_one)],
+            "sbom": [one for related_one in related for one in self._sboms(contents, related_one)][:_MOST_RELATED],
             "referrers": [
                 {
                     "digest": one,
                     "artifact_type": contents.facts(one)["artifact_type"],
                     "size": contents.facts(one)["size"],
                 }
-                for one in contents.referrers(digest)
+                for one in contents.referrers(digest)[:_MOST_RELATED]
             ],
             "running": {"hosts": max(map(self._running().get, related, [0] * len(related)))},
         }
@@ -102,19 +103,14 @@ class Details:
         decisions = self._retention.decide(contents)
         return {name: decisions[name] for name, *_more in shown if name in decisions}
 
-    def _untagged(self, contents):
-        keeps, tagged = self._keeps(), set(contents.tagged.values())
+    @staticmethod
+    def _untagged(contents):
+        tagged = set(contents.tagged.values())
         found = []
         for digest, (pushed, _stored) in sorted(contents.revisions.items(), key=lambda one: (-one[1][0], one[0])):
             if digest in tagged:
                 continue
-            why = contents.holders.get(digest)
-            if why is None:
-                why = (
-                    "kept: in use by a host, or listed in maintenance_keep_digests"
-                    if digest in keeps
-                    else "deleted by the next collection"
-                )
+            why = contents.holders.get(digest) or "no tag leads to it: a collection deletes it"
             facts = contents.facts(digest)
             found.append(
                 {"digest": digest, "kind": facts["kind"], "size": facts["size"], "pushed": pushed, "reason": why}

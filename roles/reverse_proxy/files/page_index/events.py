@@ -14,6 +14,8 @@ from wharf_storage.names import is_digest, is_repository, is_tag
 ALL = None
 # Of the log at once, each of a MiB at most.
 _MOST_CHUNKS = 64
+# Since 1970: later than any pull.
+_MOST_SECONDS = 1 << 40
 
 
 class Events:
@@ -33,7 +35,7 @@ class Events:
                 return
             for line in lines:
                 try:
-                    entry = json.loads(line or b"")
+                    entry = json.loads((line or b"").decode("utf-8", "replace"))
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(entry, dict):
@@ -59,7 +61,7 @@ class Events:
                     changed[digest] = _user(entry)
         elif method == "GET" and call == "read" and status == 200 and not entry.get("page"):
             when = entry.get("time")
-            if isinstance(when, (int, float)):
+            if isinstance(when, (int, float)) and 0 < when < _MOST_SECONDS:
                 self.pulled[(repository, reference)] = int(when)
 
     def look_at(self, repository):

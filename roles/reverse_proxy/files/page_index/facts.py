@@ -29,6 +29,10 @@ SEVERITIES = ("critical", "high", "medium", "low", "unknown")
 SBOMS = {kind: name for name, kind in TYPES.items() if name != "report"}
 # A report of more bytes is not read for its counts: it can be opened all the same.
 _LARGEST_REPORT = 16 << 20
+# No blob is larger; what says so is not believed.
+_LARGEST_SIZE = 1 << 45
+# An index of an image has some dozen.
+_MOST_CHILDREN = 500
 # Of labels, annotations and problems: all of them are hostile text, and the page asks for more where it shows more.
 _MOST_TEXT, _MOST_ENTRIES = 400, 40
 _SCANNER = "registry.wharf.scan.scanner"
@@ -77,10 +81,8 @@ def _facts(api, repository, manifest):
         parts = manifest.parts
         facts.update(
             kind="index",
-            blobs={one["digest"]: size_of(one) for one in parts.listed},
-            children=[
-                {"digest": one["digest"], "platform": _cut(platform_of(one.get("platform")))} for one in parts.children
-            ],
+            blobs=_sizes(api, repository, {one["digest"]: size_of(one) for one in parts.listed}),
+            children=_children(parts.children),
             created=_cut(annotations.get(CREATED, "")),
             artifact_type=_cut(_text(manifest.document.get("artifactType"))),
             problems=[_cut(one) for one in [*parts.unknown, *parts.odd]][:_MOST_ENTRIES],
@@ -90,7 +92,7 @@ def _facts(api, repository, manifest):
     config = manifest.parts.config
     facts.update(
         kind=told["kind"],
-        blobs={digest: size for digest, size in told["sizes"].items() if digest != manifest.digest},
+        blobs=_sizes(api, repository, {one: size for one, size in told["sizes"].items() if one != manifest.digest}),
         platforms=[_cut(one) for one in told["platforms"]],
         created=_cut(told["created"]),
         labels=_labels(told["labels"]),
@@ -109,6 +111,25 @@ def _facts(api, repository, manifest):
             "size": size_of(layers[0]),
         }
     return facts
+
+
+def _sizes(api, repository, told):
+    """{digest: bytes} of blobs. A manifest may tell any size: that of the file counts, where there is one."""
+    sizes = {}
+    for digest, size in told.items():
+        stored = api.blob_size(repository, digest)
+        sizes[digest] = min(size, _LARGEST_SIZE) if stored is None else stored
+    return sizes
+
+
+def _children(descriptors):
+    """What an index lists as manifests, each once."""
+    found = {}
+    for one in descriptors:
+        found.setdefault(one["digest"], _cut(platform_of(one.get("platform"))))
+        if len(found) >= _MOST_CHILDREN:
+            break
+    return [{"digest": digest, "platform": platform} for digest, platform in found.items()]
 
 
 def _scan(api, repository, annotations, layers):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import collections
-import json
 import os
 import re
 import time
@@ -16,9 +15,8 @@ import time
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from ansible_collections.wharf.registry.plugins.module_utils._common.x509 import validity
 from ansible_collections.wharf.registry.plugins.module_utils._reports.fleet import KINDS, fleet_document
+from page_settings import read_document
 
-# A document that is larger is not read: nothing of ours is.
-_LARGEST = 64 << 20
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 
 
@@ -42,16 +40,16 @@ class Fleet:
     def document(self):
         """The document fleet.json."""
         settings = self._settings
-        reports = {kind: _read(self._report(kind)) for kind in KINDS}
-        mirror = _read(settings.get("mirror"))
+        reports = {kind: read_document(self._report(kind)) for kind in KINDS}
+        mirror = read_document(settings.get("mirror"))
         host = {
             "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "registry": self._registry,
             "name": settings.get("name", ""),
-            "backup": _read(settings.get("backup")),
+            "backup": read_document(settings.get("backup")),
             "mirrors": mirror.get("mirrors") if isinstance(mirror, dict) else None,
-            "collection": _read(settings.get("collection")),
-            "exposure": _read(settings.get("exposure")),
+            "collection": read_document(settings.get("collection")),
+            "exposure": read_document(settings.get("exposure")),
             "certificates": [end for one in self._certificates() for end in _end(one, settings.get("name", ""))],
         }
         document = fleet_document(reports, host)
@@ -68,15 +66,6 @@ class Fleet:
     def _paths(self):
         files = [self._settings.get(name) for name in ("backup", "mirror", "collection", "exposure")]
         return [*(self._report(kind) for kind in KINDS), *files, *(one["path"] for one in self._certificates())]
-
-
-def _read(path):
-    """A document, or None where there is none that can be read."""
-    try:
-        with open(path or "", encoding="utf-8") as file:
-            return json.load(file) if os.fstat(file.fileno()).st_size <= _LARGEST else None
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _end(certificate, host):

@@ -21,6 +21,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._gate.reports impor
 from ansible_collections.wharf.registry.plugins.module_utils._gate.signatures import Signatures
 
 _LARGEST_REPORT = 16 << 20
+# Each of the fifty that are looked at is held in memory. An attestation with a larger SBOM is not verified.
+_LARGEST_SIGNATURE = 1 << 20
 # Where the gate of this host has its key, unless it was told another place.
 _CACHE = "/var/cache/wharf-registry/trivy"
 _POLICY = {
@@ -45,9 +47,12 @@ class Gate:
         self._keys = list(_keys(settings["keys"]))
         policy = {**_POLICY, **{name: value for name, value in settings["policy"].items() if value is not None}}
         self._policy = Policy(policy, settings["waivers"])
-        self._seal = _seal(settings["cache"] or _CACHE)
+        self._openssl = OpenSsl()
+        self._cache = settings["cache"] or _CACHE
+        # The gate makes its key with its first report.
+        self._seal, self._seal_time = None, None
         # Other keys, or another policy: what was noted counts no more.
-        told = json.dumps([settings["keys"], settings["policy"], settings["waivers"], bool(self._seal)])
+        told = json.dumps([settings["keys"], settings["policy"], settings["waivers"], self._openssl.usable])
         self._version = hashlib.sha256(told.encode()).hexdigest()[:12]
 
     def signatures(self, contents, digest):
@@ -61,10 +66,9 @@ class Gate:
         manifest = self._registry.manifest(contents.name, digest)
         if manifest is None:
             return []
-        signatures, found = Signatures(self._registry, contents.name, manifest), []
-        program = OpenSsl()
+        signatures, found = Signatures(self._registry, contents.name, manifest, largest=_LARGEST_SIGNATURE), []
         for candidate in signatures.candidates():
-            key = next((key for key in self._keys if signatures.holds(program, candidate, key)), None)
+            key = next((key for key in self._keys if signatures.holds(self._openssl, candidate, key)), None)
             one = {
                 "form": candidate.form,
                 "digest": candidate.digest,
@@ -84,12 +88,24 @@ class Gate:
         if not reports:
             return None
         reports.sort(key=lambda one: contents.facts(one)["scan"]["created"], reverse=True)
-        sealed = self._noted(digest, "sealed", reports, lambda: self._find_sealed(contents, digest))
+        self._look_for_seal()
+        depends = [*reports, hashlib.sha256(self._seal or b"").hexdigest()]
+        sealed = self._noted(digest, "sealed", depends, lambda: self._find_sealed(contents, digest))
         report = sealed if sealed in reports else reports[0]
         told = {"digest": report, **contents.facts(report)["scan"], "verdict": "unverified", "sentence": ""}
         if sealed:
-            told.update(self._noted(digest, "verdict", [report], lambda: self._judge(contents, report)))
+            # A waiver has an end.
+            depends = [report, time.strftime("%Y-%m-%d", time.gmtime())]
+            told.update(self._noted(digest, "verdict", depends, lambda: self._judge(contents, report)))
         return told
+
+    def _look_for_seal(self):
+        try:
+            when = os.stat(os.path.join(self._cache, "seal.key")).st_mtime_ns
+        except OSError:
+            when = None
+        if when != self._seal_time:
+            self._seal, self._seal_time = _seal(self._cache), when
 
     def _find_sealed(self, contents, digest):
         if not self._seal:

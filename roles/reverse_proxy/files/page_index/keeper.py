@@ -53,6 +53,7 @@ class Keeper:
         self._fleet = Fleet(settings.fleet, settings.registry)
         self._resting = {}
         self._look = None
+        self._gaps = 0
         self._signs = None
         self._empty = False
         self._times = {"indexes": 0.0, "pulls": time.monotonic(), "look": None, "fleet": None, "told": None}
@@ -71,6 +72,9 @@ class Keeper:
             return
         self._keeps = kept_digests(self._settings)
         self._events.add_from(self._log)
+        if self._log.gaps != self._gaps:
+            # What was lost of the log, the storage tells, but for who has pushed.
+            self._gaps, self._times["look"] = self._log.gaps, None
         for name, changed in self._events.take(self._may_look):
             self._try(name, changed)
         self._step_look()
@@ -106,7 +110,7 @@ class Keeper:
         self._survey = Survey(self._storage, self._registry, self._catalog)
         gate = Gate(self._registry, self._catalog, self._settings.gate)
         retention = Retention(self._settings.retention, lambda: self._keeps)
-        self._details = Details(gate, retention, lambda: self._keeps, lambda: self._fleet.running)
+        self._details = Details(gate, retention, lambda: self._fleet.running)
         # What is known from before, for policies that are new.
         self._pages.write_all_digests()
         self._pages.begin_anew(self._told())
@@ -122,9 +126,12 @@ class Keeper:
         return until <= time.monotonic()
 
     def _try(self, name, changed):
+        self._safely(name, lambda: self._refresh(name, changed))
+
+    def _safely(self, name, work):
         began = time.monotonic()
         try:
-            self._refresh(name, changed)
+            work()
         except Exception as error:  # noqa: BLE001 - anything may lie in a storage, and the others are to be told
             told = f"wharf-registry: page: {name!a} can't be shown: {error!r}. Run maintain.yml to check the storage"
             print(told, file=sys.stderr, flush=True)
@@ -153,7 +160,7 @@ class Keeper:
         self._show(name, number)
 
     def _show(self, name, number):
-        contents = Contents(self._catalog, number)
+        contents = Contents(self._catalog, number, self._keeps)
         others = self._catalog.set_contents(number, contents.sizes(contents.revisions))
         document, tags, untagged, worst = self._details.of(contents)
         self._catalog.summarise(number, tags, untagged, worst)
@@ -220,19 +227,20 @@ class Keeper:
         if time.monotonic() - self._times["pulls"] < _BETWEEN_PULLS:
             return
         self._times["pulls"] = time.monotonic()
+        touched = {}
         for (name, reference), when in self._events.take_pulls().items():
             number = self._catalog.number_of(name)
             if number is not None:
                 self._catalog.add_pull(number, reference, when)
                 self._rows.add(number)
-                self._touch(name, number)
+                touched[name] = number
+        for name, number in touched.items():
+            self._touch(name, number)
 
     def _touch(self, name, number):
         """What is pulled changes nothing but times: of a repository of many tags they are told with the next change."""
         if self._may_look(name):
-            began = time.monotonic()
-            self._show(name, number)
-            self._resting[name] = time.monotonic() + _SHARE * (time.monotonic() - began)
+            self._safely(name, lambda: self._show(name, number))
 
     def _tell_of_fleet(self):
         now, last, told = time.monotonic(), self._times["fleet"], self._times["told"]

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 
+# A document that is larger is not read: nothing of ours is.
+_LARGEST = 64 << 20
 _KNOWN = {
     # The directory that has docker/registry/v2 in it, the log of requests, the directory of the page's data, and the
     # file of what is known.
@@ -50,12 +54,23 @@ class Settings:
         self.__dict__.update(given)
 
 
+def read_document(path):
+    """A document of another program, or None where there is none that can be read. What is no file is not waited for."""
+    try:
+        descriptor = os.open(path or "", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8") as file:
+            about = os.fstat(descriptor)
+            small = stat.S_ISREG(about.st_mode) and about.st_size <= _LARGEST
+            return json.load(file) if small else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def kept_digests(settings):
     """The digests that no collection removes. Those of what runs are none where that is not known."""
     try:
-        with open(settings.running, encoding="utf-8") as file:
-            digests = json.load(file)["digests"]
-    except (OSError, ValueError, TypeError, KeyError):
+        digests = read_document(settings.running)["digests"]
+    except (TypeError, KeyError):
         digests = []
     digests = digests if isinstance(digests, list) else []
     return frozenset([*settings.keep_digests, *(one for one in digests if isinstance(one, str))])

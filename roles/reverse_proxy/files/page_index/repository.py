@@ -20,14 +20,15 @@ _MISSING = unreadable("the manifest is missing")
 class Contents:
     """The tags and manifests of a repository in the catalog."""
 
-    def __init__(self, catalog, number):
+    def __init__(self, catalog, number, keeps=frozenset()):
+        """keeps: digests that no collection removes, tagged or not."""
         self.name = catalog.name_of(number)
         self.tags = catalog.tags(number)
         self.revisions = catalog.revisions(number)
         self._facts = catalog.facts(self.revisions)
         self.tagged = {name: digest for name, digest, *_more in self.tags}
         self._by_subject = self._find_referrers()
-        self.holders = self._find_holders()
+        self.holders = self._find_holders(keeps)
 
     def facts(self, digest):
         return self._facts.get(digest, _MISSING)
@@ -105,13 +106,16 @@ class Contents:
 
     # --- what holds a manifest ----------------------------------------------------------------------------------------
 
-    def _find_holders(self):
-        """{digest: why it is there, in words}"""
+    def _find_holders(self, keeps):
+        """{digest: why it is there, in words}, of all that a collection leaves."""
         holders, waiting = {}, collections.deque()
         for tag, digest, *_more in self.tags:
             if digest not in holders:
                 holders[digest] = ""
                 waiting.append((digest, tag))
+        for digest in keeps & self.revisions.keys() - holders.keys():
+            holders[digest] = "kept: in use by a host, or listed in maintenance_keep_digests"
+            waiting.append((digest, "what is kept"))
         while waiting:
             digest, tag = waiting.popleft()
             related = [(child["digest"], f"part of {tag}") for child in self.facts(digest)["children"]]

@@ -96,6 +96,11 @@ class StoredRegistry:
     def has_blob(self, repository, digest):
         return self._link(repository, "_layers", digest) is not None
 
+    def blob_size(self, repository, digest):
+        """The bytes of a blob that the repository has, or None."""
+        link = self._link(repository, "_layers", digest)
+        return None if link is None else self._storage.blob_size(link[0])
+
     def open_blob(self, repository, digest):
         link = self._link(repository, "_layers", digest)
         try:

@@ -53,7 +53,7 @@ class Program:
         self._gaps.add((), self._tail.gaps)
         self._seen_gaps = self._tail.gaps
         # Where counting has begun, for one that is killed before it writes more.
-        self._keep()
+        self._try(self._keep)
         self._server = None
 
     def _all_sources(self):

@@ -11,6 +11,8 @@ import time
 
 # What takes long is read less often: for a twentieth of the time.
 _REST = 20
+# An alert tells of a source that was not read for hours.
+_LONGEST_REST = 7200
 
 
 class Source:
@@ -44,7 +46,7 @@ class Source:
             print(f"wharf-registry: the source {self.name} can't be read: {ascii(problem)[:500]}", file=sys.stderr)
             sys.stderr.flush()
         self._problem = problem
-        return max(self._seconds, _REST * (time.monotonic() - began))
+        return max(self._seconds, min(_REST * (time.monotonic() - began), _LONGEST_REST))
 
     def told(self, now):
         """All samples, with those on the source itself."""

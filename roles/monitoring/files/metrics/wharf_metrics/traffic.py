@@ -123,7 +123,8 @@ class Traffic:
     def add(self, line):
         """Count a line of the log, as bytes."""
         try:
-            told = json.loads(line)
+            # nginx leaves bytes as they are that are no UTF-8.
+            told = json.loads(line.decode("utf-8", "replace"))
             status, received, sent, seconds = told["status"], told["bytes_in"], told["bytes_out"], told["seconds"]
             user, login, call, action, method, repository, reference, served, password, page = (
                 told[name] for name in _TEXTS
@@ -153,7 +154,7 @@ class Traffic:
             pushed = method == "PUT" and call in ("tag", "write") and status == 201
             # What was refused names repositories at will; what has succeeded names those that are there.
             if repository:
-                self._add_to(self._label(repository), (received, sent), pulled, pushed)
+                self._add_to(self._label(repository, new=pulled or pushed), (received, sent), pulled, pushed)
         elif status == 401 and login == "refused":
             self.refused.add()
         elif status == 429:
@@ -186,12 +187,15 @@ class Traffic:
             self._words.add(text)
         return text
 
-    def _label(self, repository):
-        """A repository keeps its label for good: a counter that is counted elsewhere from some day on misleads."""
+    def _label(self, repository, *, new):
+        """A repository keeps its label for good: a counter that is counted elsewhere from some day on misleads.
+
+        new: whether it gets one. An upload that is begun names a repository that need not come to be.
+        """
         if repository in self._repositories:
             return repository
         fits = len(repository) <= _MOST_CHARACTERS and repository != OTHER and _REPOSITORY.fullmatch(repository)
-        if not fits or len(self._repositories) >= self._most:
+        if not fits or not new or len(self._repositories) >= self._most:
             return OTHER
         self._repositories.add(repository)
         return repository
