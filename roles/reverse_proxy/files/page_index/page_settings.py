@@ -55,7 +55,7 @@ class Settings:
 
 
 def read_document(path):
-    """A document of another program, or None where there is none that can be read. What is no file is not waited for."""
+    """A document of another program, or None where there is none to be read. What is no file is not waited for."""
     try:
         descriptor = os.open(path or "", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, encoding="utf-8") as file:
