@@ -53,8 +53,10 @@ class Registry:
         self.blobs: dict[str, bytes] = {}
         self.sizes: dict[str, int] = {}
         self.repositories: dict[str, Repository] = {}
-        self.retention = {"configured": retention, "next": stamp(time.time() + 9 * 3600) if retention else None}
+        self.retention = {"configured": retention, "next": None}
         self.fleet: dict | None = None
+        # Whether all repositories have been read.
+        self.complete = True
 
     def repository(self, name: str) -> Repository:
         return self.repositories.setdefault(name, Repository(name))

@@ -101,6 +101,7 @@ class Site:
             "delete": user.delete,
             "fleet": user.fleet and bool(getattr(self.content, "fleet", None)),
             "retention": retention,
+            "complete": getattr(self.content, "complete", True),
             "storage": {"size": 500 << 30, "free": 181 << 30} if user.fleet else None,
         }
 

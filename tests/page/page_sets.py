@@ -13,6 +13,8 @@ PLATFORMS = {
     "arm64": {"os": "linux", "architecture": "arm64", "variant": "v8"},
 }
 MIB = 1 << 20
+# Have tags that the gate refused.
+VULNERABLE = {"apps/api", "base/golang", "staging/api", "team/data/jupyter"}
 REPOSITORIES = [
     ("apps/api", 24, "ci", 0.002),
     ("apps/billing", 9, "ci", 0.4),
@@ -42,6 +44,9 @@ def scan(critical=0, high=0, medium=0, low=0):
         "scanner": "trivy 0.58.0",
         "database": stamp(time.time() - 0.6 * DAY),
         "counts": {"critical": critical, "high": high, "medium": medium, "low": low, "unknown": 0},
+        # As the gate judges that blocks what is critical.
+        "verdict": "refused" if critical else "passed",
+        "sentence": "",
     }
 
 
@@ -88,19 +93,23 @@ def layered(registry: Registry, name: str, version: int, arch: str) -> str:
     return registry.image(config, layers)
 
 
-def facts(registry: Registry, digest: str, at: int, both: bool) -> dict:
+def facts(registry: Registry, digest: str, at: int, name: str) -> dict:
     sbom = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "serial": at}).encode()
     found = {
-        "platforms": ["linux/amd64", "linux/arm64/v8"] if both else ["linux/amd64"],
+        "platforms": ["linux/amd64", "linux/arm64/v8"] if name.startswith("apps/") else ["linux/amd64"],
         "scan": [
             scan(),
             scan(medium=5, low=9),
             scan(high=2, medium=5, low=9),
             None,
             scan(low=3),
-            scan(critical=1, high=4),
+            scan(critical=1, high=4) if name in VULNERABLE else scan(high=1),
         ][at % 6],
     }
+    if name.startswith("tools/"):
+        found["scan"] = None
+    elif name.startswith("mirror/") and found["scan"]:
+        found["scan"]["verdict"] = "unverified"
     if at % 4 != 3:
         found["signatures"] = [
             {"form": "bundle", "digest": digest_of(f"signature {digest}".encode()), "signed_by": KEY if at % 5 else ""}
@@ -175,7 +184,7 @@ def fill(registry: Registry, name: str, many: int, by: str, last: int) -> None:
         repository.tags[tag] = Tag(
             digest, last - at * 9000, by, None if at % 3 == 2 else max(last - at * 9000 + 60, last - at * 4000 - 100)
         )
-        repository.facts[digest] = facts(registry, digest, at, name.startswith("apps/"))
+        repository.facts[digest] = facts(registry, digest, at, name)
         kept = at < 10
         if name.startswith(("apps/", "staging/")):
             repository.decisions[tag] = {
@@ -194,7 +203,8 @@ def fill(registry: Registry, name: str, many: int, by: str, last: int) -> None:
             "reason": "goes with the next collection",
         }
     )
-    repository.worst = ["passed", "refused", "", "passed", "unknown"][len(name) % 5]
+    verdicts = {found["scan"]["verdict"] for found in repository.facts.values() if found["scan"]}
+    repository.worst = next((one for one in ("refused", "unverified", "passed") if one in verdicts), "")
 
 
 def fleet(registry: Registry) -> dict:
@@ -246,21 +256,21 @@ def fleet(registry: Registry) -> dict:
             {
                 "host": "reg1",
                 "name": "registry.example.com",
-                "subject": "CN=registry.example.com",
+                "subject": "/etc/wharf-registry/registry.example.com.crt",
                 "not_after": stamp(now + 61 * DAY),
                 "days": 61,
             },
             {
                 "host": "reg1",
                 "name": "client CA",
-                "subject": "CN=Wharf clients",
+                "subject": "/etc/wharf-registry/client-ca.crt",
                 "not_after": stamp(now + 12 * DAY),
                 "days": 12,
             },
             {
                 "host": "reg1",
                 "name": "mirror.example.com",
-                "subject": "CN=mirror.example.com",
+                "subject": "/etc/wharf-registry/mirror.example.com.crt",
                 "not_after": stamp(now - 2 * DAY),
                 "days": -2,
             },
@@ -281,6 +291,7 @@ def fleet(registry: Registry) -> dict:
                 "name": "docker.io/library/nginx",
                 "last": stamp(now - 7000),
                 "lag_seconds": 7000,
+                "stale_since": None,
                 "problem": "",
             },
             {
@@ -288,6 +299,7 @@ def fleet(registry: Registry) -> dict:
                 "name": "quay.io/prometheus/node-exporter",
                 "last": stamp(now - 4 * DAY),
                 "lag_seconds": 4 * DAY,
+                "stale_since": stamp(now - 4 * DAY),
                 "problem": "429 Too Many Requests: the budget of anonymous pulls is used up",
             },
         ],
@@ -427,7 +439,7 @@ def hostile_fleet(digest: str) -> dict:
             {"host": bad, "last": bad, "last_proven": bad, "outcome": bad, "said": bad, "repository": bad}
             for bad in HOSTILE
         ],
-        "mirrors": [{"host": bad, "name": bad, "last": bad, "lag_seconds": bad, "problem": bad} for bad in HOSTILE],
+        "mirrors": [{"host": bad, "name": bad, "last": bad, "stale_since": bad, "problem": bad} for bad in HOSTILE],
         "collection": {"last": SCRIPT, "freed": SCRIPT, "held_seconds": SCRIPT, "disk": {bad: bad for bad in HOSTILE}},
         "reports": {bad[:50]: {"outcome": bad, "summary": bad, "made": bad, "sections": sections} for bad in HOSTILE},
     }
@@ -446,7 +458,7 @@ class Large:
         self.rows = [self._row(at) for at in range(self.MANY)]
 
     def _row(self, at: int) -> list:
-        worst = ["passed", "", "refused", "unknown"][at % 4]
+        worst = ["passed", "", "refused", "unverified"][at % 4]
         return [
             f"group{at // 100:03d}/service-{at:05d}",
             self.TAGS if at == 5 else 18,
@@ -498,7 +510,7 @@ class Large:
             "version": 1,
             "name": name,
             "made": stamp(self.now),
-            "retention": {"configured": True, "next": stamp(self.now + DAY)},
+            "retention": {"configured": True, "next": None},
             "tags": tags,
             "images": images,
             "decisions": decisions,

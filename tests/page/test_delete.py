@@ -80,7 +80,7 @@ def test_only_those_who_may_are_offered_it(site, visit):
     [
         ("DELETE", 403, "The registry refused to delete the tag"),
         ("PUT", 403, "The registry refused to delete the tag"),
-        ("DELETE", 405, "This registry deletes nothing"),
+        ("DELETE", 405, "Deleting is switched off"),
         ("DELETE", 429, "There were too many requests"),
         ("DELETE", 503, "The registry is not available at the moment"),
     ],

@@ -19,9 +19,9 @@ def test_hosts_that_fail_come_first(site, visit):
     page.get_by_role("link", name="Fleet").click()
     settled(page, 12)
     assert names(page)[0] == "web8.example.com"
-    assert column(page, "proof")[:2] == ["fails at tls", "good"]
+    assert column(page, "check")[:2] == ["fails at tls", "ok"]
     assert column(page, "engine")[0] == "containerd 2.1.4"
-    assert fact(page, "Proof").inner_text() == "1 failed"
+    assert fact(page, "Checks").inner_text() == "1 failed"
     assert fact(page, "Next certificate").inner_text() == "ended 2 d ago"
     assert fact(page, "Proven restore").inner_text() == "6 d ago"
     page.get_by_label("Search hosts").fill("podman")
@@ -65,12 +65,13 @@ def test_a_tag_leads_to_the_hosts_that_run_it(site, visit):
 
 def test_certificates_backups_mirrors_storage_and_reports(site, visit):
     page = visit(site, "#/fleet/certificates")
+    assert cells(page, "Certificates")[0][2] == "/etc/wharf-registry/mirror.example.com.crt"
     assert [row[4] for row in cells(page, "Certificates")] == ["ended 2 d ago", "12 d left", "61 d left"]
     page.get_by_role("link", name="Backups").click()
     assert cells(page, "Backups")[0][:5] == ["reg1", "9 h ago", "6 d ago", "ok", "412 images, 3 new"]
     page.get_by_role("link", name="Mirrors").click()
     mirrors = cells(page, "Mirrors")
-    assert mirrors[0][3:] == ["1 h", "none"]
+    assert mirrors[0][3:] == ["\u2013", "none"]
     assert mirrors[1][3:] == ["4 d", "429 Too Many Requests: the budget of anonymous pulls is used up"]
     page.get_by_role("link", name="Storage").click()
     page.get_by_role("heading", name="Disk").wait_for()

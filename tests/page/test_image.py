@@ -130,7 +130,7 @@ def test_what_does_not_match_its_digest_is_not_shown(site, api, digest, visit):
 def test_an_image_that_is_gone_is_told_in_words(site, api, digest, visit):
     site.gone.add(digest)
     page = visit(site, f"#/image/apps/api@{digest}")
-    expect(page.get_by_role("alert")).to_contain_text("This is not there")
+    expect(page.get_by_role("alert")).to_contain_text("Not found")
     expect(page.get_by_role("alert")).to_contain_text("manifest unknown")
     site.gone.clear()
     page.get_by_role("button", name="Try again").click()

@@ -105,7 +105,7 @@ def test_an_image_is_read_from_the_registry(put, look):
     page = look("#/repository/team/image:2.0.0", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name=re.compile("^Copy.*", re.IGNORECASE)).last.click()
     assert "team/image" in clipboard(page) or clipboard(page).startswith("sha256:")
-    page.get_by_role("link", name="Look into the image").click()
+    page.get_by_role("link", name="Show image details").click()
     expect(page.locator("main")).to_contain_text("gnp.exe")
     assert page.locator("main img[src=x]").count() == 0
     accessible(page)

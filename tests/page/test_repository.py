@@ -31,7 +31,7 @@ def test_tags_are_listed_newest_first_with_their_facts(site, tags, visit):
     assert row.locator(".c-signed").inner_text() == "unknown key"
     assert rows(page).nth(3).locator(".c-signed").inner_text() == "release key"
     assert rows(page).nth(4).locator(".c-scan").inner_text() == "2 high, 5 medium"
-    assert column(page, "tonight")[1] == "stays"
+    assert column(page, "retention")[1] == "kept"
     assert "1.2.0: the manifest is missing" in page.locator(".callout").inner_text()
 
 
@@ -41,7 +41,7 @@ def test_tags_sort_and_are_searched_by_digest_too(site, tags, visit):
     shown = [name for name in names(page) if name[0] == "1"]
     assert shown == sorted(shown, key=lambda name: [int(part) for part in name.split(".")])
     sort(page, "Scan")
-    assert column(page, "scan")[0] == "1 critical, 4 high"
+    assert column(page, "scan")[0] == "refused: 1 critical, 4 high"
     page.get_by_label("Search tags").fill(tags["1.3.5"].digest[:19])
     settled(page, 1)
     assert names(page) == ["1.3.5"]
@@ -105,6 +105,20 @@ def test_signer_scan_sbom_and_hosts_of_a_tag(site, tags, visit):
     assert json.loads(download.value.path().read_text(encoding="utf-8"))["bomFormat"] == "CycloneDX"
 
 
+def test_without_a_known_host_nothing_is_said_of_hosts(site, visit):
+    page = visit(site, "#/repository/apps/api:1.3.2")
+    fact(page, "Platforms").wait_for()
+    assert fact(page, "Runs on").count() == 0
+
+
+def test_findings_that_are_not_known_are_not_called_clean(site, api, tags, visit):
+    for tag, verdict in (("1.4.0", "refused"), ("1.3.5", "passed")):
+        api.repositories["apps/api"].facts[tags[tag].digest]["scan"] = {"verdict": verdict, "counts": None}
+    page = visit(site, "#/repository/apps/api")
+    settled(page, 26)
+    assert [column(page, "scan")[at] for at in (1, 3)] == ["refused", "unknown"]
+
+
 def test_untagged_manifests_tell_why_they_are_there(site, visit):
     page = visit(site, "#/repository/apps/api?show=untagged")
     settled(page, 49)
@@ -119,19 +133,19 @@ def test_untagged_manifests_tell_why_they_are_there(site, visit):
 def test_retention_tells_what_goes_and_why(site, visit):
     page = visit(site, "#/repository/apps/api?show=retention")
     settled(page, 26)
-    expect(page.locator("main")).to_contain_text("14 of 26 tags would go")
-    expect(page.locator("main")).to_contain_text("The next run is in 8 h")
-    assert column(page, "tonight")[:14] == ["goes"] * 14
+    expect(page.locator("main")).to_contain_text("14 of 26 tags would be deleted")
+    expect(page.locator("main")).to_contain_text("Tags are deleted only when maintain.yml runs.")
+    assert column(page, "retention")[:14] == ["would be deleted"] * 14
     assert column(page, "reason")[0] == "no rule keeps it: not one of the 10 newest, older than 30 days"
     page.get_by_label("Search tags").fill("1.3.5")
     rows(page).first.locator("a").click()
-    assert "rule 1: is one of the 10 newest" in fact(page, "Tonight").inner_text()
+    assert "rule 1: is one of the 10 newest" in fact(page, "Retention").inner_text()
 
 
 def test_without_rules_every_tag_stays(empty, visit):
     empty.content.repository("team/web").tags["1"] = Tag("sha256:" + "1" * 64, int(time.time()))
     page = visit(empty, "#/repository/team/web?show=retention")
-    expect(page.locator("main")).to_contain_text("No retention rules are set: every tag stays")
+    expect(page.locator("main")).to_contain_text("No retention rules are set: every tag is kept")
 
 
 def test_a_push_shows_up_while_the_panel_stays(site, tags, visit):
@@ -148,7 +162,7 @@ def test_a_push_shows_up_while_the_panel_stays(site, tags, visit):
 def test_a_repository_that_is_not_there_is_told_in_words(site, visit, watch):
     watch.allow = re.compile("404")
     page = visit(site, "#/repository/apps/gone")
-    expect(page.get_by_role("alert")).to_contain_text("This is not there")
+    expect(page.get_by_role("alert")).to_contain_text("Not found")
     page.goto(f"{site.url}/#/repository/apps/api:9.9")
     expect(page.locator(".panel")).to_contain_text("There is no such tag")
 

@@ -61,9 +61,9 @@ def test_logging_out_makes_the_browser_forget_the_password(browser, site, watch)
     [
         (401, "You are not logged in", "Reload the page and log in"),
         (403, "Your account may not do this", "Ask the operator"),
-        (404, "This is not there", "may not see it"),
+        (404, "Not found", "may not see it"),
         (429, "There were too many requests", "Wait a minute"),
-        (503, "The registry is not available at the moment", "starting again"),
+        (503, "The registry is not available at the moment", "restarting"),
     ],
 )
 def test_errors_are_told_in_words_with_a_cure(site, visit, watch, told):

@@ -1,5 +1,5 @@
 // Requests: the page's data files, and the registry's own API with the login that the browser holds.
-import { fromStatus, noAnswer, PageError } from './errors.js';
+import { fromStatus, noAnswer, PageError, UNREADABLE } from './errors.js';
 import { dict, isDigest, isName, isTag, list, text } from './shape.js';
 
 const MANIFESTS = [
@@ -8,7 +8,7 @@ const MANIFESTS = [
 	'application/vnd.docker.distribution.manifest.list.v2+json',
 	'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
-// What the registry takes as a manifest, and what nobody needs more of in a configuration.
+// What the registry takes as a manifest, and more than enough for a configuration.
 const MOST = 4 * 1024 * 1024;
 const TIMEOUT = 30_000;
 
@@ -61,7 +61,7 @@ export async function getData(path, etag = '') {
 			user: response.headers.get('X-Wharf-User') ?? '',
 		};
 	} catch {
-		throw new PageError(response.status, 'The data of the page can’t be read', 'Reload the page. If that does not help, tell the operator.');
+		throw new PageError(response.status, 'The data of the page cannot be read', UNREADABLE);
 	}
 }
 

@@ -48,7 +48,7 @@ export function pullCommands(repository, tag, digest) {
 		return line ? [command(line, `the ${chosen} command ${what}`)] : [];
 	}));
 	fill();
-	if (!lines.firstChild) return note('This name can’t be used in a command.');
+	if (!lines.firstChild) return note('This name cannot be used in a command.');
 	const tools = TOOLS.map((tool) => {
 		const radio = el('input', { type: 'radio', name: 'tool', value: tool, on: { change: () => { choose(tool); fill(); } } });
 		radio.checked = tool === chosen;

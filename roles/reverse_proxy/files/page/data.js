@@ -1,6 +1,6 @@
 // The data files of the page: fetched, brought into shape, and kept up to date.
 import { dataPath, digestPath, getData } from './api.js';
-import { PageError } from './errors.js';
+import { PageError, UNREADABLE } from './errors.js';
 import { seconds } from './format.js';
 import { dict, isDigest, isName, list, number, own, pick, picks, text, yes } from './shape.js';
 
@@ -60,7 +60,7 @@ const equal = (one, other) => Object.keys(ROW).every((field) => one[field] === o
 
 async function loadBase(file) {
 	if (base.name === file) return;
-	if (!/^index-[0-9A-Za-z._-]+\.json$/.test(file)) throw new PageError(502, 'The data of the page can’t be read', 'Tell the operator.');
+	if (!/^index-[0-9A-Za-z._-]+\.json$/.test(file)) throw new PageError(502, 'The data of the page cannot be read', UNREADABLE);
 	const { document } = await getData(`/page/data/${file}`);
 	const columns = list(document.columns);
 	base = { name: file, columns, rows: new Map(list(document.rows).map((values) => [text(list(values)[0]), toRow(columns, list(values))])) };
@@ -121,6 +121,7 @@ async function look() {
 	merge(list(index.changes));
 	state.index = {
 		made: text(index.made),
+		building: index.complete === false,
 		fleet: yes(index.fleet),
 		retention: retention(index.retention),
 		storage: pick(index.storage, { size: number, free: number }),
@@ -163,7 +164,7 @@ export function stop() {
 
 export const mayDelete = (repository) => deletable.some((pattern) => pattern.test(repository));
 
-const retention = (value) => pick(value, { configured: yes, next: text });
+const retention = (value) => pick(value, { configured: yes });
 
 // ---- one repository
 
@@ -204,7 +205,7 @@ const IMAGE = {
 	artifact: ['artifact_type', text],
 	signatures: (value) => picks(value, { digest: text, by: ['signed_by', text] }),
 	attestations: (value) => picks(value, { digest: text, predicate: text }),
-	scan: (value) => value && pick(value, { digest: text, created: text, scanner: text, database: text, counts: severities, verdict: text, sentence: text }),
+	scan: (value) => value && pick(value, { digest: text, created: text, scanner: text, database: text, counts: (value) => value && severities(value), verdict: text, sentence: text }),
 	sboms: ['sbom', (value) => picks(value, { kind: text, digest: text, blob: text, size: number })],
 	referrers: (value) => picks(value, { digest: text, type: ['artifact_type', text], size: number }),
 	hosts: ['running', (value) => number(dict(value).hosts) ?? list(value).length],

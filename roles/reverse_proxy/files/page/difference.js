@@ -85,7 +85,7 @@ export class Difference {
 	}
 
 	#configuration(tag, other) {
-		if (!other.config || !this.shown.config) return note('One of them is no image: configurations can’t be compared.');
+		if (!other.config || !this.shown.config) return note('One of them is no image: configurations cannot be compared.');
 		const rows = compareConfigurations(other.config, this.shown.config);
 		if (!rows.length) return el('p', 'The configurations are the same.');
 		const side = (value, hidden) => (value === null ? faint('none') : hidden ? faint('set') : long(value));

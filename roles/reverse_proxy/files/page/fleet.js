@@ -13,7 +13,6 @@ import { long, name } from './text.js';
 
 const AGAIN = 30_000;
 const SOON = 21;
-const STALE = 2 * 86400;
 
 const hostLink = (view, host) => link(to.fleet('hosts', { ...(view.showing === 'hosts' ? view.route.parameters : {}), host }), { class: 'main' }, marked(host, view.wanted));
 
@@ -36,7 +35,7 @@ const LISTS = {
 		search: 'Search hosts',
 		one: 'host',
 		kind: 'fleet-hosts',
-		order: { by: 'proof', desc: false },
+		order: { by: 'check', desc: false },
 		key: (host) => host.name,
 		rows: (view) => view.fleet.hosts,
 		text: (host) => `${host.name} ${host.engine} ${host.trust}`.toLowerCase(),
@@ -44,12 +43,12 @@ const LISTS = {
 			column('host', 'Host', 'name', (host) => hostLink(view, host.name)),
 			column('engine', 'Engine', 'engine', (host) => (host.engine ? name(host.engine, 60) : faint('none'))),
 			column('trust', 'Trusts', 'trust', (host) => (host.trust ? name(host.trust, 120) : faint('–'))),
-			column('proof', 'Last proof', (host) => proof(host).rank, (host) => badge(proof(host).kind, proof(host).words, proof(host).more)),
+			column('check', 'Last check', (host) => proof(host).rank, (host) => badge(proof(host).kind, proof(host).words, proof(host).more)),
 			column('when', 'When', (host) => proof(host).at, (host) => time(proof(host).at, 'never'), { desc: true }),
 			numbers('runs', 'Runs', (host) => host.runs.length, (host) => counted(host.runs.length, 'container')),
-			column('findings', 'Findings', 'score', (host) => (host.findings ? findings(host.findings) : faint('not judged')), { desc: true }),
+			column('findings', 'Findings', 'score', (host) => (host.findings ? findings(host.findings) : faint('not scanned')), { desc: true }),
 		],
-		nothing: () => empty('No host has told anything yet', 'Run rollout.yml or doctor.yml. What they find is kept on the registry host and shown here.'),
+		nothing: () => empty('No hosts known yet', 'Run rollout.yml or doctor.yml. What they find is kept on the registry host and shown here.'),
 	},
 	running: {
 		label: 'Running containers',
@@ -75,16 +74,16 @@ const LISTS = {
 
 const PLAIN = {
 	certificates: (fleet) => (fleet.certificates.length
-		? plainTable('Certificates', ['Name', 'Host', 'Subject', 'Ends', 'Left'], fleet.certificates.map((one) => [name(one.name, 120), name(one.host, 120), long(one.subject), time(one.end, '–', 'short'), days(one.days)]))
-		: empty('No certificate is known', 'doctor.yml looks at the certificates of the registry hosts.')),
+		? plainTable('Certificates', ['Name', 'Host', 'File', 'Ends', 'Left'], fleet.certificates.map((one) => [name(one.name, 120), name(one.host, 120), long(one.file), time(one.end, '–', 'short'), days(one.days)]))
+		: empty('No certificate can be read', 'Run site.yml, which creates them.')),
 	backups: (fleet) => (fleet.backups.length
 		? plainTable('Backups', ['Host', 'Last backup', 'Last proven restore', 'Outcome', 'What it said', 'Repository'], fleet.backups.map((one) => [
 			name(one.host, 120), time(one.last, 'never'), one.proven === null ? badge('warn', 'never proven') : time(one.proven), outcome(one.outcome), long(one.said), long(one.repository)]))
 		: empty('No backup is known', 'Set backup_repository and run backup.yml: without a backup, a lost disk loses all images.')),
 	mirrors: (fleet) => (fleet.mirrors.length
-		? plainTable('Mirrors', ['Mirror', 'Host', 'Last copy', 'Behind', 'Problem'], fleet.mirrors.map((one) => [
+		? plainTable('Mirrors', ['Mirror', 'Host', 'Last copy', 'Stale for', 'Problem'], fleet.mirrors.map((one) => [
 			name(one.name, 160), name(one.host, 120), time(one.last, 'never'),
-			one.lag === null ? faint('not known') : one.lag > STALE ? badge('warn', span(one.lag)) : span(one.lag),
+			one.stale === null ? faint('–') : badge('warn', span(Math.max(0, Date.now() / 1000 - one.stale))),
 			one.problem ? long(one.problem) : faint('none')]))
 		: empty('No mirror is known', 'mirror.yml copies repositories of other registries into this one.')),
 	storage: (fleet) => el('div.cards', disk(), collection(fleet.collection)),
@@ -153,10 +152,10 @@ export class Fleet extends ListView {
 		const bad = kinds.filter((kind) => kind === 'bad').length;
 		const [next] = certificates;
 		const proven = Math.max(...backups.map((one) => one.proven ?? 0));
-		const stale = mirrors.filter((one) => one.problem || one.lag === null || one.lag > STALE).length;
+		const stale = mirrors.filter((one) => one.problem || one.stale !== null || one.last === null).length;
 		this.sums.replaceChildren(facts([
 			['Hosts', count(hosts.length)],
-			['Proof', bad ? badge('bad', `${count(bad)} failed`) : badge(good ? 'good' : 'quiet', `${count(good)} of ${count(hosts.length)} good`)],
+			['Checks', bad ? badge('bad', `${count(bad)} failed`) : badge(good ? 'good' : 'quiet', `${count(good)} of ${count(hosts.length)} ok`)],
 			['Next certificate', next ? days(next.days) : faint('not known')],
 			['Proven restore', proven > 0 ? time(proven) : badge('warn', backups.length ? 'never' : 'no backup')],
 			mirrors.length > 0 && ['Mirrors', stale ? badge('warn', `${count(stale)} stale`) : badge('good', 'fresh')],

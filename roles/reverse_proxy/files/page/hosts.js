@@ -8,7 +8,6 @@ import { toReport } from './reports.js';
 import { dict, list, number, pick, picks, text, yes } from './shape.js';
 import { long, name } from './text.js';
 
-
 const maybe = (fields) => (value) => (value ? pick(value, fields) : null);
 const HOST = {
 	name: ['host', text],
@@ -28,9 +27,9 @@ export function toFleet(document) {
 		made: text(document.made),
 		hosts,
 		runs: hosts.flatMap((host) => host.runs.map((run, at) => ({ ...run, host: host.name, key: `${host.name} ${at} ${run.container}` }))),
-		certificates: picks(document.certificates, { host: text, name: text, subject: text, end: ['not_after', text], days: number }).sort((one, other) => (one.days ?? 1e9) - (other.days ?? 1e9)),
+		certificates: picks(document.certificates, { host: text, name: text, file: ['subject', text], end: ['not_after', text], days: number }).sort((one, other) => (one.days ?? 1e9) - (other.days ?? 1e9)),
 		backups: picks(document.backups, { host: text, last: seconds, proven: ['last_proven', seconds], outcome: text, said: text, repository: text }),
-		mirrors: picks(document.mirrors, { host: text, name: text, last: seconds, lag: ['lag_seconds', number], problem: text }),
+		mirrors: picks(document.mirrors, { host: text, name: text, last: seconds, stale: ['stale_since', seconds], problem: text }),
 		collection: maybe({ last: seconds, freed: number, held: ['held_seconds', number] })(document.collection),
 		reports: Object.entries(dict(document.reports)).map(([kind, report]) => toReport(kind, report)),
 	};
@@ -51,7 +50,7 @@ function judged({ rollout, doctor }) {
 	// A doctor that came after a failed rollout and found nothing has proven the host.
 	const mended = doctor && (doctor.at ?? 0) > (rollout?.at ?? 0);
 	if (kind === 'bad' && !mended) return { kind, words, more: rollout.said, at: rollout.at, rank: 1 };
-	if (doctor || kind === 'good') return { kind: 'good', words: 'good', more: rollout?.said ?? '', at, rank: 3 };
+	if (doctor || kind === 'good') return { kind: 'good', words: 'ok', more: rollout?.said ?? '', at, rank: 3 };
 	return { kind: 'quiet', words: words || 'none yet', more: '', at, rank: 2 };
 }
 
@@ -60,14 +59,14 @@ export function hostPanel(host, imageLink, close) {
 	return panel('host', host.name, close,
 		facts([
 			['Engines', host.engines.length ? tags(host.engines.map((engine) => name(engine, 80))) : host.engine ? name(host.engine, 80) : faint('none')],
-			['Trusts', host.trust ? long(host.trust) : faint('not told')],
+			['Trusts', host.trust ? long(host.trust) : faint('unknown')],
 			['Rollout', rollout ? [outcome(rollout.outcome), ' ', time(rollout.at), rollout.said && el('p', long(rollout.said))] : faint('No rollout is known.')],
 			['Doctor', doctor ? [
 				doctor.hop ? badge('bad', `fails at ${doctor.hop}`) : badge('good', 'all hops work'), ' ', time(doctor.at),
 				doctor.title && el('p', long(doctor.title)),
 				doctor.cure && el('p', el('strong', 'Cure: '), long(doctor.cure)),
-			] : faint('The doctor was not asked.')],
-			['Findings', counts ? findings(counts, 6) : faint('exposure.yml has not judged it.')],
+			] : faint('doctor.yml has not run for this host.')],
+			['Findings', counts ? findings(counts, 6) : faint('not scanned')],
 		], 'details'),
 		el('h3', 'Runs'),
 		host.runs.length

@@ -129,7 +129,7 @@ export class Image {
 			!this.child && config && ['Platform', name(config.platform, 80)],
 			this.child && ['Its digest', digestShort(this.child.digest)],
 			['Size', bytes(total(layers(this.shown.manifest)) + (configOf(this.shown.manifest).size ?? 0)), this.child && faint(' of this platform'), tags[0] && this.child && faint(`, ${bytes(tags[0].size)} with all`)],
-			config && ['Built', time(config.created, 'not told')],
+			config && ['Built', time(config.created, 'unknown')],
 			tags[0] && ['Pushed', pushed(tags[0].pushed, tags[0].by, 'not known')],
 			image?.scan && ['Scan', scanResult(image.scan, 6)],
 			image && signers(image) && ['Signed by', name(signers(image).map((by) => by || 'unknown key').join(', '), 200)],
@@ -185,7 +185,7 @@ export class Image {
 		return section('Layers', note(`${counted(found.length, 'layer')}, ${bytes(total(found))}. Steps without a layer only set something.`),
 			plainTable('Layers and the commands that made them', [{ label: 'No.', number: true }, 'Command', { label: 'Size', number: true }, 'Digest'], rows.map((row) => [
 				row.layer ? String((number += 1)) : faint('–'),
-				row.command ? el('code.command-text', long(row.command)) : faint('not told'),
+				row.command ? el('code.command-text', long(row.command)) : faint('unknown'),
 				row.layer ? bytes(row.layer.size) : faint('0'),
 				row.layer ? digestShort(row.layer.digest) : faint('no layer'),
 			])));

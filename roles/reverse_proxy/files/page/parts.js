@@ -25,8 +25,8 @@ export function tags(items, most = 50) {
 
 export const bare = (items) => el('ul.bare', items.slice(0, 50).map((item) => el('li', item)));
 
-const VERDICTS = { passed: 'good', refused: 'bad', critical: 'bad', high: 'warn', unverified: 'warn' };
-export const ranks = ['', 'passed', 'negligible', 'low', 'medium', 'unknown', 'unverified', 'high', 'critical', 'refused'];
+const VERDICTS = { passed: 'good', refused: 'bad', unverified: 'warn' };
+export const ranks = ['', 'passed', 'unverified', 'refused'];
 
 export function verdict(value) {
 	if (!value) return faint('not scanned');
@@ -39,18 +39,19 @@ export const outcome = (value) => (value ? badge(outcomeKind(value), value.repla
 
 const severityKind = (severity) => ({ critical: 'bad', high: 'warn' })[severity] ?? 'quiet';
 
-export function findings(counts, most = 2) {
+export function findings(counts, most = 2, refused = false) {
+	if (!counts) return refused ? badge('bad', 'refused') : faint('unknown');
 	const found = counts.filter(([, number]) => number > 0);
-	if (!found.length) return badge('good', 'clean', 'The scan has found nothing');
-	const shown = found.slice(0, most).map(([severity, number]) => `${count(number)} ${severity}`).join(', ');
-	const all = found.map(([severity, number]) => `${count(number)} ${severity}`).join(', ');
-	return badge(severityKind(found[0][0]), shown, all);
+	if (!found.length) return refused ? badge('bad', 'refused') : badge('good', 'clean', 'The scan has found nothing');
+	const all = found.map(([severity, number]) => `${count(number)} ${severity}`);
+	const shown = (refused ? 'refused: ' : '') + all.slice(0, most).join(', ');
+	return badge(refused ? 'bad' : severityKind(found[0][0]), name(shown, 100), all.join(', '));
 }
 
 // Who may push can attach any report: what the gate has not made praises nothing.
 export function scanResult(scan, most) {
 	if (!scan) return faint('not scanned');
-	return scan.verdict === 'unverified' ? badge('warn', 'unverified', 'This report is not from the gate of this registry.') : findings(scan.counts, most);
+	return scan.verdict === 'unverified' ? badge('warn', 'unverified', 'The report was not sealed by the gate on this registry host.') : findings(scan.counts, most, scan.verdict === 'refused');
 }
 
 export function facts(pairs, kind = 'facts') {

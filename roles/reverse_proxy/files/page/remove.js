@@ -20,10 +20,10 @@ function stays(siblings) {
 function explained(error, repository) {
 	if (error.status === 403) {
 		error.title = 'The registry refused to delete the tag';
-		error.cure = `Nothing was changed. Deleting needs the rights to push and to delete in ${plain(repository)}, and a tag that is not immutable. Ask the operator (reverse_proxy_users, reverse_proxy_immutable_tags).`;
+		error.cure = `Nothing was changed. Deleting needs the actions pull, push and delete in ${plain(repository)}. Ask the operator for a rule (reverse_proxy_users).`;
 	} else if (error.status === 405) {
-		error.title = 'This registry deletes nothing';
-		error.cure = 'Nothing was changed. Ask the operator whether deleting is switched on.';
+		error.title = 'Deleting is switched off';
+		error.cure = 'Nothing was changed. Ask the operator to set registry_delete_enabled: true.';
 	}
 	return error;
 }
@@ -36,7 +36,7 @@ export function confirmRemoval({ repository, tag, siblings, opener, removed }) {
 		el('h2', { id: 'remove-title' }, 'Delete the tag ', name(tag.name, 128), '?'),
 		facts([['Repository', name(repository)], ['Tag', name(tag.name, 128)], ['Digest', digestWhole(tag.digest)]], 'details'),
 		stays(siblings),
-		el('p', 'Hosts that pull it by this tag can’t find it afterwards. This can’t be undone here: push or promote the image again to bring the tag back.'),
+		el('p', 'Hosts that pull it by this tag cannot find it afterwards. This cannot be undone here: push or promote the image again to bring the tag back.'),
 		result,
 		el('p.actions', cancel, confirm));
 	let busy = false;

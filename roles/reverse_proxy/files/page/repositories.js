@@ -16,7 +16,7 @@ const columns = (view) => [
 	numbers('own', 'Own size', 'own', (row) => bytes(row.own), 'Data that only this repository has, of those that you see'),
 	numbers('shared', 'Shared size', 'shared', (row) => (row.shared ? bytes(row.shared) : faint('0')), 'Data that other repositories have as well'),
 	column('pushed', 'Last push', 'pushed', (row) => pushed(row.pushed, row.by), { desc: true }),
-	column('pulled', 'Last pull', 'pulled', (row) => time(row.pulled, 'never'), { desc: true }),
+	column('pulled', 'Last pull', 'pulled', (row) => time(row.pulled, 'none recorded'), { desc: true }),
 	column('worst', 'Worst scan', (row) => Math.max(0, ranks.indexOf(row.worst)), (row) => verdict(row.worst), { desc: true, help: 'The worst verdict among the tags' }),
 ];
 
@@ -87,10 +87,11 @@ function sums(rows, searched) {
 }
 
 function newcomer() {
+	if (state.index?.building) return empty('Reading the storage', 'Repositories appear as they are read.');
 	const commands = firstPush(state.registry);
 	return empty(
 		'No repositories yet',
-		el('p', 'This registry is empty, or it holds nothing that your account may pull. Push the first image with three commands. The page shows it seconds later.'),
+		el('p', 'There are no repositories that your account may pull. If you may push, push the first image:'),
 		el('ol.steps', commands.map((line, at) =>
 			el('li', el('p', ['Log in with your user name and password of this registry.', 'Give an image that you have a name in this registry.', 'Push it.'][at]), command(line, line)))),
 		note('IMAGE is one of docker image ls, and team/app a name that your account may push to. podman takes the same commands.'),

@@ -34,13 +34,13 @@ const rank = (decision) => (decision ? (decision.kept ? 2 : 1) : 3);
 
 function decided(decision) {
 	if (!decision) return none('not decided');
-	return decision.kept ? faint('stays') : badge('warn', 'goes', decision.reason);
+	return decision.kept ? faint('kept') : badge('warn', 'would be deleted', decision.reason);
 }
 
 const tagColumn = (view) => column('name', 'Tag', 'name', (tag) => link(to.repository(view.name, tag.name, view.kept()), { class: 'main' }, marked(tag.name, view.wanted)));
 const ageColumn = () => column('age', 'Pushed', (tag) => tag.pushed ?? tag.created, (tag) => pushed(tag.pushed ?? tag.created, tag.by), { desc: true });
 const sizeColumn = () => numbers('size', 'Size', 'size', (one) => bytes(one.size));
-const tonightColumn = (decision) => column('tonight', 'Tonight', (tag) => rank(decision(tag)), (tag) => decided(decision(tag)), { help: 'What the next retention would do' });
+const retentionColumn = (decision) => column('retention', 'Retention', (tag) => rank(decision(tag)), (tag) => decided(decision(tag)), { help: 'What the next run of maintain.yml would do' });
 
 const SHOWS = {
 	tags: {
@@ -63,8 +63,8 @@ const SHOWS = {
 				column('signed', 'Signed by', (tag) => signers(image(tag))?.[0], (tag) => signedBy(image(tag))),
 				column('scan', 'Scan', (tag) => score(image(tag).scan?.counts), (tag) => scanResult(image(tag).scan), { desc: true }),
 				column('sbom', 'SBOM', (tag) => image(tag).sboms.length, (tag) => (image(tag).sboms.length ? download(view.name, { ...image(tag).sboms[0], size: null }, tag.name) : none('none')), { desc: true }),
-				column('pulled', 'Last pull', 'pulled', (tag) => time(tag.pulled, 'never'), { desc: true }),
-				tonightColumn((tag) => view.repository.decision(tag.name)),
+				column('pulled', 'Last pull', 'pulled', (tag) => time(tag.pulled, 'none recorded'), { desc: true }),
+				retentionColumn((tag) => view.repository.decision(tag.name)),
 			];
 		},
 		nothing: () => empty('No tags', 'What is left here has no tag. The next garbage collection removes what nothing needs.'),
@@ -94,18 +94,18 @@ const SHOWS = {
 		search: 'Search tags',
 		one: 'tag',
 		kind: 'retention',
-		order: { by: 'tonight', desc: false },
+		order: { by: 'retention', desc: false },
 		key: (tag) => tag.name,
 		text: (tag) => `${tag.name} ${tag.decision?.reason ?? ''}`.toLowerCase(),
 		rows: (view) => view.repository.tags.map((tag) => ({ ...tag, decision: view.repository.decision(tag.name) })),
 		columns: (view) => [
 			tagColumn(view),
-			tonightColumn((tag) => tag.decision),
-			column('reason', 'Why', (tag) => tag.decision?.reason, (tag) => (tag.decision ? name(tag.decision.reason, 200) : faint('No rule names it: it stays.'))),
+			retentionColumn((tag) => tag.decision),
+			column('reason', 'Why', (tag) => tag.decision?.reason, (tag) => (tag.decision ? name(tag.decision.reason, 200) : faint('No rule applies: kept.'))),
 			sizeColumn(),
 			ageColumn(),
 		],
-		nothing: () => empty('No tags', 'There is nothing that retention could remove.'),
+		nothing: () => empty('No tags', 'There is nothing that retention could delete.'),
 	},
 };
 
@@ -183,17 +183,17 @@ export class Repository extends ListView {
 			row && ['Own size', bytes(row.own)],
 			row && ['Shared size', bytes(row.shared)],
 			row && ['Last push', pushed(row.pushed, row.by, 'not known')],
-			row && ['Last pull', time(row.pulled, 'none known')],
+			row && ['Last pull', time(row.pulled, 'none recorded')],
 		]));
 		this.problems.replaceChildren(...(problems.length
-			? [callout('warn', 'Something is wrong in this repository', el('ul', problems.slice(0, 20).map((one) => el('li', long(one)))), el('p', 'Push the image again. The playbook maintain.yml tells more.'))]
+			? [callout('warn', 'Some images are damaged', el('ul', problems.slice(0, 20).map((one) => el('li', long(one)))), el('p', 'Push them again, or restore them from a backup. maintain.yml lists all of them.'))]
 			: []));
 		const tab = (show, title, amount) => [show, link(to.repository(this.name, '', { show: show === 'tags' ? '' : show }), title), amount];
 		const going = this.#going();
 		fillTabs(this.tabs, [
 			tab('tags', 'Tags', count(tags.length)),
 			tab('untagged', 'Untagged', count(untagged.length)),
-			tab('retention', 'Retention', repository.retention.configured && (going ? `${count(going)} to go` : 'nothing goes')),
+			tab('retention', 'Retention', repository.retention.configured && (going ? `deletes ${count(going)}` : 'deletes none')),
 		], this.showing);
 	}
 
@@ -221,11 +221,11 @@ export class Repository extends ListView {
 	#retention() {
 		const { retention, tags } = this.repository;
 		if (!retention.configured) {
-			return callout('quiet', 'No retention rules are set: every tag stays', 'Rules in maintenance_retention remove tags that nobody needs. maintain.yml applies them.');
+			return callout('quiet', 'No retention rules are set: every tag is kept', 'Rules in maintenance_retention delete unused tags. maintain.yml applies them.');
 		}
 		const going = this.#going();
-		return callout(going ? 'warn' : 'good', going ? `${count(going)} of ${count(tags.length)} tags would go` : 'Every tag stays',
-			el('p', retention.next ? ['The next run is ', time(retention.next), '. '] : 'No run is scheduled: maintain.yml applies the rules. ', 'The space is free after the next garbage collection.'));
+		return callout(going ? 'warn' : 'good', going ? `${count(going)} of ${count(tags.length)} tags would be deleted` : 'Every tag is kept',
+			'Tags are deleted only when maintain.yml runs. The following garbage collection frees the space.');
 	}
 
 	#show(options) {

@@ -30,7 +30,7 @@ export function signers(image) {
 function signed(image) {
 	const by = signers(image);
 	if (!by) return faint('Not signed');
-	return bare(by.map((key) => (key ? badge('good', key) : [badge('warn', 'unknown key'), note('No key that this registry knows has made this signature.')])));
+	return bare(by.map((key) => (key ? badge('good', key) : [badge('warn', 'unknown key'), note('No key in gate_trusted_keys made it.')])));
 }
 
 function scanned(scan) {
@@ -54,11 +54,11 @@ function others(repository, digest, here) {
 	return [here.length ? tags(here.map((other) => link(to.repository(repository, other), name(other, 128)))) : note('No other tag of this repository.'), elsewhere];
 }
 
-function tonight({ retention, decision }, tag) {
+function retained({ retention, decision }, tag) {
 	if (!retention.configured) return null;
 	const decided = decision(tag.name);
-	if (!decided) return ['Tonight', faint('No rule names it: it stays.')];
-	return ['Tonight', decided.kept ? badge('good', 'stays') : badge('warn', 'goes'), ' ', long(decided.reason), retention.next && note('Retention runs ', time(retention.next), '.')];
+	if (!decided) return ['Retention', faint('No rule applies: kept.')];
+	return ['Retention', decided.kept ? badge('good', 'kept') : badge('warn', 'would be deleted'), ' ', long(decided.reason)];
 }
 
 export function tagPanel({ repository, tag, close, removed }) {
@@ -68,7 +68,7 @@ export function tagPanel({ repository, tag, close, removed }) {
 	return panel('tag', tag.name, close,
 		digestWhole(tag.digest),
 		el('p', { class: 'actions' },
-			isDigest(tag.digest) && link(to.image(repository.name, tag.digest), { class: 'button' }, 'Look into the image'),
+			isDigest(tag.digest) && link(to.image(repository.name, tag.digest), { class: 'button' }, 'Show image details'),
 			mayDelete(repository.name) && button('danger', 'Delete this tag …', remove)),
 		el('h3', 'Pull'),
 		pullCommands(repository.name, tag.name, tag.digest),
@@ -77,15 +77,15 @@ export function tagPanel({ repository, tag, close, removed }) {
 			['Kind', name(tag.kind, 40), image.artifact && [' ', name(image.artifact, 80)]],
 			['Platforms', image.platforms.length ? tags(image.platforms.map((platform) => name(platform, 60))) : faint('none named')],
 			['Size', bytes(tag.size), faint(' with all platforms')],
-			['Built', time(tag.created, 'not told')],
+			['Built', time(tag.created, 'unknown')],
 			['Pushed', pushed(tag.pushed, tag.by, 'not known')],
-			['Last pull', time(tag.pulled, 'none known')],
+			['Last pull', time(tag.pulled, 'none recorded')],
 			['Signed by', signed(image)],
 			['Scan', scanned(image.scan)],
 			['SBOM', image.sboms.length ? bare(image.sboms.map((sbom) => download(repository.name, sbom, tag.name))) : faint('None is attached.')],
 			['Attestations', image.attestations.length ? bare(image.attestations.map((one) => [name(one.predicate || 'unknown predicate', 120), ' ', digestShort(one.digest)])) : faint('None.')],
-			['Runs on', image.hosts ? [counted(image.hosts, 'host'), state.index?.fleet && [' ', link(to.fleet('running', { q: tag.digest.slice(0, 19) }), 'Which?')]] : faint('No host is known to run it.')],
-			tonight(repository, tag),
+			image.hosts > 0 && ['Runs on', counted(image.hosts, 'host'), state.index?.fleet && [' ', link(to.fleet('running', { q: tag.digest.slice(0, 19) }), 'Which?')]],
+			retained(repository, tag),
 		], 'details'),
 		el('h3', 'Same digest'),
 		others(repository.name, tag.digest, here));
