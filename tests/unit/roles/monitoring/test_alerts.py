@@ -93,9 +93,9 @@ CASES = {
     "WharfCollectionHolds": (one("wharf_collection_held_seconds", 31), one("wharf_collection_held_seconds", 2)),
     "WharfBackupFailed": (one("wharf_backup_succeeded", 0), one("wharf_backup_succeeded", 1)),
     "WharfBackupTooOld": (age("wharf_backup_timestamp_seconds", 2.1), age("wharf_backup_timestamp_seconds", 1.1)),
-    "WharfBackupNotProven": (
-        age("wharf_backup_proven_timestamp_seconds", 31),
-        age("wharf_backup_proven_timestamp_seconds", 7),
+    "WharfBackupNotChecked": (
+        age("wharf_backup_checked_timestamp_seconds", 31),
+        age("wharf_backup_checked_timestamp_seconds", 7) + age("wharf_backup_timestamp_seconds", 1),
     ),
     "WharfBackupDamaged": (one("wharf_backup_problems", 2), one("wharf_backup_problems", 0)),
     "WharfCertificateEnds": (expiry("server", 20), expiry("server", 29) + expiry("ca", 5)),
@@ -191,6 +191,14 @@ def test_an_alert(results, alert, fires):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_backups_that_were_never_checked_are_told(results, tmp_path):
+    document = yaml.safe_load(results["WharfBackupNotChecked", True].read_text())
+    document["tests"][0]["input_series"] = one("wharf_backup_timestamp_seconds", 60)
+    path = tmp_path / "never.yml"
+    path.write_text(yaml.safe_dump(document))
+    subprocess.run([program_of("promtool"), "test", "rules", str(path)], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)

@@ -120,6 +120,7 @@ def test_backups(started, tmp_path):
         "began": "2026-11-30T02:00:00Z",
         "succeeded": "2026-11-30T02:00:00Z",
         "checked": 1764400000,
+        "proven": "2026-11-29T10:00:00Z",
         "seconds": 12.5,
         "problems": [],
     }
@@ -127,7 +128,8 @@ def test_backups(started, tmp_path):
     metrics = started(backup=str(tmp_path / "last.json"))
     metrics.wait("wharf_backup_succeeded", 1)
     assert metrics.value("wharf_backup_timestamp_seconds") == seconds("2026-11-30T02:00:00Z")
-    assert metrics.value("wharf_backup_proven_timestamp_seconds") == 1764400000
+    assert metrics.value("wharf_backup_checked_timestamp_seconds") == 1764400000
+    assert metrics.value("wharf_backup_restored_timestamp_seconds") == seconds("2026-11-29T10:00:00Z")
     assert metrics.value("wharf_backup_duration_seconds") == 12.5
     metrics.stop()
     # As backup.run writes it where it fails the first time.
@@ -135,6 +137,8 @@ def test_backups(started, tmp_path):
     metrics.start()
     metrics.wait("wharf_backup_succeeded", 0)
     assert metrics.value("wharf_backup_timestamp_seconds") == 0
+    assert metrics.value("wharf_backup_checked_timestamp_seconds") is None
+    assert metrics.value("wharf_backup_restored_timestamp_seconds") is None
 
 
 def test_mirrors_as_their_program_tells_them(started, tmp_path):

@@ -56,8 +56,12 @@ _ALL = (
     ),
     Gauges("wharf_backup_timestamp_seconds", "When the last backup that succeeded began."),
     Gauges(
-        "wharf_backup_proven_timestamp_seconds",
-        "When the repository of the backups was last checked by reading from it. 0 where it never was.",
+        "wharf_backup_checked_timestamp_seconds",
+        "When the repository of the backups was last checked by reading from it. Absent where it never was.",
+    ),
+    Gauges(
+        "wharf_backup_restored_timestamp_seconds",
+        "When a restore on this host was last proven. Absent where none was.",
     ),
     Gauges("wharf_backup_succeeded", "1 where the last backup succeeded, or one is running, and 0 where it failed."),
     Gauges("wharf_backup_duration_seconds", "How long the last backup took."),

@@ -65,10 +65,14 @@ def backup(path):
         raise TypeError("its outcome is no text")
     samples = [
         ("wharf_backup_timestamp_seconds", (), _seconds(report.get("succeeded", ""))),
-        ("wharf_backup_proven_timestamp_seconds", (), _amount(report.get("checked", 0))),
         ("wharf_backup_succeeded", (), int(report["outcome"] in ("ok", "running"))),
         ("wharf_backup_problems", (), len(report.get("problems", []))),
     ]
+    checked, restored = _amount(report.get("checked", 0)), _seconds(report.get("proven", ""))
+    if checked:
+        samples.append(("wharf_backup_checked_timestamp_seconds", (), checked))
+    if restored:
+        samples.append(("wharf_backup_restored_timestamp_seconds", (), restored))
     if "seconds" in report:
         samples.append(("wharf_backup_duration_seconds", (), _amount(report["seconds"])))
     return samples
