@@ -514,3 +514,34 @@ def test_a_policy_that_changes_never_shows_what_the_other_saw(proxy: Front, page
         assert page.rows("team")
     finally:
         proxy.change(USERS, reverse_proxy_page=True, reverse_proxy_anonymous_pull=["public/*"])
+
+
+def test_the_page_of_another_site_changes_nothing(proxy: Front) -> None:
+    """A browser that is logged in sends the password with whatever any page asks for."""
+    client = proxy.client("ci")
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 202), ("none", 202)):
+        assert client.ask("POST", "/v2/apps/api/blobs/uploads/", b"", Sec_Fetch_Site=site).status == status, site
+    assert client.ask("GET", "/v2/", Sec_Fetch_Site="cross-site").status == 200
+
+
+def test_sizes_are_those_of_files_and_one_repository_stops_no_other(proxy: Front, page: PageProgram, name: str) -> None:
+    admin = content_of(proxy)
+    layer = {
+        **admin.blob(f"{name}-evil", b"tiny"),
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "size": 2**63 - 1,
+    }
+    config = {
+        **admin.blob(f"{name}-evil", b"{}"),
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "size": 2**63 - 1,
+    }
+    document = {"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": [layer]}
+    admin.manifest(f"{name}-evil", "1", document, OCI)
+    assert admin.ask("GET", f"/v2/{name}-evil/manifests/1", Accept=ACCEPT)[0] == 200
+    admin.image(name, "1", layer=b"tiny")
+    seen(page, name, tags)
+    time.sleep(11)
+    assert page.rows("admin")[name]["own_bytes"] + page.rows("admin")[name]["shared_bytes"] < 10_000
+    assert page.rows("admin")[f"{name}-evil"]["own_bytes"] < 10_000
+    assert page.process.poll() is None
