@@ -103,7 +103,7 @@ function patterns(sources) {
 async function look() {
 	const answer = await getData('/page/data/index.json', etag);
 	state.heard = Date.now();
-	if (answer === null) return;
+	if (answer === null || stopped) return;
 	const index = answer.document;
 	try {
 		await loadBase(text(index.base));
@@ -114,6 +114,7 @@ async function look() {
 		delay = 500;
 		return;
 	}
+	if (stopped) return;
 	etag = answer.etag;
 	state.user = answer.user || state.user;
 	state.registry = text(index.registry) || location.host;
@@ -160,6 +161,8 @@ export function stop() {
 	Object.assign(state, { index: null, byName: new Map(), rows: [], user: '', failure: null });
 	base = { name: '', rows: new Map() };
 	repositories.clear();
+	fleet = { etag: '', document: null };
+	deleted.clear();
 }
 
 export const mayDelete = (repository) => deletable.some((pattern) => pattern.test(repository));

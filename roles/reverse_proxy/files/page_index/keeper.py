@@ -31,6 +31,8 @@ _PAUSE, _BETWEEN_INDEXES = 0.5, 1.2
 _BETWEEN_PULLS, _BETWEEN_LOOKS = 10, 6 * 3600
 # What is known of the fleet is looked at so often, and how long certificates last is told anew by the hour.
 _BETWEEN_FLEETS, _FLEET_LASTS = 5, 3600
+# What a program that was killed was at, and how often that may be before it does that no more.
+_NOTHING, _MOST_TIMES = {"name": "", "times": 0}, 2
 # How much of the time goes into the whole look, and how much a repository that is pushed to all the time may take.
 _LOOK_SECONDS, _SHARE = 0.3, 10
 
@@ -43,6 +45,7 @@ class Keeper:
         from catalog import Catalog  # noqa: PLC0415 - an sqlite3 that is missing is a message, see __main__
 
         self._catalog = Catalog(settings.catalog)
+        self._left = self._catalog.note("working") or _NOTHING
         self._events = Events()
         self._log = Tail(settings.log, self._catalog.note("log"))
         self._keeps = frozenset()
@@ -129,12 +132,21 @@ class Keeper:
         self._safely(name, lambda: self._refresh(name, changed))
 
     def _safely(self, name, work):
+        """Does a work for a repository, unless that has ended this program twice, such as by its memory."""
+        times = self._left["times"] + 1 if self._left["name"] == name else 1
+        if times > _MOST_TIMES:
+            told = f"wharf-registry: page: {name!a} has ended this program {_MOST_TIMES} times, and is passed over"
+            print(f"{told}. Remove what is wrong in it, and restart the unit twice", file=sys.stderr, flush=True)
+            return
+        self._catalog.keep_note("working", {"name": name, "times": times})
+        self._catalog.commit()
         began = time.monotonic()
         try:
             work()
         except Exception as error:  # noqa: BLE001 - anything may lie in a storage, and the others are to be told
             told = f"wharf-registry: page: {name!a} can't be shown: {error!r}. Run maintain.yml to check the storage"
             print(told, file=sys.stderr, flush=True)
+        self._catalog.keep_note("working", _NOTHING)
         took = time.monotonic() - began
         if took > 0.2:
             self._resting[name] = time.monotonic() + _SHARE * took

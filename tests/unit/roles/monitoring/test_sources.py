@@ -206,7 +206,10 @@ def test_rollout_and_exposure_by_the_reports_of_their_playbooks(started, tmp_pat
     findings = [{"critical": 1, "high": 1}, {"high": 1, "new": 1}, None]
     hosts = {f"web{number}": {"findings": one} for number, one in enumerate(findings)}
     (tmp_path / "exposure.json").write_text(json.dumps(report_of("exposure", hosts)))
-    metrics = started(rollout=str(tmp_path / "rollout.json"), exposure=str(tmp_path / "exposure.json"))
+    metrics = started(
+        rollout=str(tmp_path / "rollout.json"),
+        exposure=[str(tmp_path / one) for one in ("exposure.json", "summary.json")],
+    )
     metrics.wait("wharf_rollout_hosts", 2, outcome="ok")
     assert metrics.value("wharf_rollout_hosts", outcome="failed") == 1
     assert metrics.value("wharf_rollout_timestamp_seconds") == seconds("2026-11-30T17:20:05Z")
@@ -214,6 +217,14 @@ def test_rollout_and_exposure_by_the_reports_of_their_playbooks(started, tmp_pat
     assert metrics.value("wharf_exposure_findings", severity="critical") == 1
     assert metrics.value("wharf_exposure_findings", severity="medium") == 0
     assert metrics.value("wharf_exposure_findings", severity="unknown") == 1
+    metrics.stop()
+    # The timer has scanned since, or before.
+    for created, expected in (("2026-11-30T03:00:00Z", 2), ("2026-12-01T03:00:00Z", 5)):
+        scanned = {"created": created, "report": {"hosts": [{"name": "web1", "findings": {"high": 5}}]}}
+        (tmp_path / "summary.json").write_text(json.dumps(scanned))
+        metrics.start()
+        metrics.wait("wharf_exposure_findings", expected, severity="high")
+        metrics.stop()
 
 
 def test_certificates_with_the_end_that_comes_first(started, tmp_path):
@@ -284,7 +295,9 @@ def test_a_damaged_source_is_told_once_and_stops_nothing(started, tmp_path, text
     for name in ALL:
         (tmp_path / name).write_text(text)
     (tmp_path / "crt").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
-    metrics = started(**{name: str(tmp_path / name) for name in ALL}, certificates={"server": str(tmp_path / "crt")})
+    paths = {name: str(tmp_path / name) for name in ALL}
+    paths["exposure"] = [paths["exposure"]]
+    metrics = started(**paths, certificates={"server": str(tmp_path / "crt")})
     for name in (*ALL, "certificates"):
         metrics.wait("wharf_source_up", 0, source=name)
         assert metrics.said().count(f"the source {name} can't be read") == 1
@@ -294,7 +307,7 @@ def test_a_damaged_source_is_told_once_and_stops_nothing(started, tmp_path, text
 def test_what_is_not_there_has_no_series_and_is_no_error(started, tmp_path):
     nowhere = str(tmp_path / "none")
     metrics = started(
-        **dict.fromkeys(ALL, nowhere),
+        **{**dict.fromkeys(ALL, nowhere), "exposure": [nowhere]},
         storage=nowhere,
         certificates={"server": nowhere},
         jobs={"collection": "none.service"},

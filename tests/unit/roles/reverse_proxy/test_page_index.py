@@ -169,6 +169,33 @@ def test_events_lead_to_what_a_look_at_everything_finds(tmp_path, seed, monkeypa
     assert set(documents(other / "data")["policies/some/index.json"]["rows"]) <= {"team/a", "team/b/c"}
 
 
+def test_a_repository_that_ends_the_program_is_passed_over(tmp_path, monkeypatch, capfd):
+    world = World(tmp_path, 1)
+    (tmp_path / "requests.log").touch()
+    (tmp_path / "data").mkdir()
+    for name in ("a", "b", "c"):
+        world.image(name, "1")
+    shown = Keeper._show
+
+    def show(self, name, number):
+        if name == "b":
+            raise SystemExit
+        shown(self, name, number)
+
+    monkeypatch.setattr(Keeper, "_show", show)
+    for _death in range(2):
+        program = Keeper(settings(world.store.top, tmp_path))
+        with pytest.raises(SystemExit):
+            program.look_at_all()
+        # As the end of a process does it.
+        program._catalog._base.close()
+    program = Keeper(settings(world.store.top, tmp_path))
+    program.look_at_all()
+    program.close()
+    assert {"a", "c"} == {path.parent.name for path in (tmp_path / "data" / "repositories").rglob("_.json")}
+    assert "'b' has ended this program 2 times" in capfd.readouterr().err
+
+
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 

@@ -123,14 +123,26 @@ def rollout(path):
     ]
 
 
-def exposure(path):
-    report = _document(path)
+def exposure(paths):
+    """paths: of the kept report of the playbook, and of the summary of the timer. The newer one counts."""
+    found = []
+    for path in paths:
+        try:
+            report = _document(path)
+        except FileNotFoundError:
+            continue
+        scanned = "report" in report
+        hosts = report["report"]["hosts"] if scanned else list(report["data"]["hosts"].values())
+        found.append((_seconds(report["created" if scanned else "made"]), hosts))
+    if not found:
+        raise FileNotFoundError(paths)
+    when, hosts = max(found, key=lambda one: one[0])
     counts = dict.fromkeys(SEVERITIES, 0)
-    for one in report["data"]["hosts"].values():
+    for one in hosts:
         for severity, number in (one["findings"] or {}).items():
             counts[severity if severity in counts else "unknown"] += _amount(number)
     return [
-        ("wharf_exposure_timestamp_seconds", (), _seconds(report["made"])),
+        ("wharf_exposure_timestamp_seconds", (), when),
         *(("wharf_exposure_findings", (severity,), number) for severity, number in counts.items()),
     ]
 
