@@ -107,7 +107,7 @@ default fleet day-two: deps-dev
 
 long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, and repeat other tests
 	@tests/page/install-chromium
-	@$(TOOLS) pytest -m long tests/integration tests/page
+	@$(TOOLS) pytest -m long tests/integration tests/page tests/unit
 
 kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
 	@$(TOOLS) WHARF_KILLS=100 pytest tests/integration -k kill

@@ -106,7 +106,7 @@ def visit(browser, watch):
             }
         )
         contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         context.add_init_script(VIOLATIONS)
         page = context.new_page()
         watch.add(page, site.url)

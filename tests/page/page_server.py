@@ -108,6 +108,8 @@ class Site:
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
+    # A browser opens several connections at once, and one that finds no place here waits for seconds.
+    request_queue_size = 128
 
     def handle_error(self, request, client_address):
         """A browser that closes a connection is no error."""
