@@ -147,6 +147,8 @@ class Keeper:
             told = f"wharf-registry: page: {name!a} can't be shown: {error!r}. Run maintain.yml to check the storage"
             print(told, file=sys.stderr, flush=True)
         self._catalog.keep_note("working", _NOTHING)
+        if self._left["name"] == name:
+            self._left = _NOTHING
         took = time.monotonic() - began
         if took > 0.2:
             self._resting[name] = time.monotonic() + _SHARE * took
@@ -219,7 +221,8 @@ class Keeper:
         return last is None or changed or time.monotonic() - last > _BETWEEN_LOOKS
 
     def _read_signs(self):
-        return [_modified(path) for path in self._settings.signs]
+        # What runs is kept, and told to be.
+        return [_modified(path) for path in (*self._settings.signs, self._settings.running)]
 
     def _end_look(self, number):
         for name in self._catalog.names(unseen_in=number):
