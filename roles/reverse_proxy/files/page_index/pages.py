@@ -120,6 +120,13 @@ class Index:
     def sees(self, name):
         return bool(self._sees.fullmatch(name))
 
+    def _told(self, row):
+        """A row as this policy may know it: that others hold the same data is for those who see all repositories."""
+        if "(?:.*)" in self._policy["pull"]:
+            return row
+        name, tags, untagged, own, shared, *more = row
+        return (name, tags, untagged, own + shared, 0, *more)
+
     def write_base(self):
         """Writes the rows of all repositories. A page that has just asked for the former base gets it still."""
         temporary = os.path.join(self._directory, "base.new")
@@ -140,7 +147,7 @@ class Index:
         separator = ""
         for row in self._catalog.rows():
             if self.sees(row[0]):
-                yield f"{separator}{json.dumps(row, separators=(',', ':'))}".encode()
+                yield f"{separator}{json.dumps(self._told(row), separators=(',', ':'))}".encode()
                 separator = ",\n"
         yield b"]}"
 
@@ -150,7 +157,7 @@ class Index:
                 self._changes[name] = {"gone": name}
         for row in rows:
             if self.sees(row[0]):
-                self._changes[row[0]] = row
+                self._changes[row[0]] = self._told(row)
         if not self._base or len(self._changes) > _MOST_CHANGES:
             self.write_base()
         catalog = self._policy["catalog"]

@@ -21,7 +21,7 @@ from keeper import Keeper
 
 OCI = "application/vnd.oci.image.manifest.v1+json"
 POLICIES = [
-    {"index": "all", "pull": [".*"], "delete": [".*"], "catalog": True},
+    {"index": "all", "pull": ["(?:.*)"], "delete": [".*"], "catalog": True},
     {"index": "some", "pull": ["(?:team/a|team/b/.*)"], "delete": [], "catalog": False},
 ]
 
@@ -122,7 +122,7 @@ def documents(data):
                     rows.pop(change["gone"], None)
                 else:
                     rows[change[0]] = change
-            document["rows"] = {name: str([*row[1:5], *row[8:]]) for name, row in rows.items()}
+            document["rows"] = {name: json.dumps([*row[1:5], *row[8:]]) for name, row in rows.items()}
             document["storage"] = None
         if not path.name.startswith("index-"):
             found[name] = without_people(document)
@@ -166,7 +166,13 @@ def test_events_lead_to_what_a_look_at_everything_finds(tmp_path, seed, monkeypa
     fresh.look_at_all()
     fresh.close()
     assert documents(tmp_path / "data") == documents(other / "data")
-    assert set(documents(other / "data")["policies/some/index.json"]["rows"]) <= {"team/a", "team/b/c"}
+    found = documents(other / "data")
+    rows, all_rows = (found[f"policies/{one}/index.json"]["rows"] for one in ("some", "all"))
+    assert set(rows) <= {"team/a", "team/b/c"}
+    # Whether another repository holds the same is for those who see all of them.
+    for name, row in rows.items():
+        _tags, _untagged, own, shared, *_more = json.loads(row)
+        assert shared == 0 and own == sum(json.loads(all_rows[name])[2:4])
 
 
 def test_a_repository_that_ends_the_program_is_passed_over(tmp_path, monkeypatch, capfd):
