@@ -235,8 +235,10 @@ def hold(proxy: Front, metrics: Metrics, prometheus: Prometheus, seconds: float,
     for (kind, *labels), number in load.done.items():
         expected[kind][tuple(labels)] = number
 
+    last = {"wharf_pulls_total": "pulls", "wharf_logins_refused_total": "refused", "wharf_throttled_total": "throttled"}
+
     def arrived() -> bool:
-        return prometheus.number("wharf_pulls_total") >= sum(expected["pulls"].values())
+        return all(prometheus.number(name) >= sum(expected[kind].values()) for name, kind in last.items())
 
     wait_for("Prometheus has read the last line", arrived, seconds=60)
     # No more than that either.
