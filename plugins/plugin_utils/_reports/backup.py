@@ -11,6 +11,7 @@ from ansible_collections.wharf.registry.plugins.plugin_utils._reports.tables imp
     FAILED_TITLE,
     count,
     line,
+    outcome_of,
     result_of,
     section,
     size,
@@ -62,7 +63,7 @@ def of_backup(facts, when, check):
         if result:
             hosts[host] = _of_host(row, said, when)
     return {
-        "outcome": "failed" if any(one["outcome"] != "skipped" for one in failed) else "ok",
+        "outcome": outcome_of(failed),
         "summary": _summary(rows, check),
         "sections": with_rows(
             section(FAILED_TITLE, _FAILED, [one for one in failed if one["outcome"] != "skipped"]),

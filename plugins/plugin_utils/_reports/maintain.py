@@ -9,6 +9,7 @@ from ansible_collections.wharf.registry.plugins.plugin_utils._reports.tables imp
     FAILED_TITLE,
     count,
     line,
+    outcome_of,
     result_of,
     section,
     size,
@@ -71,7 +72,7 @@ def of_maintain(facts, when, check):
         foretold += [{"host": host, "said": one} for one in said_of_it] if check else []
         hosts[host] = _of_host(report, outcome, said, when, removed)
     return {
-        "outcome": "failed" if any(one["outcome"] != "skipped" for one in failed) else "ok",
+        "outcome": outcome_of(failed),
         "summary": _summary(rows, tags, check),
         "sections": with_rows(
             section(FAILED_TITLE, _FAILED, failed),

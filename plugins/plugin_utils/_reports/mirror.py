@@ -9,6 +9,7 @@ from ansible_collections.wharf.registry.plugins.plugin_utils._reports.tables imp
     FAILED_TITLE,
     count,
     line,
+    outcome_of,
     result_of,
     section,
     size,
@@ -70,7 +71,7 @@ def of_mirror(facts, when, check):
         lines += told.get("mirror_told") or [f"{one['host']}: {one['said']}" for one in wrong]
         hosts[host] = {"mirrors": [_of_mirror(name, one) for name, one in sorted(state.items())], "when": when}
     return {
-        "outcome": "failed" if any(one["outcome"] != "skipped" for one in failed) else "ok",
+        "outcome": outcome_of(failed),
         "summary": _summary(rows, check),
         "sections": with_rows(
             section(FAILED_TITLE, _FAILED, failed),

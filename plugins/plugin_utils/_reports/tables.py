@@ -17,6 +17,11 @@ def section(title, columns, rows):
     return {"title": title, "columns": told, "rows": [{name: row.get(name) for name in names} for row in rows]}
 
 
+def outcome_of(failed):
+    """Of a report, by its rows of what failed. A host that check mode tells nothing of has not failed."""
+    return "failed" if any(one["outcome"] != "skipped" for one in failed) else "ok"
+
+
 def with_rows(*sections):
     """The sections that have rows."""
     return [one for one in sections if one["rows"]]

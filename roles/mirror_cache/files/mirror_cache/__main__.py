@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import sys
 import threading
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
+from ansible_collections.wharf.registry.plugins.module_utils._common.systemd_notify import tell_systemd
 from ansible_collections.wharf.registry.plugins.module_utils._modules.argspec import CONNECTION_OPTIONS, completed
 from api import Server
 from cache import Cache
@@ -59,13 +59,6 @@ def main(arguments):
     report.write()
     index.close()
     return 0
-
-
-def tell_systemd(what):
-    path = os.environ.get("NOTIFY_SOCKET")
-    if path:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(what.encode(), "\0" + path[1:] if path.startswith("@") else path)
 
 
 if __name__ == "__main__":

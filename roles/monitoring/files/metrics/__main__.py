@@ -12,11 +12,10 @@ systemd is told once metrics are served.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import sys
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.systemd_notify import tell_systemd
 from wharf_metrics.program import Program
 
 
@@ -34,13 +33,6 @@ def main(arguments):
     signal.signal(signal.SIGINT, lambda *_signal: program.stop())
     program.run(lambda: tell_systemd("READY=1"))
     return 0
-
-
-def tell_systemd(what):
-    path = os.environ.get("NOTIFY_SOCKET")
-    if path:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(what.encode(), "\0" + path[1:] if path.startswith("@") else path)
 
 
 if __name__ == "__main__":

@@ -160,9 +160,6 @@ class Catalog:
         lost = {before[name][0] for name in [*changed, *gone] if name in before}
         return lost | {digest for digest, _pushed in changed.values()}
 
-    def remove_tag(self, number, tag):
-        self._base.execute("DELETE FROM tag WHERE repository = ? AND name = ?", (number, tag))
-
     def set_pushed_by(self, number, tag, user):
         self._base.execute("UPDATE tag SET pushed_by = ? WHERE repository = ? AND name = ?", (user, number, tag))
 

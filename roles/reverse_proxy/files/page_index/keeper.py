@@ -48,7 +48,7 @@ class Keeper:
         self._left = self._catalog.note("working") or _NOTHING
         self._events = Events()
         self._log = Tail(settings.log, self._catalog.note("log"))
-        self._keeps = frozenset()
+        self._keeps = kept_digests(settings)
         self._storage = self._registry = self._survey = self._details = None
         self._pages = Pages(settings.data, settings.registry, settings.policies, self._catalog)
         # Numbers of repositories, names, and digests that the next publication tells of.
@@ -73,7 +73,6 @@ class Keeper:
         self._tell_of_fleet()
         if self._storage is None and not self._open_storage():
             return
-        self._keeps = kept_digests(self._settings)
         self._events.add_from(self._log)
         if self._log.gaps != self._gaps:
             # What was lost of the log, the storage tells, but for who has pushed.
@@ -217,6 +216,8 @@ class Keeper:
     def _look_is_due(self):
         signs = self._read_signs()
         changed, self._signs = signs != self._signs, signs
+        if changed:
+            self._keeps = kept_digests(self._settings)
         last = self._times["look"]
         return last is None or changed or time.monotonic() - last > _BETWEEN_LOOKS
 

@@ -27,13 +27,6 @@ class Host:
     name = "the storage"
 
 
-class Head:
-    """What a registry tells of a manifest without its content."""
-
-    def __init__(self, digest):
-        self.digest = digest
-
-
 class Stream:
     """A blob as it comes: size in bytes, and its pieces."""
 
@@ -82,9 +75,6 @@ class StoredRegistry:
         if found.media_type == _NO_TYPE and isinstance(named, str):
             found.media_type = named
         return found
-
-    def head(self, repository, digest):
-        return None if self.revision(repository, digest) is None else Head(digest)
 
     def blob(self, repository, digest):
         link = self._link(repository, "_layers", digest)
