@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import page_sets
 import pytest
+import quiet_network
 from page_content import Registry
 from page_server import PASSWORD, Site
 from playwright.sync_api import Page, expect, sync_playwright
@@ -36,11 +37,14 @@ document.addEventListener('securitypolicyviolation', (event) => {
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser(tmp_path_factory):
     program = next((found for found in map(shutil.which, BROWSERS) if found), None)
     assert program, "No Chromium is here: run tests/page/install-chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with (
+        quiet_network.quiet_network(program, tmp_path_factory.mktemp("network")) as launch,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(args=["--no-sandbox"], **launch)
         yield browser
         browser.close()
 
