@@ -101,13 +101,14 @@ class _Namespace:
         return [one for one, digest in self._images.items() if digest == told]
 
     def _parent(self, about):
-        """The digest of the layers below the files of a container."""
+        """The digest of the layers below the files of a container, or None where there are none or they aren't told."""
         snapshotter = ["--snapshotter", about["Snapshotter"]] if about.get("Snapshotter") else []
         try:
             told = json.loads(self._ctr("snapshots", *snapshotter, "info", about.get("SnapshotKey") or ""))
         except (EngineError, ValueError):
             return None
-        return told.get("Parent")
+        # Empty for files without layers below them. So is what is said of an image whose layers are not here.
+        return told.get("Parent") or None
 
     def _chain(self, digest, level=0):
         """The digest of the layers of an image, or an empty string where they are not here."""

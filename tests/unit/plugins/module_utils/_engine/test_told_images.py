@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+from ansible_collections.wharf.registry.plugins.module_utils._engine.docker_api import EngineError
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_containerd import (
     listed_images,
+    running_tasks,
 )
 from ansible_collections.wharf.registry.plugins.module_utils._engine.running_images import (
     RunningContainer,
@@ -29,3 +33,19 @@ def test_the_list_of_ctr():
         "odd\n"
     )
     assert listed_images(text) == {"r.example.com/a:1": DIGEST}
+
+
+def test_files_without_layers_are_of_no_image_whose_layers_are_not_here():
+    def ctr(*arguments):
+        words = [word for word in arguments if word not in ("--namespace", "default")]
+        if words[:2] == ["content", "get"]:
+            raise EngineError("not found")
+        return {
+            "namespaces": "default\n",
+            "tasks": "TASK PID STATUS\nscratch 7 RUNNING\n",
+            "images": f"REF TYPE DIGEST\nr.example.com/a:1 index {DIGEST}\n",
+            "containers": json.dumps({"Image": "gone:1", "Snapshotter": "overlayfs", "SnapshotKey": "scratch"}),
+            "snapshots": json.dumps({"Parent": ""}),
+        }[words[0]]
+
+    assert [(task.image, task.names) for task in running_tasks(ctr)] == [("gone:1", ["gone:1"])]
