@@ -41,11 +41,11 @@ deps-dev:
 # three of them fit beside each other.
 test: deps-dev ## Prove the project: all of the parts below, the quick ones first
 	@"$(BIN)/python" scripts/parts lint images docs artefact unit sanity \
-	  page@3:images default@3:images integration-server@3:images integration-client@3:images fleet@3:images day-two@3:images quickstart@3:images
+	  page@3:images default@3:images integration-server@3:images integration-client@3:images fleet@3:images quickstart@3:images
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles
-	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks instances:attacks guides:attacks bare-site:attacks sanity-all:attacks quickstart-whole:attacks matrix:attacks
+	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks day-two:attacks instances:attacks guides:attacks bare-site:attacks sanity-all:attacks quickstart-whole:attacks matrix:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -101,17 +101,17 @@ molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet`
 
 default: ## One registry host: access, TLS, secrets, load (molecule scenario `default`)
 fleet: ## Clients of all kinds: rollout, doctor, rotation, offboarding (`fleet`)
-day-two: ## Backup and restore onto another host (`day_two`)
+day-two: ## Backup and restore onto another host (`day_two`); not a part of `make test`
 default fleet day-two: deps-dev
 	@$(TOOLS) scripts/scenario $(subst -,_,$@)
 
-long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, and repeat other tests
+long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, repeat other tests, and try each property with all examples
 	@tests/page/install-chromium
-	@$(TOOLS) pytest -m long tests/integration tests/page tests/unit
+	@$(TOOLS) WHARF_EXAMPLES=100 pytest -m "long or hypothesis" tests/integration tests/page tests/unit
 
 kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
-	@$(TOOLS) WHARF_KILLS=100 pytest tests/integration -k kill
-	@$(TOOLS) WHARF_KILLS=40 WHARF_LAYER_MIB=1024 scripts/scenario default
+	@$(TOOLS) WHARF_KILLS=100 pytest -m "" tests/integration -k kill
+	@$(TOOLS) PYTEST_ADDOPTS="$$PYTEST_ADDOPTS -m ''" WHARF_KILLS=40 WHARF_LAYER_MIB=1024 scripts/scenario default
 
 matrix: images ## Run with ansible-core 2.17 to 2.21: unit tests, --check and a real site.yml on a host of the lab (MATRIX="2.17 2.21")
 	@tests/matrix

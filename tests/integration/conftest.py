@@ -117,7 +117,13 @@ def host(tmp_path: Path, session: None) -> managed.Host:
     return at_home(tmp_path, managed.Host().python)
 
 
-@pytest.fixture(params=PYTHONS or ["none"])
+# The oldest and the newest, and those in between in `make long`.
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.long] if name in list(PYTHONS)[1:-1] else [])
+        for name in PYTHONS or ["none"]
+    ]
+)
 def any_host(request: pytest.FixtureRequest, tmp_path: Path, session: None) -> managed.Host:
     """This machine and each Python in turn that modules must run with and that is here."""
     assert request.param in PYTHONS, "there is no Python here that ansible-core supports on managed hosts"

@@ -142,6 +142,7 @@ def test_a_replica_is_killed(load: Load, lab: LabHost, replicas: list[str]) -> N
         wait_for(f"{replica} is healthy again", lambda replica=replica: lab.healthy(replica))
 
 
+@pytest.mark.long
 def test_what_is_remembered_needs_no_check(load: Load, lab: LabHost) -> None:
     """The container that computes passwords may be away for a while."""
     lab.run("docker kill --signal KILL wharf-proxy-auth")
@@ -168,6 +169,7 @@ def delete(registry: Registry, tag: str) -> None:
     assert registry.request("DELETE", f"/v2/load/pushed/manifests/{digest}", "admin").status == 202
 
 
+@pytest.mark.long
 def test_collections(load: Load, lab: LabHost, registry: Registry) -> None:
     """What nothing needs goes while others push and pull, and all that they have pushed stays."""
     settings = json.loads(lab.output("cat /etc/wharf-registry/maintenance.json"))
@@ -248,6 +250,7 @@ def test_a_new_image_and_configuration_roll(
     load.go_on()
 
 
+@pytest.mark.long
 def test_an_image_that_does_not_serve_goes_back(load: Load, lab: LabHost, replicas: list[str]) -> None:
     lab.run(
         "docker rm --force broken; docker run --name broken --entrypoint /bin/sh lab.local/registry:9.0.0 -c "
@@ -273,6 +276,7 @@ def test_an_image_that_does_not_serve_goes_back(load: Load, lab: LabHost, replic
     load.go_on()
 
 
+@pytest.mark.long
 def test_an_nginx_that_would_not_answer_is_not_run(load: Load, lab: LabHost) -> None:
     """Its configuration can be read, by `nginx -t`, and no registry is behind it."""
     before = {proxy: lab.inspect(proxy)["Id"] for proxy in PROXIES}
@@ -304,6 +308,7 @@ BACKUP = (
 )
 
 
+@pytest.mark.long
 def test_a_backup(load: Load, lab: LabHost) -> None:
     acknowledged = load.acknowledged()
     run_playbook("wharf.registry.backup", *BACKUP)

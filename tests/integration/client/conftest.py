@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from peers import Peers
 
 
-@pytest.fixture(params=["bookworm-docker", "trixie-docker"])
+@pytest.fixture(params=[pytest.param("bookworm-docker", marks=pytest.mark.long), "trixie-docker"])
 def docker(request: pytest.FixtureRequest, machines: dict[str, Machine]) -> Machine:
     """A host whose engine has no setting, and whose container and engine run on whatever is done to it."""
     machine = machines[request.param]

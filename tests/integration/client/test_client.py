@@ -118,7 +118,9 @@ def test_no_secret_is_told(trixie: Machine, full: dict) -> None:
 # --- a pull through it ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["bookworm-docker", "trixie-docker", "trixie-podman"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("bookworm-docker", marks=pytest.mark.long), "trixie-docker", "trixie-podman"]
+)
 def test_a_pull_through_the_ca(machines: dict[str, Machine], peers: Peers, tmp_path: Path, name: str) -> None:
     machine = machines[name]
     machine.clean()

@@ -7,6 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
 from engine_trust import DAEMON_JSON, FOREIGN, HOST, MIRROR, client, put
 from managed import collect
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from hosts import Machine
 
 
+@pytest.mark.long
 def test_fifty_at_once_lose_nothing(trixie: Machine) -> None:
     put(trixie, DAEMON_JSON, FOREIGN)
     names = [f"r{number}.example.com" for number in range(50)]

@@ -56,7 +56,7 @@ exec unshare --user --map-root-user --mount --net sh -c '
 UNIT = "[Service]\nExecStart={command}\nKillMode=mixed\nExecStopPost=-/bin/rm -f /run/docker.sock\n"
 
 
-@pytest.fixture(params=["bookworm-docker", "trixie-docker"])
+@pytest.fixture(params=[pytest.param("bookworm-docker", marks=pytest.mark.long), "trixie-docker"])
 def machine(request: pytest.FixtureRequest, machines: dict[str, Machine]) -> Iterator[Machine]:
     """A host on which the engine of the distribution is stopped."""
     machine = machines[request.param]

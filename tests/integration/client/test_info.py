@@ -180,6 +180,7 @@ def test_an_emptied_repository(info: Callable[..., dict], content: Content, room
         assert found == [{"name": f"{room}/emptied", "tags": []}]
 
 
+@pytest.mark.long
 def test_many_tags_and_many_repositories(info: Callable[..., dict], content: Content, peers: Peers, room: str) -> None:
     """More than one page of the catalogue, and a list of thousands: in order, whole, and the same each time."""
     image = content.image(f"{room}/tags", "0")

@@ -31,6 +31,7 @@ def arguments(peers: Peers, registry: str, config: Path, **options: object) -> d
     return {"registry": registry, **of_all, **options}
 
 
+@pytest.mark.long
 def test_many_at_once(host: Host, peers: Peers, config: Path) -> None:
     """Fifty processes that log in to fifty registries, in one file that none of them finds there."""
     running = []
@@ -43,6 +44,7 @@ def test_many_at_once(host: Host, peers: Peers, config: Path) -> None:
     alone(config)
 
 
+@pytest.mark.long
 def test_killed_at_any_moment(host: Host, peers: Peers, tmp_path: Path) -> None:
     """A login that is killed leaves the old or the new file, whole, and the next one needs no help.
 

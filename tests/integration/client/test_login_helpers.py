@@ -209,6 +209,7 @@ def test_a_store_that_takes_what_it_can_not_give_back(login: Callable[..., dict]
     assert kept(user_box) == {}
 
 
+@pytest.mark.long
 def test_logout_from_a_locked_store(login: Callable[..., dict], user_box: Box, peers: Peers) -> None:
     """To forget takes no passphrase."""
     make_key(user_box, PASSPHRASE)

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from collecting import Collector, content_of, pull
 from engine import command, wait_for
 
@@ -90,6 +91,7 @@ def pid_of(container: str) -> int:
     return int(command("docker", "inspect", "--format={{.State.Pid}}", container).stdout)
 
 
+@pytest.mark.long
 def test_nothing_acknowledged_is_lost(fronts: Callable[..., Front]) -> None:
     proxy = fronts([{"name": "admin", "access": "admin"}])
     command("docker", "update", "--restart=unless-stopped", *proxy.containers.values())

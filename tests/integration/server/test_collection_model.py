@@ -137,6 +137,7 @@ class Model(RuleBasedStateMachine):
             assert self.content.tags(repository) == sorted(tag for name, tag in self.tags if name == repository)
 
 
+@pytest.mark.long
 def test_the_registry_is_as_the_model(fronts: Callable[..., Front], images: dict, tmp_path: object) -> None:
     Model.proxy = fronts([{"name": "admin", "access": "admin"}])
     with fresh(tmp_path, images) as Model.registry:

@@ -572,7 +572,9 @@ def test_engines_pull_again_without_the_upstream(
         machine.run(PULLS[kind].format(image=image.replace(":1.0", ":2.0")), env=LOGIN)
 
 
-@pytest.mark.parametrize("machine", ["bookworm-docker", "trixie-docker"], indirect=True)
+@pytest.mark.parametrize(
+    "machine", [pytest.param("bookworm-docker", marks=pytest.mark.long), "trixie-docker"], indirect=True
+)
 def test_docker_takes_it_for_a_mirror_of_docker_hub(
     machine: Machine, proxy: Front, cache: PullCache, upstream: Upstream, room: str
 ) -> None:

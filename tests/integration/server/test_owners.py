@@ -145,6 +145,7 @@ def test_data_of_another_owner_becomes_the_accounts_own_and_nothing_else(cases: 
     assert not {name: recap for name, recap in found.play("registry", "host").items() if "changed=0" not in recap}
 
 
+@pytest.mark.long
 def test_a_directory_that_becomes_a_link_meanwhile(cases: Callable[..., Cases]) -> None:
     many = "for at in $(seq 0 199); do mkdir -p data/$at/real; touch data/$at/real/secret data/$at/real/tool; done"
     found = cases({f"swapping {number}": many for number in range(2)})

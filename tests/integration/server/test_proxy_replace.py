@@ -223,6 +223,7 @@ def test_what_does_not_become_healthy_goes_back(running: Proxy, host: Host, newe
     running.assert_right(host)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["auth", "nginx"])
 def test_killed_before_the_former_one_is_told_to_go(running: Proxy, host: Host, kind: str) -> None:
     """The newer one goes, whatever it was."""
@@ -241,6 +242,7 @@ def test_killed_before_the_former_one_is_told_to_go(running: Proxy, host: Host, 
     running.assert_right(host)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["auth", "nginx"])
 def test_killed_while_the_former_one_drains(running: Proxy, host: Host, kind: str) -> None:
     """The newer one takes its place."""

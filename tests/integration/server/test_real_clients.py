@@ -69,7 +69,7 @@ def refused(said: str) -> bool:
     return "may not do that" in said or "StatusCode: 403" in said
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[pytest.param("bookworm-docker", marks=pytest.mark.long), "trixie-docker", "trixie-podman"])
 def client(request: pytest.FixtureRequest, machines: dict[str, Machine], proxy: Front) -> Iterator[Client]:
     machine, engine = machines[request.param], ENGINES[request.param]
     place = f"/etc/{'docker' if engine == 'docker' else 'containers'}/certs.d/{proxy.outside}"

@@ -359,6 +359,7 @@ def is_well(mirror: Mirror, name: str, tag: str, *, pruned: bool) -> bool:
     return mirror.there.pull(f"mirror/{name}", tag) == mirror.content.pull(name, tag)
 
 
+@pytest.mark.long
 def test_killed_at_any_moment(mirror: Mirror, proxy: Front) -> None:
     """No tag leads to a broken image, and the next run finishes what a killed one has begun."""
     mirror.sides["destination"] |= {"username": "admin", "password": proxy.passwords["admin"]}

@@ -11,6 +11,8 @@ from credential_files import AUTH, HOST, login, logout, mode, write
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
+
 number = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,4})?", fullmatch=True)
 scalar = st.one_of(st.sampled_from(["null", "true", "false", "{}", "[]"]), number, st.text(max_size=12).map(json.dumps))
 
@@ -85,7 +87,7 @@ def without_host(parsed):
     return list(rest.items()), list(auths.items())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(text=st.one_of(document, anything))
 @example(text='{"auths": {"r.example.com": {}}, "x": 1e999}')
 @example(text='{"a": "\\ud83d", "b": "\\ud83d\\ude00", "": ""}')
@@ -131,7 +133,7 @@ def is_json_object(raw):
         return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(raw=st.one_of(st.binary(max_size=200), broken, value.map(str.encode)))
 @example(raw=b"\0")
 @example(raw=b"\xff\xfe{\x00}\x00")

@@ -21,6 +21,8 @@ from wharf_backup import common, places, restore, staging, storage, verify
 from wharf_storage import manifests, names
 from wharf_storage.files import Directory, remove_tree
 
+from examples import examples
+
 # Whatever is planted must not be waited for.
 SECONDS = 60
 
@@ -308,7 +310,7 @@ JSON = strategies.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(JSON)
 def test_any_document_is_a_manifest_or_is_told(document):
     """All digests that stand where a manifest names things are found, or none is, and it is no manifest."""
@@ -327,7 +329,7 @@ def test_any_document_is_a_manifest_or_is_told(document):
             assert one.get("digest", one.get("blobSum")) in found.digests
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(strategies.text(max_size=300) | strategies.from_regex(r"[a-z0-9._/:-]+"))
 def test_no_name_leads_out_of_its_directory(text):
     for accepts in (names.is_component, names.is_tag, lambda text: names.is_encoded("sha256", text)):

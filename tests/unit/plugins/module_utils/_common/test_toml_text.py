@@ -17,6 +17,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.toml_text i
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
+
 CONTAINERD = b"""\
 # What the owner says stays.
 version = 2
@@ -109,7 +111,7 @@ DOCUMENTS = st.builds(
 ).flatmap(lambda text: st.sampled_from([text, text.replace("\n", "\r\n")]))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(DOCUMENTS)
 @example("a.b = 1\n[a]\n")
 @example("[a.b]\n[a]\nb.c = 1\n")
@@ -154,7 +156,7 @@ def test_it_reads_what_python_reads(text):
     same_as_python(text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(DOCUMENTS, st.data())
 def test_it_refuses_what_python_refuses(text, data):
     """A character that is lost or doubled, or a foreign one."""
@@ -166,7 +168,7 @@ def test_it_refuses_what_python_refuses(text, data):
         same_as_python(text[:at] + new + text[at + 1 :])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(
     DOCUMENTS,
     st.lists(

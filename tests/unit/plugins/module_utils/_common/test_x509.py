@@ -14,6 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pems import CA, CLIENT, COMING, DAY, EC, EXPIRED, FOREVER, LEAF, OTHER, ROOT, RSA, issued, pem
 
+from examples import examples
+
 
 def refused(check, *arguments):
     with pytest.raises(InputError) as told:
@@ -84,7 +86,7 @@ def test_what_an_engine_would_not_trust(text, says):
     assert says in message and "the CA of r" in message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(at=st.integers(0, len(CA)), length=st.integers(0, 80), junk=st.text(alphabet="A=-\n é!", max_size=4))
 @example(at=CA.index("-----END") - 1, length=0, junk="=")
 @example(at=200, length=1, junk="AA")

@@ -18,6 +18,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.yaml_text i
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
+
 K3S = """\
 # Of the platform team.
 mirrors:
@@ -113,7 +115,7 @@ def written(tree, data):
     return "\n".join(lines) + data.draw(st.sampled_from(["", "\n", "\n\n# end\n"]))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(DOCUMENTS, st.data())
 def test_it_reads_what_pyyaml_reads(tree, data):
     text = written(tree, data)
@@ -121,7 +123,7 @@ def test_it_reads_what_pyyaml_reads(tree, data):
         assert plain(read(text).content) == plain(yaml.safe_load(text) or {})
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=examples(700), deadline=None)
 @given(st.one_of(DOCUMENTS, st.just(yaml.safe_load(K3S))), st.data())
 def test_what_it_reads_it_reads_rightly(tree, data):
     """With characters that are lost, doubled or foreign: where it does not refuse the file, PyYAML says the same."""
@@ -210,7 +212,7 @@ PATHS = st.lists(KEYS, min_size=1, max_size=3).map(tuple)
 VALUES = st.sampled_from(["", "text", "a: #b", True, ["https://r.example.com"], ["a", "b"]])
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=examples(700), deadline=None)
 @given(DOCUMENTS, st.lists(st.tuples(PATHS, VALUES), min_size=1, max_size=4), st.data())
 @example({}, [(("a",), "x")], st.data())
 def test_a_value_comes_and_goes_without_a_trace(tree, values, data):

@@ -18,6 +18,8 @@ from directories import snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
+
 HOST = "r.example.com:5000"
 FILE = "buildkitd.toml"
 OWNERS = """\
@@ -159,7 +161,7 @@ def documents(draw):
     return lines if draw(st.booleans()) else lines.rstrip("\n")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     documents(),
     st.lists(st.tuples(NAMES, st.booleans()), max_size=2, unique_by=lambda one: one[0]),

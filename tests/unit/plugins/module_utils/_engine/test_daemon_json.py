@@ -20,6 +20,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.daemon_json
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from examples import examples
+
 HOST, MIRROR = "r.example.com:5000", "https://m.example.com"
 OURS = (INSECURE, MIRRORS)
 
@@ -129,7 +131,7 @@ def absent(before):
     return before.with_entries(INSECURE, [], [HOST], same_registry).with_entries(MIRRORS, [], [MIRROR], same_mirror)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(text=texts)
 @example(text="{}")
 @example(text='{"a":1}')
@@ -220,7 +222,7 @@ def test_what_is_no_daemon_json_is_told_without_its_content(text, says):
         DaemonConfig(b'{"a": "\xff"}', "daemon.json")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(raw=st.binary(max_size=60))
 def test_any_bytes_are_a_document_or_an_error(raw):
     try:

@@ -17,6 +17,8 @@ from directories import snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
+
 HOST = "r.example.com:5000"
 OWNERS = """\
 # The owner's.
@@ -227,7 +229,7 @@ MIRRORS = st.dictionaries(NAMES, st.lists(URLS, min_size=1, max_size=2), max_siz
 FOREIGN = st.sampled_from([OWNERS, "", "[host]\n", "\tserver='x'", "# c\r\n[header]\r\n  a = 'b'\r\n"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(REGISTRIES, MIRRORS), min_size=1, max_size=3), st.dictionaries(NAMES, FOREIGN, max_size=2))
 def test_what_was_there_is_there_afterwards(tmp_path_factory, runs, owners):
     folder = tmp_path_factory.mktemp("certs.d")

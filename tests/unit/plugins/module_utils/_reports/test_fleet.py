@@ -10,6 +10,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._reports.fleet impo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
+
 NOW, EARLIER, REGISTRY = "2026-11-30T17:20:05Z", "2026-11-29T01:00:00Z", "registry.example.com:5000"
 RUN = {"container": "web", "image": "apps/api:1", "repository": "apps/api", "digest": "sha256:1"}
 
@@ -190,7 +192,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     reports=st.one_of(ANYTHING, st.dictionaries(st.sampled_from(KINDS), ANYTHING)),
     host=st.one_of(
