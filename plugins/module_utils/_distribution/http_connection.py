@@ -62,7 +62,7 @@ class ServerConnection:
         self.used = False
         self._timeout = timeout
         self._prefix = ""
-        self._host = _host_header(scheme, host, port)
+        self._host = host_header(scheme, host, port)
         self._proxy_headers = {}
         proxy = proxy_for(scheme, netloc)
         to_host, to_port = (host, port) if proxy is None else (proxy.hostname, proxy.port or 80)
@@ -188,8 +188,8 @@ def split_netloc(netloc):
     return parts.hostname, parts.port
 
 
-def _host_header(scheme, host, port):
-    # As Python's own client: without the port that the scheme has anyway.
+def host_header(scheme, host, port):
+    """The Host header, as Python's own client has it: without the port that the scheme has anyway."""
     try:
         name = host.encode("ascii").decode()
     except UnicodeEncodeError:

@@ -67,13 +67,15 @@ class HttpClient:
     """Sends requests, and keeps one connection to each server alive. Each thread needs a client of its own.
 
     timeout is in seconds, for one request from the connection to the last byte. A server that is busy is asked
-    again, at most `attempts` times in all, and all waits together are no longer than the timeout.
+    again, at most `attempts` times in all, and all waits together are no longer than the timeout. With follow=False, a
+    redirect is a Response like others.
     """
 
-    def __init__(self, tls, timeout=30, attempts=3):
+    def __init__(self, tls, timeout=30, attempts=3, *, follow=True):
         self._tls = tls
         self._timeout = timeout
         self._attempts = attempts
+        self._follow = follow
         self._connections = {}
         # Those of them on which the body of an answer is still to come.
         self._streaming = set()
@@ -147,7 +149,7 @@ class HttpClient:
                 if url != asked:
                     error.message = f"{server_of(asked)} redirects to {server_of(url)}. {error.message}"
                 raise
-            if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
+            if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not self._follow:
                 return response
             url, headers = _redirected(response, headers)
         raise AnswerError(

@@ -114,6 +114,13 @@ def test_a_retry_after_that_is_none_is_passed_over(client, server, value):
     assert get(client, server).status == 200
 
 
+def test_a_redirect_that_is_not_to_be_followed_is_an_answer(server):
+    server.answer("/x", reply(307, Location="/y"))
+    with HttpClient(TLSConfig("127.0.0.1"), timeout=1, follow=False) as client:
+        assert get(client, server).status == 307
+    assert server.seen("/y") == []
+
+
 @pytest.mark.parametrize(
     "slow",
     [
