@@ -38,6 +38,7 @@ def test_containers_go_on(busy: Client) -> None:
     assert busy.process_now() == busy.process_before()
 
 
+@pytest.mark.long
 def test_check_mode_of_each_playbook(clients: dict[str, Client]) -> None:
     """On hosts that have all: each tells what it would do, and does nothing."""
     hosts = [LabHost("fleet-registry"), *clients.values()]

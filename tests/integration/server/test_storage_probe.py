@@ -154,6 +154,7 @@ def test_a_run_that_is_ended_leaves_nothing(at_home: Callable[[str], managed.Hos
     assert_empty(storage)
 
 
+@pytest.mark.long
 def test_filers_with_stores_of_their_own_are_found_out(at_home: Callable[[str], managed.Host], tmp_path: Path) -> None:
     """Each learns from the other what was written, a moment later: some lists in a hundred miss it."""
     host = at_home(managed.Host().python)
