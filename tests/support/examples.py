@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import HealthCheck
+
+# How long an example takes is a matter of what else the machine does.
+PATIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 PER_CENT = int(os.environ.get("WHARF_EXAMPLES", "20"))
 
 

@@ -7,13 +7,18 @@ import json
 import os
 import sys
 
+import hypothesis
 import pytest
 from misbehaving import Misbehaving, reply
 from paths import ROOT
 
+from examples import PATIENT
+
 os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
 # Where ansible_collections.wharf.registry is found, for what imports its own kind by that name.
 sys.path.insert(0, str(ROOT / ".venv" / "collections"))
+hypothesis.settings.register_profile("wharf", deadline=None, suppress_health_check=PATIENT)
+hypothesis.settings.load_profile("wharf")
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples import examples
+from examples import PATIENT, examples
 
 sys.path.insert(0, str(Path(__file__).parents[4] / "roles" / "mirror_cache" / "files" / "mirror_cache"))
 from index import Index
@@ -269,7 +269,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=PATIENT)
 @given(steps=STEPS)
 def test_whatever_happens_files_index_and_limit_agree(steps, tmp_path_factory, monkeypatch):
     monkeypatch.setattr("store._FREE_SHARE", 0)

@@ -15,10 +15,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.buildkit_tr
 from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_state import DesiredState
 from certificates import Authority
 from directories import snapshot
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples import examples
+from examples import PATIENT, examples
 
 HOST = "r.example.com:5000"
 FILE = "buildkitd.toml"
@@ -161,7 +161,7 @@ def documents(draw):
     return lines if draw(st.booleans()) else lines.rstrip("\n")
 
 
-@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=PATIENT)
 @given(
     documents(),
     st.lists(st.tuples(NAMES, st.booleans()), max_size=2, unique_by=lambda one: one[0]),

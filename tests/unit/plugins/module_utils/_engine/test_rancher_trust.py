@@ -12,10 +12,10 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.desired_sta
 from ansible_collections.wharf.registry.plugins.module_utils._engine.rancher_trust import K3sTrust, Rke2Trust
 from certificates import Authority
 from directories import snapshot
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples import examples
+from examples import PATIENT, examples
 
 HOST = "r.example.com:5000"
 OWNERS = """\
@@ -176,7 +176,7 @@ REGISTRIES = st.dictionaries(
 MIRRORS = st.dictionaries(NAMES, st.lists(URLS, min_size=1, max_size=2, unique=True), max_size=2)
 
 
-@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=PATIENT)
 @given(
     st.lists(st.tuples(REGISTRIES, MIRRORS), min_size=1, max_size=3),
     st.sampled_from([None, "", "# c", OWNERS, OWNERS.replace("\n", "\r\n"), OWNERS.rstrip(), "mirrors:\nconfigs:\n"]),

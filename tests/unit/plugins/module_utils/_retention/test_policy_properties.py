@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from retention_tags import NOW, decide, digest, image, rule, signature
 
-from examples import examples
+from examples import PATIENT, examples
 
 LETTERS = "abcdefgh"
 NAMES = [
@@ -61,7 +61,7 @@ OPTIONS = st.fixed_dictionaries({"tags": GLOBS}, optional=CONDITIONS).map(
 )
 RULES = st.lists(OPTIONS, max_size=3)
 # The time is not what is tested, and the machine may have other work.
-AT_LEISURE = settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+AT_LEISURE = settings(max_examples=examples(200), deadline=None, suppress_health_check=PATIENT)
 IN_USE = st.sets(st.sampled_from("abijkl04"), max_size=2).map(lambda letters: frozenset(map(digest, letters)))
 
 
