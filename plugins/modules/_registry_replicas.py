@@ -39,6 +39,13 @@ options:
         description: The file of its configuration.
         type: path
         required: true
+      trust:
+        description: Certificates (PEM) of CAs that it trusts besides, for O(replicas[].trust_path).
+        type: str
+        default: ""
+      trust_path:
+        description: The file of these certificates; removed where there are none.
+        type: path
       group:
         description: The group that can read the file.
         type: str
@@ -51,6 +58,10 @@ options:
         description: The socket where it answers.
         type: path
         required: true
+  network:
+    description: Name of the network that the replicas have; made where it is missing. Empty where they have none.
+    type: str
+    default: ""
   label:
     description: The label that replicas have. Containers with it that are none of O(replicas) are ended.
     type: str
@@ -112,6 +123,8 @@ REPLICA_OPTIONS = {
     "container": {"type": "dict", "required": True},
     "config": {"type": "str", "required": True, "no_log": True},
     "config_path": PATH,
+    "trust": {"type": "str", "default": ""},
+    "trust_path": {"type": "path"},
     "group": TEXT,
     "served_path": PATH,
     "socket": PATH,
@@ -120,6 +133,7 @@ OPTIONS = {
     "host": TEXT,
     "image": TEXT,
     "replicas": {"type": "list", "elements": "dict", "required": True, "options": REPLICA_OPTIONS},
+    "network": {"type": "str", "default": ""},
     "label": TEXT,
     "config_label": TEXT,
     "start_timeout": SECONDS,
@@ -152,6 +166,8 @@ def main():
         if module.check_mode:
             run.foretell()
         else:
+            if options["network"]:
+                containers.make_network(options["network"], dict([options["label"].split("=", 1)]))
             run.run()
         names, files = beyond(containers, replicas, options["label"], options["replicas"][0]["served_path"])
         run.end(names, files, module.check_mode)

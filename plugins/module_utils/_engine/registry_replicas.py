@@ -9,8 +9,10 @@ are left alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from typing import NamedTuple
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from ansible_collections.wharf.registry.plugins.module_utils._common.placement import PlacedFile, PlacedNothing
@@ -31,6 +33,13 @@ class ReplicaError(RegistryError):
         self.name = name
 
 
+class Settings(NamedTuple):
+    """What a replica reads when it starts: its configuration, and the CAs that it trusts besides, as PEM or empty."""
+
+    config: str
+    trust: str = ""
+
+
 class Replica:
     """One of them, and its files."""
 
@@ -39,31 +48,42 @@ class Replica:
         self._label = label
         self._definition = options["container"]
         self.name = self._definition["name"]
-        self.config = options["config"]
+        self.settings = Settings(options["config"], options.get("trust") or "")
         self._config_path = options["config_path"]
+        self._trust_path = options.get("trust_path")
         self._group = options["group"]
         self._served_path = options["served_path"]
         self._socket = options["socket"]
 
-    def config_file(self, config):
-        return PlacedFile(self._config_path, config.encode(), ("root", self._group), 0o640, secret=True)
+    def files(self, settings):
+        """What has to be there before it starts."""
+        owner = ("root", self._group)
+        files = [PlacedFile(self._config_path, settings.config.encode(), owner, 0o640, secret=True)]
+        if settings.trust:
+            files.append(PlacedFile(self._trust_path, settings.trust.encode(), owner, 0o640))
+        elif self._trust_path:
+            files.append(PlacedNothing(self._trust_path))
+        return files
 
-    def spec(self, image, config_file):
-        """The definition of the container with a configuration: with another one it is another container."""
-        labels = {**self._definition["labels"], self._label: config_file.checksum}
+    def spec(self, image, settings):
+        """The definition of the container with settings: with others it is another container."""
+        text = settings.config + (f"\n{settings.trust}" if settings.trust else "")
+        labels = {**self._definition["labels"], self._label: hashlib.sha256(text.encode()).hexdigest()}
         return ContainerSpec({**self._definition, "image": image, "labels": labels})
 
     def former(self, before):
-        """(image, configuration) that it was last seen to serve with, or has now; empty where there is none."""
+        """(image, Settings) that it was last seen to serve with, or has now; empty where there is none."""
         served = read_text(self._served_path)
         if served:
             known = json.loads(served)
-            return known["image"], known["config"]
-        return (before or {}).get("Image", ""), read_text(self._config_path)
+            return known["image"], Settings(known["config"], known.get("trust", ""))
+        trust = read_text(self._trust_path) if self._trust_path else ""
+        return (before or {}).get("Image", ""), Settings(read_text(self._config_path), trust)
 
-    def remember(self, image, config):
+    def remember(self, image, settings):
         """What it serves with now."""
-        content = json.dumps({"config": config, "image": image}, sort_keys=True).encode()
+        known = {"config": settings.config, "image": image, **({"trust": settings.trust} if settings.trust else {})}
+        content = json.dumps(known, sort_keys=True).encode()
         PlacedFile(self._served_path, content, _ROOT, 0o600, secret=True).apply()
 
     def ask(self):
@@ -108,14 +128,11 @@ class ReplicaRun:
         """What a run would do, without doing it."""
         image_id = self._containers.image_id(self._image)
         for replica in self._replicas:
-            config_file = replica.config_file(replica.config)
+            changed = any(file.changed for file in replica.files(replica.settings))
             found = self._containers.inspect(replica.name)
-            differing = (
-                []
-                if found is None
-                else self._compare(replica.spec(self._image, config_file), found, image_id or "none")
-            )
-            if config_file.changed or found is None or differing or not found["State"]["Running"]:
+            spec = replica.spec(self._image, replica.settings)
+            differing = [] if found is None else self._compare(spec, found, image_id or "none")
+            if changed or found is None or differing or not found["State"]["Running"]:
                 self.changed_containers.append(replica.name)
 
     def run(self):
@@ -127,10 +144,10 @@ class ReplicaRun:
             before = self._containers.inspect(replica.name)
             former = replica.former(before)
             try:
-                changed = self._serve(replica, self._image, image_id, replica.config)
+                changed = self._serve(replica, self._image, image_id, replica.settings)
             except RegistryError as error:
                 said = f"The engine said: {error} Its last words: {self._containers.last_words(replica.name) or 'none'}"
-                returns = before is not None and all(former)
+                returns = before is not None and bool(former[0] and former[1].config)
                 if returns:
                     named = self._containers.name_of_image(before) if before["Image"] == former[0] else former[0]
                     self._serve(replica, named, *former)
@@ -141,16 +158,17 @@ class ReplicaRun:
                     # The proxy has left alone what did not answer, and must not find the next one gone as well.
                     time.sleep(self._proxy_seconds)
 
-    def _serve(self, replica, image, image_id, config):
+    def _serve(self, replica, image, image_id, settings):
         """Whether anything was changed until it served."""
-        config_file = replica.config_file(config)
-        config_file.apply()
-        spec = replica.spec(image, config_file)
-        changed = self._ensure(spec, image_id) or config_file.changed
+        files = replica.files(settings)
+        for file in files:
+            file.apply()
+        spec = replica.spec(image, settings)
+        changed = self._ensure(spec, image_id) or any(file.changed for file in files)
         self._containers.wait_until_healthy(spec, self._start_timeout)
         replica.ask()
-        if replica.former(None) != (image_id, config) or changed:
-            replica.remember(image_id, config)
+        if replica.former(None) != (image_id, settings) or changed:
+            replica.remember(image_id, settings)
         return changed
 
     def _ensure(self, spec, image_id):

@@ -6,17 +6,16 @@ import functools
 import json
 import secrets
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from content import Content
-from engine import command, free_ports, listening, run_container, wait_for
+from engine import free_ports, listening, run_container, wait_for
 from http_client import CONFIGS, DOCKER, LAYERS, OCI, connection_to, digest_of
 from managed import words
-from paths import ROOT
+from role_config import role_configs
 from steps import four_runs
 
 if TYPE_CHECKING:
@@ -29,20 +28,6 @@ FOREIGN = {
     OCI: "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
 }
 MICROSOFT = "https://mcr.microsoft.com/v2/windows/blobs/sha256:1"
-RENDER = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  vars_files: [{role}/defaults/main.yml, {role}/vars/main.yml]
-  vars:
-    secret: x
-    made: {{config: "{{{{ lookup('ansible.builtin.template', '{role}/templates/config.yml.j2') }}}}"}}
-  tasks:
-    - ansible.builtin.copy:
-        content: "{{{{ (made | wharf.registry._each_replica(1) | first).config }}}}"
-        dest: "{file}"
-        mode: "0644"
-"""
 
 
 class Registries:
@@ -77,16 +62,10 @@ class Registries:
         return done.stderr if "error parsing regexp" in done.stderr else ""
 
     def _configure(self, file: str, http: dict, variables: dict) -> None:
-        path = self.directory / file
-        play = self.directory / "play.yml"
-        play.write_text(RENDER.format(role=ROOT / "roles" / "registry", file=path))
-        ansible_playbook = str(Path(sys.executable).with_name("ansible-playbook"))
-        variables = {**variables, "ansible_python_interpreter": sys.executable}
-        command(ansible_playbook, "--inventory=localhost,", f"--extra-vars={json.dumps(variables)}", str(play))
-        made = yaml.safe_load(path.read_text())
+        made = role_configs(self.directory, **variables)[0]
         # All but where it listens, and where its storage lies.
         made["storage"]["filesystem"]["rootdirectory"] = "/data"
-        path.write_text(yaml.safe_dump({**made, "http": http, "health": {}}))
+        (self.directory / file).write_text(yaml.safe_dump({**made, "http": http, "health": {}}))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from ansible_collections.wharf.registry.plugins.module_utils._engine.registry_re
     Replica,
     ReplicaError,
     ReplicaRun,
+    Settings,
 )
 from fake_containers import FakeContainers
 
@@ -30,12 +31,15 @@ class Host:
         self.engine = FakeContainers({"registry:old": OLD, "registry:new": NEW})
         self.silent: set[tuple[int, str]] = set()
         self.waited: list[float] = []
+        self.trust = ""
 
     def replica(self, number: int, config: str) -> Replica:
         options = {
             "container": {"name": f"registry-{number}", "memory": "64m", "labels": {"role": "replica"}},
             "config": config,
             "config_path": str(self.directory / f"config-{number}.yml"),
+            "trust": self.trust,
+            "trust_path": str(self.directory / f"ca-{number}.pem"),
             "group": "root",
             "served_path": str(self.directory / f"served-{number}.json"),
             "socket": str(number),
@@ -61,10 +65,12 @@ class Host:
         assert foretold.changed_containers == run.changed_containers
         return run.changed_containers
 
-    def serves(self, number: int, image: str, config: str) -> None:
+    def serves(self, number: int, image: str, config: str, trust: str = "") -> None:
         served = json.loads((self.directory / f"served-{number}.json").read_text())
-        assert served == {"image": image, "config": config}
+        assert served == {"image": image, "config": config, **({"trust": trust} if trust else {})}
         assert (self.directory / f"config-{number}.yml").read_text() == config
+        ca = self.directory / f"ca-{number}.pem"
+        assert (ca.read_text() if ca.exists() else "") == trust
         assert self.engine.containers[f"registry-{number}"]["Image"] == image
 
 
@@ -134,10 +140,38 @@ def test_the_first_one_that_does_not_answer_has_nothing_to_go_back_to(host: Host
     host.serves(1, OLD, "first")
 
 
+def test_other_authorities_are_another_container(host: Host) -> None:
+    host.run()
+    for host.trust in ("one", "other", ""):
+        assert host.run() == ["registry-1", "registry-2"]
+        host.serves(2, OLD, "first", host.trust)
+        assert host.run() == []
+
+
+def test_the_authorities_go_back_with_the_configuration(host: Host) -> None:
+    host.trust = "former"
+    host.run()
+    for trust in ("another", ""):
+        host.trust, host.silent = trust, {(1, NEW)}
+        with pytest.raises(ReplicaError, match="are back, and serve"):
+            host.replacement("registry:new", "second").run()
+        host.serves(1, OLD, "first", "former")
+
+
+def test_what_a_former_release_has_remembered_is_known(host: Host) -> None:
+    host.run()
+    host.silent = {(1, NEW)}
+    (host.directory / "served-1.json").write_text(json.dumps({"image": OLD, "config": "first"}))
+    with pytest.raises(ReplicaError, match="are back, and serve"):
+        host.replacement("registry:new", "second").run()
+    host.serves(1, OLD, "first")
+
+
 def test_what_a_killed_run_has_left_is_not_what_comes_back(host: Host) -> None:
     """The container and the file are those of a run that never saw them serve."""
     host.run()
-    host.replica(1, "broken").config_file("broken").apply()
+    for file in host.replica(1, "broken").files(Settings("broken", "of another")):
+        file.apply()
     host.engine.containers["registry-1"]["Image"] = NEW
     host.silent = {(1, NEW)}
     with pytest.raises(ReplicaError, match="are back, and serve"):
