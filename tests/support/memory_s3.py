@@ -189,8 +189,8 @@ class MemoryS3:
     def listed(self, prefix, delimiter):
         with self.lock:
             keys = [key for key in self.objects if key.startswith(prefix) and key not in self.hidden]
-            # Late for one list, and then there.
-            self.hidden -= {key for key in self.hidden if key.startswith(prefix)}
+            # Late for all lists but one of its own, since others list the directory meanwhile.
+            self.hidden.discard(prefix)
             keys += [key for key in self.ghosts if key.startswith(prefix) and delimiter]
             keys += [key for key in self.former if key.startswith(prefix)] if self.wrong("lists_deleted") else []
         names = set()
@@ -253,7 +253,7 @@ class MemoryS3:
     def write(self, key, body):
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         self.written += 1
-        if self.wrong("lists_late") and self.written % 5 == 0:
+        if self.wrong("lists_late") and "/list/" in key and self.written % 5 == 0:
             self.hidden.add(key)
         if self.wrong("stale_reads") and key in self.objects:
             self.former[key] = self.objects[key]

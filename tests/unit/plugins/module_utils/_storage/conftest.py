@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import memory_s3
 import pytest
+from ansible_collections.wharf.registry.plugins.module_utils._storage import probe_access
 from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_access import S3Access
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A storage in memory is quick, however busy this machine is."""
+    monkeypatch.setattr(probe_access, "SLOW", 10_000)
 
 
 @pytest.fixture
