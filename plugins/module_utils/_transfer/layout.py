@@ -285,12 +285,14 @@ class Layout:
         return InputError(f"{self._path}: {what}: {error.strerror}", "Check the medium and its free space")
 
 
+# What a File leaves of a marker that a run was killed while it wrote.
+_BEGUN = {"blobs", ".oci-layout.wharf-new", ".oci-layout.wharf-lock"}
+
+
 def _is_new(path):
     """Whether it is an empty directory, or what a run leaves that is killed at its very begin."""
     blobs = os.path.join(path, "blobs")
-    return (
-        os.path.isdir(path) and set(os.listdir(path)) <= {"blobs"} and not (os.path.isdir(blobs) and os.listdir(blobs))
-    )
+    return os.path.isdir(path) and set(os.listdir(path)) <= _BEGUN and not (os.path.isdir(blobs) and os.listdir(blobs))
 
 
 def _is_descriptor(entry):

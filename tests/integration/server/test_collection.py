@@ -204,8 +204,9 @@ def test_what_somebody_is_about_to_use_stays(content: Content, collector: Collec
     image = content.image("apps/web", "x", layer=layer)
     delete(content, "apps/web", image["digest"])
     blob = {"digest": digest_of(layer), "size": len(layer)}
-    process = collector.start(grace_seconds=2)
-    time.sleep(1)
+    # Long enough for a collector that starts slowly.
+    process = collector.start(grace_seconds=8)
+    time.sleep(2)
     # This only looks: it is there.
     assert content.blob("apps/web", layer) == blob
     assert collector.finish(process)[0] == 0

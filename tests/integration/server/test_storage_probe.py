@@ -148,7 +148,7 @@ def test_a_run_that_is_ended_leaves_nothing(at_home: Callable[[str], managed.Hos
     process = at_home(managed.Host().python).start("registry_storage_probe", given(storage, repetitions=1000))
     wait_for("the first objects", storage.objects, 60)
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=240)
     assert process.returncode != 0
     assert SECRET_KEY not in stdout + stderr
     assert_empty(storage)

@@ -326,6 +326,17 @@ def test_names_of_other_tools(source, sync, copy, annotations, repository) -> No
     assert copy().names() == {"copied:1.0": image["digest"]}
 
 
+@pytest.mark.parametrize("left", [[], [".oci-layout.wharf-new"], [".oci-layout.wharf-new", ".oci-layout.wharf-lock"]])
+def test_what_a_run_leaves_that_is_killed_at_its_begin_is_gone_on_with(source, sync, copy, tmp_path, left) -> None:
+    image = source.image("app", "1.0")
+    (tmp_path / "copy" / "blobs").mkdir(parents=True)
+    for name in left:
+        (tmp_path / "copy" / name).write_text('{"imageLay')
+    sync()
+    assert copy().names() == {"app:1.0": image["digest"]}
+    assert not (tmp_path / "copy" / ".oci-layout.wharf-new").exists()
+
+
 def test_a_directory_of_others_is_left_alone(source, sync, tmp_path) -> None:
     source.image("app", "1")
     (tmp_path / "copy").mkdir()
