@@ -46,6 +46,7 @@ options:
       trust_path:
         description: The file of these certificates; removed where there are none.
         type: path
+        required: true
       group:
         description: The group that can read the file.
         type: str
@@ -124,7 +125,7 @@ REPLICA_OPTIONS = {
     "config": {"type": "str", "required": True, "no_log": True},
     "config_path": PATH,
     "trust": {"type": "str", "default": ""},
-    "trust_path": {"type": "path"},
+    "trust_path": PATH,
     "group": TEXT,
     "served_path": PATH,
     "socket": PATH,

@@ -48,9 +48,9 @@ class Replica:
         self._label = label
         self._definition = options["container"]
         self.name = self._definition["name"]
-        self.settings = Settings(options["config"], options.get("trust") or "")
+        self.settings = Settings(options["config"], options["trust"])
         self._config_path = options["config_path"]
-        self._trust_path = options.get("trust_path")
+        self._trust_path = options["trust_path"]
         self._group = options["group"]
         self._served_path = options["served_path"]
         self._socket = options["socket"]
@@ -58,12 +58,11 @@ class Replica:
     def files(self, settings):
         """What has to be there before it starts."""
         owner = ("root", self._group)
-        files = [PlacedFile(self._config_path, settings.config.encode(), owner, 0o640, secret=True)]
-        if settings.trust:
-            files.append(PlacedFile(self._trust_path, settings.trust.encode(), owner, 0o640))
-        elif self._trust_path:
-            files.append(PlacedNothing(self._trust_path))
-        return files
+        trust = settings.trust.encode()
+        return [
+            PlacedFile(self._config_path, settings.config.encode(), owner, 0o640, secret=True),
+            PlacedFile(self._trust_path, trust, owner, 0o640) if trust else PlacedNothing(self._trust_path),
+        ]
 
     def spec(self, image, settings):
         """The definition of the container with settings: with others it is another container."""
@@ -77,8 +76,8 @@ class Replica:
         if served:
             known = json.loads(served)
             return known["image"], Settings(known["config"], known.get("trust", ""))
-        trust = read_text(self._trust_path) if self._trust_path else ""
-        return (before or {}).get("Image", ""), Settings(read_text(self._config_path), trust)
+        held = Settings(read_text(self._config_path), read_text(self._trust_path))
+        return (before or {}).get("Image", ""), held
 
     def remember(self, image, settings):
         """What it serves with now."""

@@ -20,7 +20,12 @@ from ansible_collections.wharf.registry.plugins.module_utils._common.errors impo
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.http_message import Upload
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport import BODY_LIMIT
 from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_errors import ErrorWording, S3Error, shown
-from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_multipart import Multipart
+from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_multipart import (
+    LIST_LIMIT,
+    Multipart,
+    etag_of,
+    number_of,
+)
 from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_signature import (
     EMPTY,
     UNSIGNED,
@@ -29,8 +34,6 @@ from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_signatu
 )
 from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_xml import XmlError, deletions_text, parse
 
-# Bytes of one page of a list: 1000 names of 1024 bytes, each of which may take three.
-_LIST_LIMIT = 8 << 20
 # Names that one request lists or deletes.
 PAGE = 1000
 
@@ -86,7 +89,7 @@ class S3Client(Multipart):
             if not error.status or error.code:
                 raise
             # An answer to HEAD has no reason. That to a list has.
-            self._ask("GET", "look for the bucket", query=[("list-type", 2), ("max-keys", 1)], limit=_LIST_LIMIT)
+            self._ask("GET", "look for the bucket", query=[("list-type", 2), ("max-keys", 1)], limit=LIST_LIMIT)
             raise
 
     def pages(self, prefix="", delimiter="", start_after="", size=PAGE):
@@ -98,7 +101,7 @@ class S3Client(Multipart):
         token, known = None, set()
         while True:
             more = [("continuation-token", token)] if token else []
-            response = self._ask("GET", operation, query=query + more, limit=_LIST_LIMIT)
+            response = self._ask("GET", operation, query=query + more, limit=LIST_LIMIT)
             listed = self._document(response, "ListBucketResult", operation)
             decode = urllib.parse.unquote_plus if listed.get("EncodingType") == "url" else str
             yield Page(
@@ -128,7 +131,7 @@ class S3Client(Multipart):
         """
         headers = {"If-None-Match": "*"} if only_new else {}
         response = self._ask("PUT", f"write {key}", key, headers=headers, body=body, digest=digest)
-        return _etag(response)
+        return etag_of(response)
 
     def get(self, key, first=None, last=None, limit=BODY_LIMIT):
         """The bytes of an object, or those from the first to the last."""
@@ -154,7 +157,7 @@ class S3Client(Multipart):
                 return None
             raise
         size = response.headers.get("Content-Length") or ""
-        return Listed(key, int(size) if size.isdigit() else -1, _etag(response), response.headers.get("Last-Modified"))
+        return Listed(key, number_of(size), etag_of(response), response.headers.get("Last-Modified"))
 
     def delete(self, key):
         """Deletes an object; one that is not there is no error."""
@@ -169,7 +172,7 @@ class S3Client(Multipart):
         body = deletions_text(keys)
         operation = f"delete {len(keys)} objects"
         response = self._ask(
-            "POST", operation, query=[("delete", "")], headers=_checksum(body), body=body, limit=_LIST_LIMIT
+            "POST", operation, query=[("delete", "")], headers=_checksum(body), body=body, limit=LIST_LIMIT
         )
         result = self._document(response, "DeleteResult", operation)
         return [
@@ -252,10 +255,9 @@ class S3Client(Multipart):
 
 
 def _listed(element, decode):
-    size = element.get("Size")
     return Listed(
         decode(element.get("Key")),
-        int(size) if size.isdigit() else -1,
+        number_of(element.get("Size")),
         element.get("ETag").strip('"'),
         element.get("LastModified"),
     )
@@ -266,10 +268,6 @@ def _digest(body):
     if isinstance(body, Upload):
         return UNSIGNED
     return hashlib.sha256(body).hexdigest() if body else EMPTY
-
-
-def _etag(response):
-    return (response.headers.get("ETag") or "").strip('"')
 
 
 def _range(first, last):

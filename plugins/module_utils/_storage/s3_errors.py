@@ -139,10 +139,3 @@ def shown(text):
     """A text of a server, as a part of a line."""
     line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return line if len(line) <= _MOST_SHOWN else line[:_MOST_SHOWN] + "…"
-
-
-def is_error_document(body):
-    try:
-        return parse(body).name == "Error"
-    except XmlError:
-        return False

@@ -13,7 +13,8 @@ from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_xml imp
 
 # The least size of a part, but for the last one.
 LEAST_PART = 5 << 20
-_LIST_LIMIT = 8 << 20
+# Bytes of one page of a list: 1000 names of 1024 bytes, each of which may take three.
+LIST_LIMIT = 8 << 20
 
 
 class Part(NamedTuple):
@@ -48,7 +49,7 @@ class Multipart:
         """Writes a part, bytes or an Upload, and returns its ETag."""
         query = [("partNumber", number), ("uploadId", upload_id)]
         response = self._ask("PUT", f"write part {number} of {key}", key, query=query, body=body)
-        return (response.headers.get("ETag") or "").strip('"')
+        return etag_of(response)
 
     def copy_part(self, begun, number, source, first, last):
         """Makes a part of a range of another object, and returns its ETag. begun is (key, upload ID)."""
@@ -66,14 +67,14 @@ class Multipart:
             operation = f"list the parts of the upload of {key}"
             query = [("uploadId", upload_id), ("max-parts", size), ("part-number-marker", marker)]
             listed = self._document(
-                self._ask("GET", operation, key, query=query, limit=_LIST_LIMIT), "ListPartsResult", operation
+                self._ask("GET", operation, key, query=query, limit=LIST_LIMIT), "ListPartsResult", operation
             )
             for one in listed.all("Part"):
-                yield Part(_number(one.get("PartNumber")), _number(one.get("Size")), one.get("ETag").strip('"'))
+                yield Part(number_of(one.get("PartNumber")), number_of(one.get("Size")), one.get("ETag").strip('"'))
             if listed.get("IsTruncated") != "true":
                 return
             former, marker = marker, listed.get("NextPartNumberMarker")
-            if _number(marker) <= _number(former):
+            if number_of(marker) <= number_of(former):
                 raise self._errors.odd(operation, "says that there is more, and not where")
 
     def uploads(self, prefix="", size=1000):
@@ -83,7 +84,7 @@ class Multipart:
         while True:
             query = [("uploads", ""), ("prefix", prefix), ("max-uploads", size), ("encoding-type", "url"), *markers]
             listed = self._document(
-                self._ask("GET", operation, query=query, limit=_LIST_LIMIT), "ListMultipartUploadsResult", operation
+                self._ask("GET", operation, query=query, limit=LIST_LIMIT), "ListMultipartUploadsResult", operation
             )
             decode = urllib.parse.unquote_plus if listed.get("EncodingType") == "url" else str
             for one in listed.all("Upload"):
@@ -112,5 +113,11 @@ class Multipart:
                 raise
 
 
-def _number(text):
+def etag_of(response):
+    """The ETag in the headers of an answer, or an empty string."""
+    return (response.headers.get("ETag") or "").strip('"')
+
+
+def number_of(text):
+    """The number that a text of S3 is, or -1 where it is none."""
     return int(text) if text.isdigit() else -1

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import managed
 import pytest
+from certificates import Authority
 from collecting import Collector, content_of
 from hostile_requests import SECRET
+from seaweedfs import SeaweedFS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from content import Content
     from front import Front
     from http_client import Client
@@ -42,3 +46,16 @@ def content(proxy: Front) -> Content:
 def collector(proxy: Front, content: Content) -> Collector:
     # The oldest Python of managed hosts that there is.
     return Collector(proxy, next(iter(managed.pythons().values())))
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The one that an object storage is trusted by."""
+    return Authority(tmp_path_factory.mktemp("ca"), "storage-ca")
+
+
+@pytest.fixture(scope="module")
+def storage(ca: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """An object storage, by HTTP and HTTPS."""
+    with SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), ca.issue("storage")) as storage:
+        yield storage

@@ -8,29 +8,19 @@ from typing import TYPE_CHECKING
 import memory_s3
 import pytest
 import yaml
-from certificates import Authority
 from content import Content
 from engine import command, free_ports, listening, run_container, wait_for
 from http_client import connection_to, digest_of, with_digest
 from role_config import role_configs
-from seaweedfs import SeaweedFS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from certificates import Authority
+    from seaweedfs import SeaweedFS
+
 CA_PLACE = "/made/s3-ca.pem"
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"), "storage-ca")
-
-
-@pytest.fixture(scope="module")
-def storage(ca: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    with SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), ca.issue("storage")) as storage:
-        yield storage
 
 
 def bucket(storage: SeaweedFS, **more: object) -> dict:

@@ -15,23 +15,12 @@ from memory_s3 import SECRET_KEY
 from seaweedfs import SeaweedFS, in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 WRONG_SECRET = "another/Secret+that+is+wrong"
 # Of a file system: directories stay for minutes, and a/b comes before a-b.
 OF_SEAWEEDFS = {"empty_directories", "order"}
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"), "storage-ca")
-
-
-@pytest.fixture(scope="module")
-def storage(ca: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    with SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), ca.issue("storage")) as storage:
-        yield storage
 
 
 @pytest.fixture(scope="module")

@@ -10,22 +10,10 @@ import threading
 
 import memory_s3
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._storage import probe_access
 from ansible_collections.wharf.registry.plugins.module_utils._storage.storage_probe import CHECKS
 from ansible_collections.wharf.registry.plugins.modules import registry_storage_probe
 from inprocess import run_module
 from memory_s3 import SECRET_KEY
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """A storage in memory is quick, however busy this machine is."""
-    monkeypatch.setattr(probe_access, "SLOW", 10_000)
-
-
-@pytest.fixture
-def storage(server):
-    return memory_s3.MemoryS3(server)
 
 
 @pytest.fixture

@@ -4,20 +4,7 @@ from __future__ import annotations
 
 import memory_s3
 import pytest
-from ansible_collections.wharf.registry.plugins.module_utils._storage import probe_access
 from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_access import S3Access
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """A storage in memory is quick, however busy this machine is."""
-    monkeypatch.setattr(probe_access, "SLOW", 10_000)
-
-
-@pytest.fixture
-def storage(server):
-    """A storage that is right, until a test tells it otherwise."""
-    return memory_s3.MemoryS3(server)
 
 
 @pytest.fixture
