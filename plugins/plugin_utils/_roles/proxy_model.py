@@ -35,6 +35,7 @@ _OTHERS = (
     "caches",
     "metrics_networks",
     "metrics_users",
+    "peers",
 )
 # nginx made a directive of what was an option of `listen` before.
 _HTTP2_DIRECTIVE = (1, 25, 1)
