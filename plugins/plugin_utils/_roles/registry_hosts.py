@@ -64,7 +64,12 @@ def _address(variables):
         return connection
     facts = variables.get("ansible_facts", {})
     return next(
-        (facts[family]["address"] for family in ("default_ipv4", "default_ipv6") if facts.get(family, {}).get("address")), ""
+        (
+            facts[family]["address"]
+            for family in ("default_ipv4", "default_ipv6")
+            if facts.get(family, {}).get("address")
+        ),
+        "",
     )
 
 

@@ -32,6 +32,7 @@ OPTIONS = {
     "request_log": False,
     "metrics_networks": [],
     "metrics_users": [],
+    "peers": {},
     "blobs_from_disk": "true",
     "storage_directory": "/srv",
 }

@@ -1,0 +1,183 @@
+"""Several hosts are one registry: what one nginx keeps in its memory holds for all of them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+from content import Content
+from engine import bridge_address, command
+from http_client import OCI, digest_of, with_digest
+from several_fronts import PEER_SECRET, several
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from several_fronts import SharedFront
+
+USERS = [
+    {"name": "ci", "access": "push"},
+    {"name": "other", "access": "push"},
+    {"name": "admin", "access": "admin"},
+    {"name": "runtime", "access": "pull"},
+]
+# By the hash of their names, each of the hosts has two of them.
+REPOSITORIES = ["apps/web", "team/a", "apps/api", "team/c", "team/b", "web/shop"]
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str]) -> Iterator[list[SharedFront]]:
+    with several(
+        tmp_path_factory.mktemp("hosts"),
+        images,
+        USERS,
+        3,
+        reverse_proxy_immutable_tags=["v*"],
+        reverse_proxy_bcrypt_cost=5,
+    ) as hosts:
+        yield hosts
+
+
+def content_of(host: SharedFront, user: str = "ci") -> Content:
+    return Content(host.client(user).connection, host.basic(user))
+
+
+def path_of(location: str) -> str:
+    return location[location.index("/v2/") :]
+
+
+def test_what_comes_in_by_one_is_there_by_all(hosts: list[SharedFront]) -> None:
+    for repository in REPOSITORIES:
+        tag = secrets.token_hex(4)
+        image = content_of(hosts[0]).image(repository, tag, layer=secrets.token_bytes(200_000))
+        assert [content_of(host, "runtime").digest(repository, tag) for host in hosts] == [image["digest"]] * 3
+    # Each was the one for some of them.
+    owners = {
+        place
+        for place, host in enumerate(hosts)
+        if any(
+            '"address":"' in line
+            and '"path":"/v2/team/app-' in line
+            and '"served":"registry"' in line
+            and '"method":"PUT"' in line
+            for line in host.log().splitlines()
+        )
+    }
+    assert owners == {0, 1, 2}
+
+
+def test_an_upload_goes_on_by_another_host_and_is_its_users(hosts: list[SharedFront]) -> None:
+    for repository in REPOSITORIES:
+        begun = content_of(hosts[0]).ask("POST", f"/v2/{repository}/blobs/uploads/")
+        assert begun.status == 202
+        state = path_of(begun.headers["Location"])
+        for host in hosts:
+            taken = content_of(host, "other").ask("PATCH", state, b"stolen", Content_Type="application/octet-stream")
+            assert (taken.status, taken.code) == (403, "DENIED")
+        part = secrets.token_bytes(1000)
+        appended = content_of(hosts[1]).ask("PATCH", state, part, Content_Type="application/octet-stream")
+        assert appended.status == 202
+        ended = content_of(hosts[2]).ask("PUT", with_digest(path_of(appended.headers["Location"]), digest_of(part)))
+        assert ended.status == 201
+        assert content_of(hosts[0], "runtime").ask("GET", f"/v2/{repository}/blobs/{digest_of(part)}").body == part
+
+
+def race(hosts: list[SharedFront], times: int) -> None:
+    """Two hosts are asked for the same immutable tag at the same instant."""
+    repository = f"race/{secrets.token_hex(4)}"
+    clients = [content_of(hosts[place]) for place in (0, 1)]
+    documents = []
+    for number in range(2):
+        config = clients[0].blob(repository, json.dumps({"number": number}).encode())
+        documents.append(
+            json.dumps(
+                {
+                    "schemaVersion": 2,
+                    "mediaType": OCI,
+                    "config": {**config, "mediaType": "application/vnd.oci.image.config.v1+json"},
+                    "layers": [],
+                }
+            ).encode()
+        )
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _time in range(times):
+            tag = f"v{secrets.token_hex(6)}"
+            puts = [
+                pool.submit(client.ask, "PUT", f"/v2/{repository}/manifests/{tag}", document, Content_Type=OCI)
+                for client, document in zip(clients, documents)
+            ]
+            answers = [put.result() for put in puts]
+            won = [place for place, answer in enumerate(answers) if answer.status == 201]
+            assert len(won) == 1, answers
+            # There is one already, or another push is under way.
+            assert answers[1 - won[0]].status in (403, 503), answers
+            assert content_of(hosts[2], "runtime").digest(repository, tag) == digest_of(documents[won[0]])
+
+
+def test_one_of_two_pushes_of_an_immutable_tag_wins(hosts: list[SharedFront]) -> None:
+    race(hosts, 30)
+
+
+@pytest.mark.long
+def test_one_of_two_pushes_of_an_immutable_tag_wins_each_time(hosts: list[SharedFront]) -> None:
+    race(hosts, 1000)
+
+
+def test_a_tag_that_is_deleted_by_one_is_gone_by_all(hosts: list[SharedFront]) -> None:
+    for repository in REPOSITORIES[::2]:
+        image = content_of(hosts[0]).image(repository, "old")
+        gone = content_of(hosts[1], "admin").ask("DELETE", f"/v2/{repository}/manifests/{image['digest']}")
+        assert gone.status == 202
+        assert [content_of(host, "runtime").digest(repository, "old") for host in hosts] == [None] * 3
+
+
+def test_who_may_not_push_may_not_by_another_host(hosts: list[SharedFront]) -> None:
+    for host in hosts:
+        for repository in REPOSITORIES:
+            for user, status in (("runtime", 403), (None, 401)):
+                client = host.client(user)
+                assert client.ask("POST", f"/v2/{repository}/blobs/uploads/").status == status
+
+
+@pytest.mark.parametrize("secret", ["", "0" * 64, PEER_SECRET.upper()])
+def test_nothing_is_handed_over_by_others(hosts: list[SharedFront], secret: str) -> None:
+    """Who is no host of the registry can't say for which address it asks, with a right password or without."""
+    headers = {
+        "Host": "wharf-peer",
+        "X-Wharf-Peer": secret,
+        "X-Wharf-Host": "localhost",
+        "X-Forwarded-For": "192.0.2.7",
+    }
+    for host in hosts:
+        client = host.client("ci")
+        client.connection.request("GET", "/v2/", headers={**headers, "Authorization": host.basic("ci")})
+        answer = client.connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["errors"][0]["code"]) == (503, "UNAVAILABLE")
+        assert "192.0.2.7" not in host.log()
+
+
+def test_a_host_sees_the_address_of_the_client(hosts: list[SharedFront]) -> None:
+    """And not that of the host which it came to: rules for networks and limits count by it."""
+    assert content_of(hosts[0]).ask("POST", "/v2/seen/app/blobs/uploads/").status == 202
+    seen = {
+        json.loads(line)["address"]
+        for host in hosts
+        for line in host.log().splitlines()
+        if '"path":"/v2/seen/app/blobs/uploads/"' in line
+    }
+    assert seen == {hosts[0].seen_as()}
+    assert bridge_address() not in seen or hosts[0].seen_as() == bridge_address()
+
+
+# Last: hosts end.
+def test_a_host_that_ends_is_passed_over(hosts: list[SharedFront]) -> None:
+    command("docker", "kill", hosts[1].containers["proxy"])
+    client = content_of(hosts[0])
+    for repository in REPOSITORIES:
+        tag = secrets.token_hex(4)
+        image = client.image(repository, tag)
+        assert content_of(hosts[2], "runtime").digest(repository, tag) == image["digest"]
+    race([hosts[0], hosts[2], hosts[2]], 10)
