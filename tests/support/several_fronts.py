@@ -7,7 +7,6 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING
 
-import yaml
 from engine import bridge_address
 from front import Front
 
