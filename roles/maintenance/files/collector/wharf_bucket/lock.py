@@ -94,7 +94,7 @@ class BucketLock:
             number, last = self._last(self._client)
             if last is None or last.size == 0 or self._age(self._client, last) > self._lease + _MARGIN_SECONDS:
                 self._number = number
-                if self._write(self._client, self._text()):
+                if self._write(self._client, self._text(number + 1)):
                     self._try_again()
                     return
             elif time.monotonic() > end:
@@ -108,7 +108,7 @@ class BucketLock:
         """Finds out whether S3 keeps to the condition: what was just written can't be written as new again."""
         if self.conditional:
             try:
-                self._client.put(self._key(self._number), self._text(), only_new=True)
+                self._client.put(self._key(self._number), self._text(self._number), only_new=True)
                 self.conditional = False
             except S3Error as error:
                 if error.status not in _TAKEN:
@@ -151,7 +151,7 @@ class BucketLock:
             while not self._over.wait(self._lease / 6):
                 with self._changing:
                     try:
-                        self._lost = not self._write(client, self._text())
+                        self._lost = not self._write(client, self._text(self._number + 1))
                     except S3Error:
                         # It is tried again, and check() looks how old the lock has become.
                         continue
@@ -170,8 +170,8 @@ class BucketLock:
     def _key(self, number):
         return f"{self._prefix}{number:016d}"
 
-    def _text(self):
-        return json.dumps({**self._me, "number": self._number + 1}).encode()
+    def _text(self, number):
+        return json.dumps({**self._me, "number": number}).encode()
 
     def _holder(self, listed):
         try:

@@ -72,7 +72,7 @@ class InBucket:
 
         removal = Removal(self._client, self.storage, both)
         whole = removal.run(garbage, self._settings.removal_seconds)
-        self.storage.forget(removal.done)
+        self.storage.forget(removal.done, removal.count)
         return Taken(removal.done, whole, [], [] if self._lock.conditional else [_NO_CONDITION])
 
     def figures(self):

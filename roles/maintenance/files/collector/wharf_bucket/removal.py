@@ -21,6 +21,8 @@ class Removal:
     def __init__(self, client, storage, check):
         self._client, self._storage, self._check = client, storage, check
         self.done = Garbage()
+        # Of all objects.
+        self.count = 0
 
     def run(self, garbage, seconds):
         """Whether all was removed. It begins nothing after so many seconds, but always makes one request.
@@ -35,6 +37,8 @@ class Removal:
                 self._delete(keys)
                 for mark in marks:
                     mark()
+            # Without links, there is nothing of a repository.
+            self.done.empty.update(one for one in garbage.empty if not self._storage.tags_with_history(one))
         return True
 
     def _links(self, garbage):
@@ -66,8 +70,8 @@ class Removal:
             for tag in storage.tags_with_history(repository):
                 history = [one for one in storage.history(repository, tag, None) if one not in there]
                 yield self._of_history(repository, tag, history), _nothing
-        for repository in garbage.empty:
-            yield [], _adding(self.done.empty, repository)
+            if repository in garbage.empty:
+                yield [], _adding(self.done.empty, repository)
 
     def _of_history(self, repository, tag, digests):
         parts = ("_manifests", "tags", tag, "index")
@@ -85,6 +89,7 @@ class Removal:
                 if number == _TRIES or 0 < error.status < 500:
                     raise
                 time.sleep(number)
+        self.count += len(keys) - len(failed)
         if failed:
             key, why = failed[0]
             raise S3Error(

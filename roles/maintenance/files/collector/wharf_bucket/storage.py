@@ -143,12 +143,13 @@ class BucketStorage:
     def key_of_tag(self, repository, tag):
         return f"{self._top}/repositories/{repository}/_manifests/tags/{tag}/current/link"
 
-    def forget(self, garbage):
-        """Takes note of what was removed."""
+    def forget(self, garbage, count):
+        """Takes note of what was removed, which was so many objects."""
+        self._scan.objects -= count - len(garbage.blobs)
         for digest in garbage.blobs:
             self._blobs.pop(digest, None)
-        # Where the last repository is gone, blobs that are left are no sign of a bucket that is not whole.
-        self._emptied = self._emptied or bool(garbage.empty)
+        # Where the last repository has gone, blobs that are left are no sign of a bucket that is not whole.
+        self._emptied = self._emptied or bool(garbage.layers or garbage.revisions)
 
     def figures(self):
         """{objects, size}: all that the lists have shown."""
