@@ -17,7 +17,7 @@ import ssl
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 from certificates import NAMES, Authority
@@ -97,6 +97,10 @@ PASSWORDS = ("config/auth/htpasswd", "config/auth/htpasswd.former")
 
 class Front:
     """The proxy, its check of passwords and the registries behind it, in a directory of their own."""
+
+    # Where its replicas keep images, and the network by which they reach that.
+    driver: ClassVar[dict] = {"filesystem": {"rootdirectory": INSIDE["storage"]}}
+    network = "none"
 
     def __init__(self, directory: Path, images: dict[str, str]) -> None:
         self.directory = directory
@@ -195,7 +199,7 @@ class Front:
                 # What reaches it is read there.
                 "log": {"level": "warn"},
                 "storage": {
-                    "filesystem": {"rootdirectory": INSIDE["storage"]},
+                    **self.driver,
                     "delete": {"enabled": True},
                     "maintenance": {"uploadpurging": {"enabled": False}},
                 },
@@ -218,7 +222,7 @@ class Front:
                     *self.shut_in({"registry": "/etc/wharf-registry:ro"}),
                     *self.mounts({"storage": INSIDE["storage"], "sockets": INSIDE["sockets"]}),
                 ),
-                network="none",
+                network=self.network,
             )
 
     def start_proxy(self) -> None:
@@ -407,9 +411,11 @@ class Front:
 
 
 @contextlib.contextmanager
-def running(directory: Path, images: dict[str, str], users: list[dict], **options: object) -> Iterator[Front]:
+def running(
+    directory: Path, images: dict[str, str], users: list[dict], *, kind: type[Front] = Front, **options: object
+) -> Iterator[Front]:
     """A front with these users and these options of the role, stopped in the end."""
-    front = Front(directory, images)
+    front = kind(directory, images)
     try:
         front.configure(users, **options)
         front.start()

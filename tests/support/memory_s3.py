@@ -55,6 +55,14 @@ class MemoryS3:
         # Seconds between the look for an object and the write of it.
         self.gap = 0
         self.public = False
+        # When each object was written, in seconds by its clock, where a test wants it to be told; else all tell STAMP.
+        self.times = None
+        # The most names of a page.
+        self.page = 1000
+        # What is called with each request before it is answered.
+        self.hook = None
+        # Keys with this pattern are not deleted by a request for several.
+        self.keeps = ""
         # (method, pattern of the target) that is answered by something else.
         self.instead = []
         self.requests = []
@@ -72,6 +80,8 @@ class MemoryS3:
         if self.slow and re.search(self.slow, request.target):
             time.sleep(self.delay)
         self.requests.append((request.method, request.target))
+        if self.hook:
+            self.hook(request)
         for method, pattern, behaviour in self.instead:
             if request.method == method and re.search(pattern, request.target):
                 return behaviour(request, connection)
@@ -160,7 +170,7 @@ class MemoryS3:
             names = [name for name in names if self.place(name) > self.place(after)]
         if token and self.wrong("pages_drop"):
             names = names[1:]
-        size = min(int(query.get("max-keys", 1000)), 1000)
+        size = min(int(query.get("max-keys", 1000)), self.page)
         if token and size > 1 and self.wrong("pages_repeat"):
             names = [after, *names]
         page, truncated = names[:size], len(names) > size
@@ -174,7 +184,7 @@ class MemoryS3:
             else:
                 body, etag = self.objects.get(name, (b"", ""))
                 contents.append(
-                    f"<Contents><Key>{shown}</Key><LastModified>{STAMP}</LastModified><ETag>&quot;{etag}&quot;</ETag>"
+                    f"<Contents><Key>{shown}</Key><LastModified>{self.stamp(name)}</LastModified><ETag>&quot;{etag}&quot;</ETag>"
                     f"<Size>{len(body)}</Size></Contents>"
                 )
         following = "" if not truncated or self.wrong("pages_lead_nowhere") else urllib.parse.quote(page[-1])
@@ -211,9 +221,12 @@ class MemoryS3:
             raise RefusalError(501, "NotImplemented")
         assert "content-md5" in request.headers
         keys = [html.unescape(one) for one in re.findall("<Key>(.*?)</Key>", request.body.decode())]
+        kept = [one for one in keys if self.keeps and re.search(self.keeps, one)]
         for one in keys[1:] if self.wrong("deletes_some") else keys:
-            self.remove(one)
-        return document("DeleteResult")
+            if one not in kept:
+                self.remove(one)
+        told = [f"<Error><Key>{one}</Key><Code>AccessDenied</Code><Message>No</Message></Error>" for one in kept]
+        return document("DeleteResult", *told)
 
     def get_bucket_uploads(self, _key, query, _request):
         begun = sorted((key, one) for one, (key, _parts) in self.uploads.items() if key.startswith(query["prefix"]))
@@ -252,7 +265,11 @@ class MemoryS3:
 
     def write(self, key, body):
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        if self.wrong("other_etags"):
+            etag = f"{hashlib.md5(etag.encode(), usedforsecurity=False).hexdigest()}-1"
         self.written += 1
+        if self.times is not None:
+            self.times[key] = time.time() + self.ahead
         if self.wrong("lists_late") and "/list/" in key and self.written % 5 == 0:
             self.hidden.add(key)
         if self.wrong("stale_reads") and key in self.objects:
@@ -265,6 +282,11 @@ class MemoryS3:
             raise RefusalError(409, "InvalidObjectState")
         self.objects[key] = body, etag
         return etag
+
+    def stamp(self, key):
+        if self.times is None:
+            return STAMP
+        return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.times[key]))
 
     def find(self, key):
         with self.lock:
@@ -285,7 +307,11 @@ class MemoryS3:
 
     def head_object_plain(self, key, _query, _request):
         body, etag = self.find(key)
-        return 200, body, {"ETag": f'"{etag}"', "Last_Modified": "Mon, 30 Nov 2026 10:00:00 GMT"}
+        return 200, body, {"ETag": f'"{etag}"', "Last_Modified": self.last_modified(key)}
+
+    def last_modified(self, key):
+        seconds = calendar.timegm(time.strptime(self.stamp(key)[:19], "%Y-%m-%dT%H:%M:%S"))
+        return email.utils.formatdate(seconds, usegmt=True)
 
     def delete_object_plain(self, key, _query, _request):
         self.remove(key)

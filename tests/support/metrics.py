@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible_collections.wharf.registry.plugins.lookup._library_files import library_files
-from ansible_collections.wharf.registry.plugins.lookup._program_files import program_files
+import programs
 from http_client import SocketConnection
 from paths import ROOT
 
@@ -51,14 +50,7 @@ _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 def install(target: Path) -> Path:
     """What the role places on a host."""
-    placed = [*program_files(SOURCE, str(target)), *library_files(SOURCE, str(target))]
-    placed += program_files(STORAGE, f"{target}/wharf_storage")
-    for one in placed:
-        if one["state"] == "directory":
-            Path(one["path"]).mkdir(exist_ok=True)
-        else:
-            Path(one["path"]).write_text(one["content"])
-    return target
+    return programs.install(SOURCE, target, wharf_storage=STORAGE)
 
 
 def line(**changes: object) -> str:

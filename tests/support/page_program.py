@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import programs
 from paths import ROOT
 
 sys.path.insert(0, str(ROOT / ".venv" / "collections"))
 
 from ansible_collections.wharf.registry.plugins.filter.access_rules import access_rules
-from ansible_collections.wharf.registry.plugins.lookup._library_files import library_files
-from ansible_collections.wharf.registry.plugins.lookup._program_files import program_files
 from ansible_collections.wharf.registry.plugins.plugin_utils._roles.page_policies import page_policies
 from engine import wait_for
 from front import ACCOUNT
@@ -33,18 +32,7 @@ STORAGE = ROLES / "maintenance" / "files" / "collector" / "wharf_storage"
 
 def install(place: Path) -> Path:
     """The program as the role installs it, with what it imports."""
-    for one in (
-        *program_files(PROGRAM, str(place)),
-        *program_files(STORAGE, str(place / "wharf_storage")),
-        *library_files(PROGRAM, str(place)),
-    ):
-        path = Path(one["path"])
-        if one["state"] == "directory":
-            path.mkdir(parents=True, exist_ok=True)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(one["content"])
-    return place
+    return programs.install(PROGRAM, place, wharf_storage=STORAGE)
 
 
 class PageProgram:

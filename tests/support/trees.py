@@ -20,6 +20,8 @@ from paths import ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memory_s3 import MemoryS3
+
 ROLES = ROOT / "roles"
 COLLECTOR = ROLES / "maintenance" / "files" / "collector"
 # The programs of the roles, as they find each other on a host.
@@ -78,6 +80,20 @@ class Store:
         layers = [self.layer(repository, f"layer of {name}".encode(), algorithm)]
         config = self.layer(repository, f"configuration of {name}".encode(), algorithm)
         return self.manifest(repository, {"config": config, "layers": layers}, tag)
+
+
+class BucketStore(Store):
+    """The same in a MemoryS3. root is a directory of the bucket."""
+
+    def __init__(self, storage: MemoryS3, root: str = "") -> None:
+        self.storage = storage
+        self.root = Path("/", root, V2)
+
+    def key(self, path: Path | str) -> str:
+        return str(self.root / path)[1:]
+
+    def write(self, path: Path | str, content: bytes | str) -> None:
+        self.storage.write(self.key(path), content if isinstance(content, bytes) else content.encode())
 
 
 @dataclasses.dataclass

@@ -6,85 +6,24 @@ nothing at all where it was the collector.
 
 from __future__ import annotations
 
-import http.client
 import os
 import random
-import secrets
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from collecting import Collector, content_of, pull
+from collecting import Collector, Pusher, content_of, pull
 from engine import command, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from content import Content
     from front import Front
 
 # By hand 100 and more: an engine waits longer each time it restarts a container that has not run for ten seconds.
 ROUNDS = int(os.environ.get("WHARF_KILLS", "16"))
 PAUSE = 0.3 if ROUNDS < 20 else 2.5
-
-
-class Pusher(threading.Thread):
-    """Pushes images of a few layers that come again and again, deletes some of them, and remembers what it was told."""
-
-    def __init__(self, front: Front, number: int) -> None:
-        super().__init__()
-        self.front = front
-        self.repository = f"apps/{number}"
-        self.random = random.Random(number)  # noqa: S311
-        self.layers = [secrets.token_bytes(50_000) for _each in range(4)]
-        self.acknowledged: dict[str, str] = {}
-        self.stopping = threading.Event()
-        self.retries = 0
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            turn = 0
-            while not self.stopping.is_set():
-                turn += 1
-                self.push(f"v{turn}")
-                if turn % 3 == 0:
-                    self.delete(self.random.choice(sorted(self.acknowledged)))
-        except BaseException as failure:  # noqa: BLE001
-            self.failure = failure
-
-    def push(self, tag: str) -> None:
-        layer = self.random.choice(self.layers)
-        # What makes it another image, so that a deletion takes no other tag with it.
-        descriptor = self.again(lambda content: content.image(self.repository, tag, layer=layer, labels={"is": tag}))
-        self.acknowledged[tag] = descriptor["digest"]
-
-    def delete(self, tag: str) -> None:
-        # Whether it is done is not known until the answer comes.
-        digest = self.acknowledged.pop(tag)
-        self.again(lambda content: self._remove(content, digest))
-
-    def _remove(self, content: Content, digest: str) -> None:
-        status, _headers, said = content.ask("DELETE", f"/v2/{self.repository}/manifests/{digest}")
-        assert status in (202, 404), said
-
-    def again(self, action: Callable[[Content], object]) -> object:
-        """As a client does that was cut off, or told to come back."""
-        end = time.monotonic() + 60
-        while True:
-            try:
-                return action(content_of(self.front))
-            except (OSError, http.client.HTTPException):
-                if time.monotonic() > end:
-                    raise
-            except (AssertionError, TypeError) as error:
-                # TypeError: no Location where a 503 came in place of an upload. Another no is no client's to repeat.
-                if time.monotonic() > end or not ("UNAVAILABLE" in str(error) or isinstance(error, TypeError)):
-                    raise
-            self.retries += 1
-            time.sleep(0.2)
 
 
 def pid_of(container: str) -> int:

@@ -14,9 +14,10 @@ import sys
 import time
 
 import report
-from collection import CollectionError, alone, collect, look
+from collection import Collection, CollectionError, alone
+from holds import Holds, LocalHost
+from on_disk import OnDisk
 from settings import Settings, SettingsError
-from wharf_storage.storage import Storage
 
 
 def main(arguments):
@@ -27,14 +28,15 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("wharf-registry: told to stop; the next run goes on"))
     try:
         settings = Settings(arguments[1])
-        storage = Storage(settings.storage)
         began = time.monotonic()
-        if did:
-            with alone(settings):
-                result = collect(storage, settings)
-        else:
-            result = look(storage, settings)
-        told = report.of(result, storage, settings, time.monotonic() - began)
+        with place_of(settings) as place:
+            collection = Collection(place, settings, Holds([LocalHost(settings)]))
+            if did:
+                with alone(settings), place.alone():
+                    result = collection.collect()
+            else:
+                result = collection.look()
+            told = report.of(result, place, time.monotonic() - began)
         told["lines"] = report.lines(told, settings, did)
         if did and settings.report:
             report.write(told, settings.report)
@@ -46,6 +48,16 @@ def main(arguments):
             f"wharf-registry: {len(told['problems'])} repositories can't be read whole; push them anew, or restore them"
         )
     return 0
+
+
+def place_of(settings):
+    """Where the images lie."""
+    if not settings.s3:
+        return OnDisk(settings)
+    # What it imports is there only where images are objects.
+    from wharf_bucket.place import InBucket  # noqa: PLC0415 - see above
+
+    return InBucket(settings)
 
 
 if __name__ == "__main__":

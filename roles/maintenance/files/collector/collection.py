@@ -8,20 +8,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import subprocess
 import time
 
-import sweep
 from contents import Contents
 from garbage import Garbage, Keep, find
-from hold import Hold
+from holds import HoldError
 
 # A request that the proxy lets through is counted there a moment later.
 _SETTLE_SECONDS = 0.2
-# Beside the digests that a client has asked for, a file that grows with each write that has ended.
-_WRITTEN = "written"
-# Said by the quiet command, as curl says it: something writes.
-_BUSY = 22
 
 
 class CollectionError(Exception):
@@ -66,143 +60,84 @@ def alone(settings):
         yield
 
 
-def look(storage, settings):
-    """What a collection would remove, as a Result that has done nothing."""
-    result, contents = Result(), Contents(storage)
-    # As it will be after the grace, where nothing comes in between.
-    now = time.time() + settings.grace_seconds
-    result.left = find(contents, _recent(settings, now, _looked_at(settings)))
-    result.add(result.left)
-    return result
+class Collection:
+    """Of one storage. place is OnDisk, or what does the same elsewhere; holds are Holds of the hosts that serve it."""
 
+    def __init__(self, place, settings, holds):
+        self._place, self._settings, self._holds = place, settings, holds
+        self._contents = Contents(place.storage)
+        self._result = Result()
 
-def collect(storage, settings):
-    """The Result. Raises CollectionError."""
-    result, contents = Result(), Contents(storage)
-    sweep.empty_trash(storage)
-    result.left = earlier = find(contents, Keep(settings.keep_digests))
-    _forget_looks(settings)
-    if not len(earlier):
+    def look(self):
+        """What would be removed, as a Result that has done nothing."""
+        result = self._result
+        # As it will be after the grace, where nothing comes in between.
+        result.left = find(self._contents, self._recent(ahead=self._settings.grace_seconds))
+        result.add(result.left)
         return result
-    # Who is about to pull or to use what has just become garbage has this time for it.
-    time.sleep(settings.grace_seconds)
-    while True:
-        part = _remove_some(contents, settings, earlier, result)
-        sweep.empty_trash(storage)
-        if len(part) < settings.batch:
-            return result
 
-
-def _remove_some(contents, settings, earlier, result):
-    """The Garbage that was removed, while the registry was held once. Raises CollectionError."""
-    for attempt in range(settings.attempts):
-        if attempt:
-            time.sleep(settings.pause_seconds)
-        # A moment without writes, to begin with: others wait from then on only for what comes in between.
-        _wait_for_quiet(settings, settings.pause_seconds, strict=True)
-        hold = Hold(settings.hold_socket, settings.hold_group, settings.patience_seconds)
+    def collect(self):
+        """The Result. Raises CollectionError."""
         try:
-            with hold:
+            self._collect()
+        except HoldError as error:
+            raise CollectionError(str(error)) from None
+        self._result.held_seconds, self._result.refused = self._holds.seconds, self._holds.refused
+        return self._result
+
+    def _collect(self):
+        settings = self._settings
+        self._place.clear()
+        self._result.left = earlier = find(self._contents, Keep(settings.keep_digests))
+        self._holds.forget_looks(max(settings.push_seconds, settings.grace_seconds))
+        if not len(earlier):
+            return
+        # Who is about to pull or to use what has just become garbage has this time for it.
+        time.sleep(settings.grace_seconds)
+        whole = False
+        while not whole:
+            whole = self._remove_some(earlier)
+            self._place.clear()
+
+    def _remove_some(self, earlier):
+        """Whether all was removed, while the registry was held once. Raises CollectionError and HoldError."""
+        settings, holds, result = self._settings, self._holds, self._result
+        for attempt in range(settings.attempts):
+            if attempt:
+                time.sleep(settings.pause_seconds)
+            # A moment without writes, to begin with: others wait from then on only for what comes in between.
+            holds.wait_for_quiet(settings.pause_seconds, strict=True)
+            with holds.held():
                 time.sleep(_SETTLE_SECONDS)
-                if not _wait_for_quiet(settings, settings.drain_seconds):
+                if not holds.wait_for_quiet(settings.drain_seconds):
                     continue
-                written = _written(settings)
-                garbage = find(contents, _recent(settings, time.time(), _looked_at(settings))).both(earlier)
-                part = garbage.first(settings.batch)
+                written = holds.written()
+                garbage = find(self._contents, self._recent()).both(earlier)
                 # What was let through, and has lost its client since, is still there. What was let through, and came
                 # and ended between two looks of a slow proxy, has left its mark.
-                if not _wait_for_quiet(settings, settings.drain_seconds) or _written(settings) != written:
+                if not holds.wait_for_quiet(settings.drain_seconds) or holds.written() != written:
                     continue
-                problems, warnings = sweep.take_out(contents.storage, part)
-        finally:
-            result.held_seconds += hold.seconds
-            result.refused += hold.refused
-        result.add(part)
-        result.left = garbage
-        garbage.problems += problems
-        garbage.warnings += warnings
-        garbage.bytes -= sum(part.blobs.values())
-        return part
-    done = f"No more than {result.freed} bytes were freed" if result.freed else "Nothing was removed"
-    raise CollectionError(
-        f"the registry was being written to, {settings.attempts} times for {settings.drain_seconds} seconds. {done}: "
-        "run this again at a quieter time, or raise maintenance_drain_seconds. If no client writes, a worker of the "
-        f"proxy was killed, and still counts: docker restart {settings.proxy}"
-    )
-
-
-def _recent(settings, now, looked_at):
-    return Keep(
-        settings.keep_digests,
-        since=now - settings.grace_seconds,
-        looked_at=looked_at,
-        active_since=now - settings.upload_idle_seconds,
-        pushing_since=now - settings.push_seconds,
-    )
-
-
-def _looks(settings):
-    """Yields (entry, time) of what the proxy has left a file for."""
-    if not settings.looked_at:
-        return
-    with os.scandir(settings.looked_at) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                if entry.is_file(follow_symlinks=False):
-                    yield entry, entry.stat(follow_symlinks=False)
-
-
-def _looked_at(settings):
-    """{digest: time} of what a client has asked for."""
-    return {entry.name: about.st_mtime for entry, about in _looks(settings)}
-
-
-def _written(settings):
-    """What tells one moment from a later one that has seen a write end."""
-    try:
-        about = os.stat(os.path.join(settings.looked_at, _WRITTEN), follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return about.st_ino, about.st_size
-
-
-def _forget_looks(settings):
-    """Removes what is too old to matter, and the marks of writes."""
-    old = time.time() - max(settings.push_seconds, settings.grace_seconds)
-    for entry, about in _looks(settings):
-        if about.st_mtime < old or entry.name == _WRITTEN:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(entry.path)
-
-
-def _wait_for_quiet(settings, seconds, strict=False):
-    """Whether nothing that writes is on its way, within so many seconds.
-
-    Raises CollectionError where the proxy can't be asked. Where that may last for a moment, as the proxy is replaced,
-    it does so only if strict is true.
-    """
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            done = subprocess.run(
-                settings.quiet_command,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=10,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise CollectionError(f"the proxy can't be asked whether something writes: {error}") from None
-        if done.returncode == 0:
-            return True
-        if time.monotonic() > end:
-            break
-        time.sleep(0.1)
-    if strict and done.returncode != _BUSY:
-        words = done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
+                taken = self._place.take_out(garbage, holds.check)
+            result.add(taken.part)
+            result.left = garbage
+            garbage.problems += taken.problems
+            garbage.warnings += taken.warnings
+            garbage.bytes -= sum(taken.part.blobs.values())
+            return taken.whole
+        done = f"No more than {result.freed} bytes were freed" if result.freed else "Nothing was removed"
         raise CollectionError(
-            f"the proxy can't be asked whether something writes: {words}. Nothing was removed: where it does not run, "
-            "run site.yml, and then this again"
+            f"the registry was being written to, {settings.attempts} times for {settings.drain_seconds} seconds. {done}"
+            ": run this again at a quieter time, or raise maintenance_drain_seconds. If no client writes, a worker of "
+            f"the proxy was killed, and still counts: docker restart {settings.proxy}"
         )
-    return False
+
+    def _recent(self, ahead=0):
+        """What is kept for being recent, now or so many seconds later."""
+        settings, now = self._settings, self._place.now()
+        return Keep(
+            settings.keep_digests,
+            since=now + ahead - settings.grace_seconds,
+            looked_at={digest: now - seconds for digest, seconds in self._holds.looks().items()},
+            active_since=now + ahead - settings.upload_idle_seconds,
+            pushing_since=now + ahead - settings.push_seconds,
+        )

@@ -107,6 +107,15 @@ class Garbage:
         return part
 
 
+class Taken(typing.NamedTuple):
+    """Garbage that was removed, whether that was all of it, and what was in the way."""
+
+    part: Garbage
+    whole: bool
+    problems: list
+    warnings: list
+
+
 class _Repository:
     """One repository: what it has, what its tags lead to, and what these name.
 

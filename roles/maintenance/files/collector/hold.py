@@ -49,10 +49,8 @@ class Hold:
         self._waiting = collections.deque()
         self._over = threading.Event()
         self.refused = 0
-        self.seconds = 0.0
 
     def __enter__(self):
-        self._began = time.monotonic()
         self._listener = socket.socket(socket.AF_UNIX)
         # Only once it listens does it get its name: a request must never find a socket that refuses.
         temporary = f"{self._path}.new"
@@ -77,8 +75,11 @@ class Hold:
         os.close(os.open(self._flag, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         return self
 
+    def stands(self):
+        """Whether what writes is still held back here."""
+        return self._thread.is_alive() and os.path.exists(self._flag)
+
     def __exit__(self, *_exception):
-        self.seconds = time.monotonic() - self._began
         for path in (self._flag, self._path):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

@@ -12,13 +12,9 @@ import time
 _MOST_REPOSITORIES = 10
 
 
-def of(result, storage, settings, seconds):
+def of(result, place, seconds):
     """The report, as a document. Bytes, seconds and per cent."""
-    disk = os.statvfs(storage.directory)
-    size, free = disk.f_frsize * disk.f_blocks, disk.f_frsize * disk.f_bavail
-    used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
-    # As df counts: what is kept for root is not available.
-    used_percent = round(100 * used / (used + free), 1) if used + free else 0.0
+    name, figures = place.figures()
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(seconds, 1),
@@ -36,19 +32,13 @@ def of(result, storage, settings, seconds):
         "warnings": result.left.warnings,
         "stored": result.left.bytes,
         "repositories": [usage._asdict() for usage in sorted(result.left.usage, key=lambda usage: -usage.bytes)],
-        "disk": {
-            "path": storage.directory,
-            "size": size,
-            "free": free,
-            "used_percent": used_percent,
-            "full": used_percent >= settings.warn_percent,
-        },
+        name: figures,
     }
 
 
 def lines(report, settings, did=True):
     """The report in lines of plain text."""
-    removed, disk = report["removed"], report["disk"]
+    removed = report["removed"]
     told = [
         (
             f"{'Freed ' if did else 'To free'} {size(report['freed'])}: {removed['tags']} tags without a manifest, "
@@ -65,14 +55,24 @@ def lines(report, settings, did=True):
         f"       {size(one['bytes'])} {one['name']} ({one['tags']} tags)"
         for one in report["repositories"][:_MOST_REPOSITORIES]
     ]
-    told.append(f"Disk   {disk['used_percent']} % used, {size(disk['free'])} free of {size(disk['size'])}")
+    told += _bucket_lines(report["bucket"]) if "bucket" in report else _disk_lines(report["disk"], settings)
+    told += [f"WARNING: {warning}" for warning in report["warnings"]]
+    return told + [f"PROBLEM: {problem}" for problem in report["problems"]]
+
+
+def _disk_lines(disk, settings):
+    told = [f"Disk   {disk['used_percent']} % used, {size(disk['free'])} free of {size(disk['size'])}"]
     if disk["full"]:
         told.append(
             f"WARNING: the disk of {disk['path']} is {disk['used_percent']} % full, over {settings.warn_percent} %. "
             "Uploads fail when it is full: remove tags (registry_retention), or give it a larger disk"
         )
-    told += [f"WARNING: {warning}" for warning in report["warnings"]]
-    return told + [f"PROBLEM: {problem}" for problem in report["problems"]]
+    return told
+
+
+def _bucket_lines(bucket):
+    """How full it is, no bucket says."""
+    return [f"Bucket {bucket['name']} at {bucket['endpoint']}: {bucket['objects']} objects, {size(bucket['size'])}"]
 
 
 def size(count):

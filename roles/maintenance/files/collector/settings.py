@@ -9,8 +9,9 @@ import json
 
 # Name: the value where none is given.
 _KNOWN = {
-    # The directory that has docker/registry/v2 in it.
+    # The directory that has docker/registry/v2 in it; without a meaning where there is a file that names a bucket.
     "storage": None,
+    "s3": "",
     # Where the proxy asks whether it may let something through, and the group that may connect to it.
     "hold_socket": None,
     "hold_group": "",
@@ -42,6 +43,10 @@ _KNOWN = {
     "push_seconds": 21600,
     # How many files are taken out of the registry while it is held once.
     "batch": 20000,
+    # Of a bucket, seconds: after how long the lock of a collection that was killed is free, and how long the registry
+    # is held for requests that delete.
+    "lease_seconds": 120,
+    "removal_seconds": 10,
     # Per cent of the file system, from which on a warning is given.
     "warn_percent": 80,
 }

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 from ansible_collections.wharf.registry.plugins.lookup._library_files import library_files
-from ansible_collections.wharf.registry.plugins.lookup._program_files import program_files
 from ansible_collections.wharf.registry.plugins.plugin_utils._roles.mirror import (
     mirror_lines,
     mirror_problems,
@@ -24,13 +24,7 @@ SOURCE = Path(__file__).parents[4] / "roles" / "mirror" / "files" / "mirror"
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """What the role places on a host."""
-    target = tmp_path_factory.mktemp("host") / "mirror"
-    for one in [*program_files(SOURCE, str(target)), *library_files(SOURCE, str(target))]:
-        if one["state"] == "directory":
-            Path(one["path"]).mkdir()
-        else:
-            Path(one["path"]).write_text(one["content"])
-    return target
+    return programs.install(SOURCE, tmp_path_factory.mktemp("host") / "mirror")
 
 
 @pytest.fixture
