@@ -58,11 +58,12 @@ class Collector:
             **settings,
         }
 
-    def start(self, action: str = "collect", **settings: object) -> subprocess.Popen:
-        path = self.front.directory / "maintenance.json"
+    def start(self, action: str = "collect", stdin: object = None, **settings: object) -> subprocess.Popen:
+        path = self.front.directory / f"maintenance-{action}.json"
         path.write_text(json.dumps({**self.settings, **settings}))
         return subprocess.Popen(
             [self.python, str(self.program), action, str(path)],
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -110,6 +110,8 @@ class Front:
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
+        # Of the replicas.
+        self.http_secret = secrets.token_hex(16)
         for name in DIRECTORIES:
             (directory / name).mkdir(parents=True)
         authority = Authority(directory / "ca", "ca")
@@ -192,7 +194,6 @@ class Front:
 
     def start_replicas(self) -> None:
         """Start the registries."""
-        secret = secrets.token_hex(16)
         for replica in REPLICAS:
             settings = {
                 "version": 0.1,
@@ -206,7 +207,7 @@ class Front:
                 "http": {
                     "net": "unix",
                     "addr": f"{INSIDE['sockets']}/registry-{replica}.sock",
-                    "secret": secret,
+                    "secret": self.http_secret,
                     "relativeurls": True,
                 },
             }

@@ -3,46 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import hashlib
 import shutil
+import socket
+import threading
 from typing import TYPE_CHECKING
 
+from collecting import Collector
 from engine import bridge_address
 from front import Front
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
-PEER_SECRET = secrets.token_hex(32)
 SECRET_FILE = """map "" $wharf_peer_secret {{ default {0}; }}
 map $http_x_wharf_peer $wharf_is_peer {{ default 0; {0} 1; }}
 """
 
 
 class SharedFront(Front):
-    """The proxy of one of several hosts. The registries are those of the first one."""
+    """The proxy and the registries of one of several hosts. The first one has the storage."""
 
     def __init__(self, directory: Path, images: dict[str, str], first: SharedFront | None) -> None:
         super().__init__(directory, images)
-        self.first = first
         # By their places in the inventory.
         self.peers: list[SharedFront] = []
         if first is not None:
-            for name in ("sockets", "storage"):
-                (directory / name).rmdir()
-                (directory / name).symlink_to(first.directory / name)
+            (directory / "storage").rmdir()
+            (directory / "storage").symlink_to(first.directory / "storage")
             for name in ("server.crt", "server.key"):
                 shutil.copy(first.tls / name, self.tls / name)
-            self.context = first.context
-        shutil.copy((first or self).ca, self.tls / "peers-ca.crt")
+            self.context, self.ca, self.http_secret = first.context, first.ca, first.http_secret
+        shutil.copy(self.ca, self.tls / "peers-ca.crt")
+        (directory / "http.secret").write_text(self.http_secret)
 
     @property
     def tls(self) -> Path:
         return self.directory / "config" / "nginx" / "tls"
 
+    @property
+    def peer_secret(self) -> str:
+        return hashlib.sha256(f"peers {self.http_secret}".encode()).hexdigest()
+
     def configure(self, users: list[dict], **options: object) -> None:
-        (self.directory / "config" / "nginx" / "peers.conf").write_text(SECRET_FILE.format(PEER_SECRET))
+        (self.directory / "config" / "nginx" / "peers.conf").write_text(SECRET_FILE.format(self.peer_secret))
         peers = {
             # The play that renders runs for this host.
             "localhost" if peer is self else f"host-{place}": {"address": bridge_address(), "port": peer.port}
@@ -50,10 +56,23 @@ class SharedFront(Front):
         }
         super().configure(users, **options, __reverse_proxy_peers=peers)
 
-    def start(self) -> None:
-        if self.first is None:
-            self.start_replicas()
-        self.start_proxy()
+    def collector(self, **settings: object) -> Collector:
+        """The collector of this host, which asks and holds the others."""
+        others = {
+            f"host-{place}": {"address": bridge_address(), "port": peer.port}
+            for place, peer in enumerate(self.peers)
+            if peer is not self
+        }
+        return Collector(
+            self,
+            **{
+                "peers": others,
+                "hostname": "localhost",
+                "peer_ca": str(self.ca),
+                "http_secret": str(self.directory / "http.secret"),
+                **settings,
+            },
+        )
 
 
 @contextlib.contextmanager
@@ -73,5 +92,38 @@ def several(
             front.start()
         yield fronts
     finally:
-        for front in reversed(fronts):
+        for front in fronts:
             front.stop()
+
+
+@contextlib.contextmanager
+def holdable(front: SharedFront) -> Iterator[list[subprocess.Popen]]:
+    """What systemd does for this host: a program for each connection to the socket of its collector. Yields those."""
+    collector = front.collector(peers={})
+    path = front.directory / "sockets" / "hold-agent.sock"
+    programs: list[subprocess.Popen] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o666)
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _address = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    programs.append(collector.start("serve", stdin=connection))
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield programs
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for program in programs:
+                program.kill()
+                program.wait()
+            path.unlink()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from content import Content
-from engine import bridge_address, command
+from engine import bridge_address, command, wait_for
 from http_client import OCI, digest_of, with_digest
-from several_fronts import PEER_SECRET, several
+from several_fronts import holdable, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ def race(hosts: list[SharedFront], times: int) -> None:
             tag = f"v{secrets.token_hex(6)}"
             puts = [
                 pool.submit(client.ask, "PUT", f"/v2/{repository}/manifests/{tag}", document, Content_Type=OCI)
-                for client, document in zip(clients, documents)
+                for client, document in zip(clients, documents, strict=True)
             ]
             answers = [put.result() for put in puts]
             won = [place for place, answer in enumerate(answers) if answer.status == 201]
@@ -142,7 +142,7 @@ def test_who_may_not_push_may_not_by_another_host(hosts: list[SharedFront]) -> N
                 assert client.ask("POST", f"/v2/{repository}/blobs/uploads/").status == status
 
 
-@pytest.mark.parametrize("secret", ["", "0" * 64, PEER_SECRET.upper()])
+@pytest.mark.parametrize("secret", ["", "0" * 64])
 def test_nothing_is_handed_over_by_others(hosts: list[SharedFront], secret: str) -> None:
     """Who is no host of the registry can't say for which address it asks, with a right password or without."""
     headers = {
@@ -170,6 +170,70 @@ def test_a_host_sees_the_address_of_the_client(hosts: list[SharedFront]) -> None
     }
     assert seen == {hosts[0].seen_as()}
     assert bridge_address() not in seen or hosts[0].seen_as() == bridge_address()
+
+
+def garbage_of(hosts: list[SharedFront], repository: str) -> str:
+    """A blob that no tag leads to any more: its digest."""
+    layer = secrets.token_bytes(5000)
+    old = content_of(hosts[1]).image(repository, "old", layer=layer)
+    assert content_of(hosts[2], "admin").ask("DELETE", f"/v2/{repository}/manifests/{old['digest']}").status == 202
+    return digest_of(layer)
+
+
+def is_there(hosts: list[SharedFront], digest: str) -> bool:
+    hexadecimal = digest.partition(":")[2]
+    blobs = hosts[0].directory / "storage" / "docker" / "registry" / "v2" / "blobs" / "sha256"
+    return (blobs / hexadecimal[:2] / hexadecimal / "data").exists()
+
+
+def test_a_collection_asks_and_holds_each_host(hosts: list[SharedFront]) -> None:
+    kept = content_of(hosts[1]).image("collected/app", "kept", layer=secrets.token_bytes(5000))
+    old = garbage_of(hosts, "collected/app")
+    with holdable(hosts[1]) as first, holdable(hosts[2]) as second:
+        report = hosts[0].collector().run(upload_idle_seconds=0, push_seconds=0)
+        assert report["removed"]["blobs"] >= 1, report
+        assert [len(first), len(second)] == [1, 1]
+        assert [program.wait(timeout=30) for program in (*first, *second)] == [0, 0]
+    assert not is_there(hosts, old)
+    assert content_of(hosts[0], "runtime").digest("collected/app", "kept") == kept["digest"]
+    # Nothing is held any more.
+    for host in hosts:
+        content_of(host).image("collected/app", secrets.token_hex(4))
+
+
+def test_what_a_client_of_another_host_has_looked_at_stays(hosts: list[SharedFront]) -> None:
+    old = garbage_of(hosts, "collected/looked")
+    assert content_of(hosts[2]).ask("HEAD", f"/v2/collected/looked/blobs/{old}").status == 200
+    with holdable(hosts[1]), holdable(hosts[2]):
+        hosts[0].collector().run(upload_idle_seconds=0)
+    assert is_there(hosts, old)
+
+
+def test_without_an_answer_of_each_host_nothing_is_removed(hosts: list[SharedFront]) -> None:
+    old = garbage_of(hosts, "collected/other")
+    with holdable(hosts[1]):
+        collector = hosts[0].collector()
+        status, _output, errors = collector.finish(collector.start(upload_idle_seconds=0, push_seconds=0))
+    assert status == 1
+    assert "host-2 does not answer" in errors
+    assert is_there(hosts, old)
+
+
+def test_a_collection_that_is_killed_holds_no_other_host(hosts: list[SharedFront]) -> None:
+    old = garbage_of(hosts, "collected/killed")
+    held = hosts[1].directory / "sockets" / "hold"
+    with holdable(hosts[1]) as programs, holdable(hosts[2]):
+        collector = hosts[0].collector(quiet_command=["sh", "-c", "exit 22"], drain_seconds=50)
+        process = collector.start(upload_idle_seconds=0, push_seconds=0)
+        wait_for("the other host is held", held.exists)
+        process.kill()
+        collector.finish(process)
+        assert programs[0].wait(timeout=60) == 0
+        assert not held.exists()
+        content_of(hosts[1]).image("collected/killed", secrets.token_hex(4))
+    # Its own host is held no longer either, and what it has left behind there blocks no client.
+    content_of(hosts[0]).image("collected/killed", secrets.token_hex(4))
+    assert is_there(hosts, old)
 
 
 # Last: hosts end.

@@ -1,9 +1,9 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Removes from the storage of a registry what nothing needs, while it serves: collector collect|look SETTINGS.
+"""Removes from the storage of a registry what nothing needs, while it serves: collector collect|look|serve SETTINGS.
 
-`look` changes nothing. Needs Python 3.8 and nothing else. Ends with status 1 and one line of error where it could not
+`look` changes nothing. `serve` answers the collection of another host at standard input. Needs Python 3.8 and nothing else. Ends with status 1 and one line of error where it could not
 do all.
 """
 
@@ -17,20 +17,24 @@ import report
 from collection import Collection, CollectionError, alone
 from holds import Holds, LocalHost
 from on_disk import OnDisk
+from other_hosts import OtherHost, serve
 from settings import Settings, SettingsError
 
 
 def main(arguments):
-    if len(arguments) != 2 or arguments[0] not in ("collect", "look"):
-        return "usage: collector collect|look SETTINGS"
+    if len(arguments) != 2 or arguments[0] not in ("collect", "look", "serve"):
+        return "usage: collector collect|look|serve SETTINGS"
     did = arguments[0] == "collect"
     # What is told to stop lets the registry go first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("wharf-registry: told to stop; the next run goes on"))
     try:
         settings = Settings(arguments[1])
+        if arguments[0] == "serve":
+            return serve(settings)
         began = time.monotonic()
         with place_of(settings) as place:
-            collection = Collection(place, settings, Holds([LocalHost(settings)]))
+            hosts = [LocalHost(settings), *(OtherHost(name, peer, settings) for name, peer in settings.peers.items())]
+            collection = Collection(place, settings, Holds(hosts))
             if did:
                 with alone(settings), place.alone():
                     result = collection.collect()
