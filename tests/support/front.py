@@ -145,7 +145,8 @@ class Front:
         }
         if "reverse_proxy_client_ca" in options:
             (self.directory / "config" / "nginx" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
-        (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
+        # The order of several hosts is that of the inventory.
+        (self.directory / "vars.yml").write_text(yaml.safe_dump(variables, sort_keys=False))
         self.play(PLAY.format(roles=ROLES, directory=self.directory, version=self.version()))
         # In their order, as the role does: the former passwords first, which are those that are about to be replaced.
         for name, text in json.loads((self.directory / "rendered.json").read_text()).items():

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removes from the storage of a registry what nothing needs, while it serves: collector collect|look|serve SETTINGS.
 
-`look` changes nothing. `serve` answers the collection of another host at standard input. Needs Python 3.8 and nothing else. Ends with status 1 and one line of error where it could not
-do all.
+`look` changes nothing. `serve` answers the collection of another host at standard input. Needs Python 3.8 and nothing
+else. Ends with status 1 and one line of error where it could not do all.
 """
 
 from __future__ import annotations

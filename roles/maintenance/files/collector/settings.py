@@ -47,8 +47,8 @@ _KNOWN = {
     # is held for requests that delete.
     "lease_seconds": 120,
     "removal_seconds": 10,
-    # The other hosts of the registry, {name: {"address": ..., "port": ...}}; the name in their certificates, the file of
-    # the CA, and the file of the secret that the replicas of all hosts share.
+    # The other hosts of the registry, {name: {"address": ..., "port": ...}}; the name in their certificates, the file
+    # of the CA, and that of the secret that the replicas of all hosts share.
     "peers": {},
     "hostname": "",
     "peer_ca": "",
