@@ -30,7 +30,7 @@ def main(arguments):
         settings = Settings(arguments[1])
         began = time.monotonic()
         with place_of(settings) as place:
-            collection = Collection(place, settings, Holds([LocalHost(settings)]))
+            collection = Collection(place, settings, hosts_of(settings, did))
             if did:
                 with alone(settings), place.alone():
                     result = collection.collect()
@@ -48,6 +48,16 @@ def main(arguments):
             f"wharf-registry: {len(told['problems'])} repositories can't be read whole; push them anew, or restore them"
         )
     return 0
+
+
+def hosts_of(settings, did):
+    """The hosts to be held. Raises CollectionError where one can't be: a push to it would lose what is removed."""
+    if did and settings.peers:
+        raise CollectionError(
+            f"{', '.join(settings.peers)} serve the same images, and can't be held from here. Nothing was removed: "
+            "collect while one host alone serves"
+        )
+    return Holds([LocalHost(settings)])
 
 
 def place_of(settings):

@@ -12,6 +12,8 @@ _KNOWN = {
     # The directory that has docker/registry/v2 in it; without a meaning where there is a file that names a bucket.
     "storage": None,
     "s3": "",
+    # Other hosts that serve the same images, by their names.
+    "peers": [],
     # Where the proxy asks whether it may let something through, and the group that may connect to it.
     "hold_socket": None,
     "hold_group": "",

@@ -477,6 +477,16 @@ def test_the_last_repository_goes_with_all_of_it(store, storage, collect):
     assert collect.report["removed"] == {"tags": 0, "manifests": 1, "layers": 2, "blobs": 3, "repositories": 1}
 
 
+def test_hosts_that_can_not_be_held_keep_all(store, storage, collect):
+    images_of(store)
+    before = set(storage.objects)
+    status, said = collect(peers=["second", "third"])
+    assert status == 1
+    assert "second, third serve the same images, and can't be held from here" in said
+    assert set(storage.objects) == before
+    assert collect("look", peers=["second"])[0] == 0
+
+
 def test_settings_that_are_wrong_are_told_without_what_is_in_them(collect):
     (collect.place / "s3.json").write_text(f'{{"secret_key": "{memory_s3.SECRET_KEY}"')
     status, said = collect()
