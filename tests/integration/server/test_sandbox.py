@@ -30,7 +30,7 @@ VARIABLES = {
 # What they are for: the role, the template of its unit, the unit, and how exposed it may be, of 100.
 UNITS = {
     "maintenance": ("maintenance", "service.j2", "wharf-registry-maintenance", 20),
-    "bucket": ("maintenance", "service.j2", "wharf-registry-maintenance", 30),
+    "bucket": ("maintenance", "service.j2", "wharf-registry-maintenance", 25),
     "backup": ("backup", "wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
     "network": ("reverse_proxy", "network.service.j2", "wharf-registry-proxy", 35),
     "page": ("reverse_proxy", "page.service.j2", "wharf-registry-page", 20),

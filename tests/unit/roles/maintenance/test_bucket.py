@@ -515,9 +515,20 @@ def test_a_large_bucket_takes_little_memory(store, storage, collect):
             store.image(f"team-{repository % 7}/app-{repository}", f"{repository}", "1.0")
         age(storage, 24 * HOURS)
         keys.append(len(storage.objects))
+        storage.requests.clear()
         status, said = collect.finish(collect.start(interpreter=[sys.executable, "-B", "-c", MEASURED]))
         assert status == 0, said
         peaks.append(int(said.split()[-1]) << 10)
+    lists = [
+        target
+        for method, target in storage.requests
+        if method == "GET" and "list-type" in target and "docker" in target
+    ]
+    reads = [target for method, target in storage.requests if method == "GET" and "list-type" not in target]
     print(keys, peaks, round((peaks[1] - peaks[0]) / (keys[1] - keys[0])), "bytes a key")
+    print(len(lists), "lists,", len(reads), "reads,", len(storage.requests), "requests")
+    # Each key is listed twice at most, and each manifest read once.
+    assert len(lists) < 2 * keys[1] / 1000 + 20
+    assert len(reads) < 900
     assert keys[1] > 20000
     assert (peaks[1] - peaks[0]) / (keys[1] - keys[0]) < 1000
