@@ -104,7 +104,8 @@ def test_what_no_tag_leads_to_is_removed_and_can_be_pushed_again(
     assert content.image("apps/web", "new", layer=layer)["digest"] == gone["digest"]
     assert pull(content, "apps/web", "new")[0] == gone["digest"]
     report = collector.run()
-    assert report["freed"] == 0
+    # SeaweedFS keeps to If-None-Match.
+    assert (report["freed"], report["warnings"]) == (0, [])
     assert report["bucket"]["objects"] == len([key for key in storage.objects() if LOCK not in key])
 
 

@@ -30,13 +30,17 @@ VARIABLES = {
 # What they are for: the role, the template of its unit, the unit, and how exposed it may be, of 100.
 UNITS = {
     "maintenance": ("maintenance", "service.j2", "wharf-registry-maintenance", 20),
+    "bucket": ("maintenance", "service.j2", "wharf-registry-maintenance", 25),
     "backup": ("backup", "wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
     "network": ("reverse_proxy", "network.service.j2", "wharf-registry-proxy", 35),
     "page": ("reverse_proxy", "page.service.j2", "wharf-registry-page", 20),
 }
+# What else the role is told.
+MORE = {"bucket": {"registry_storage": "s3"}}
 # Where the probes may write.
 PLACES = {
     "maintenance": f"{DATA}/sockets",
+    "bucket": f"{DATA}/sockets",
     "backup": "/var/lib/wharf-registry-backup",
     "network": "/srv",
     "page": "/var/lib/wharf-registry-page",
@@ -79,7 +83,7 @@ def render(what: str, tmp_path: Path) -> Path:
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
     interpreter = f"--extra-vars=ansible_python_interpreter={sys.executable}"
     playbook = str(Path(sys.executable).with_name("ansible-playbook"))
-    given = f"--extra-vars={json.dumps(VARIABLES)}"
+    given = f"--extra-vars={json.dumps({**VARIABLES, **MORE.get(what, {})})}"
     command(playbook, "--inventory=localhost,", interpreter, given, str(tmp_path / "play.yml"))
     return target
 

@@ -15,7 +15,7 @@ import time
 
 import report
 from collection import Collection, CollectionError, alone
-from holds import Holds, LocalHost
+from holds import HoldError, Holds, LocalHost
 from on_disk import OnDisk
 from other_hosts import OtherHost, serve
 from settings import Settings, SettingsError
@@ -33,8 +33,7 @@ def main(arguments):
             return serve(settings)
         began = time.monotonic()
         with place_of(settings) as place:
-            hosts = [LocalHost(settings), *(OtherHost(name, peer, settings) for name, peer in settings.peers.items())]
-            collection = Collection(place, settings, Holds(hosts))
+            collection = Collection(place, settings, hosts_of(settings))
             if did:
                 with alone(settings), place.alone():
                     result = collection.collect()
@@ -44,7 +43,7 @@ def main(arguments):
         told["lines"] = report.lines(told, settings, did)
         if did and settings.report:
             report.write(told, settings.report)
-    except (CollectionError, SettingsError, LookupError, OSError) as error:
+    except (CollectionError, HoldError, SettingsError, LookupError, OSError) as error:
         return f"wharf-registry: {error}"
     print("\n".join(told["lines"]), flush=True)
     if told["problems"]:
@@ -52,6 +51,11 @@ def main(arguments):
             f"wharf-registry: {len(told['problems'])} repositories can't be read whole; push them anew, or restore them"
         )
     return 0
+
+
+def hosts_of(settings):
+    """All hosts that serve the images: what writes to one of them would lose what another one removes."""
+    return Holds([LocalHost(settings), *(OtherHost(name, peer, settings) for name, peer in settings.peers.items())])
 
 
 def place_of(settings):

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The registry hosts that serve one storage, which a collection asks and holds together.
 
-What a host has to do is what LocalHost does. Nothing is removed unless all of them answer.
+What a host has to do is what LocalHost does. Nothing is removed unless all of them answer. Ages are in seconds before
+now, and so are the same whatever the clock of a host says.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ class LocalHost:
             )
         return False
 
-    def hold(self):
-        """Holds back what writes, until let_go() or the end of this process."""
+    def hold(self, _seconds):
+        """Holds back what writes, until let_go() or the end of this process. Raises HoldError if not in time."""
         hold = Hold(self._settings.hold_socket, self._settings.hold_group, self._settings.patience_seconds)
         hold.__enter__()
         self._hold = hold
@@ -119,8 +120,10 @@ class LocalHost:
 class Holds:
     """All hosts of a storage as one. Raises HoldError where one of them does not answer."""
 
-    def __init__(self, hosts):
+    def __init__(self, hosts, seconds=10):
         self._hosts = hosts
+        # Within which all of them have to be held.
+        self._within = seconds
         # Of all times that they were held.
         self.seconds = 0.0
 
@@ -155,7 +158,7 @@ class Holds:
         began = time.monotonic()
         try:
             for host in self._hosts:
-                host.hold()
+                host.hold(max(0, began + self._within - time.monotonic()))
             yield
         finally:
             # Each of them, whatever becomes of the others.

@@ -64,8 +64,8 @@ class OtherHost:
             if left <= _QUIET:
                 return False
 
-    def hold(self):
-        self._ask("hold")
+    def hold(self, seconds):
+        self._ask("hold", seconds)
         self._over.clear()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()

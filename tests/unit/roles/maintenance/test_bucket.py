@@ -477,6 +477,20 @@ def test_the_last_repository_goes_with_all_of_it(store, storage, collect):
     assert collect.report["removed"] == {"tags": 0, "manifests": 1, "layers": 2, "blobs": 3, "repositories": 1}
 
 
+def test_hosts_that_can_not_be_held_keep_all(store, storage, collect):
+    images_of(store)
+    before = of_registry(storage)
+    # Nothing listens there.
+    nowhere = {"second": {"address": "127.0.0.1", "port": 1}}
+    for action in ("collect", "look"):
+        status, said = collect(action, peers=nowhere, hostname="localhost")
+        assert status == 1
+        assert "second does not answer" in said
+        assert "take it out of the group registry" in said
+        assert "Traceback" not in said
+    assert of_registry(storage) == before
+
+
 def test_settings_that_are_wrong_are_told_without_what_is_in_them(collect):
     (collect.place / "s3.json").write_text(f'{{"secret_key": "{memory_s3.SECRET_KEY}"')
     status, said = collect()
@@ -505,9 +519,20 @@ def test_a_large_bucket_takes_little_memory(store, storage, collect):
             store.image(f"team-{repository % 7}/app-{repository}", f"{repository}", "1.0")
         age(storage, 24 * HOURS)
         keys.append(len(storage.objects))
+        storage.requests.clear()
         status, said = collect.finish(collect.start(interpreter=[sys.executable, "-B", "-c", MEASURED]))
         assert status == 0, said
         peaks.append(int(said.split()[-1]) << 10)
+    lists = [
+        target
+        for method, target in storage.requests
+        if method == "GET" and "list-type" in target and "docker" in target
+    ]
+    reads = [target for method, target in storage.requests if method == "GET" and "list-type" not in target]
     print(keys, peaks, round((peaks[1] - peaks[0]) / (keys[1] - keys[0])), "bytes a key")
+    print(len(lists), "lists,", len(reads), "reads,", len(storage.requests), "requests")
+    # Each key is listed twice at most, and each manifest read once.
+    assert len(lists) < 2 * keys[1] / 1000 + 20
+    assert len(reads) < 900
     assert keys[1] > 20000
     assert (peaks[1] - peaks[0]) / (keys[1] - keys[0]) < 1000
