@@ -49,6 +49,7 @@ def outcomes(run: PlaybookRun) -> dict[str, str]:
     return {host: row["OUTCOME"] for host, row in table(run).items()}
 
 
+@pytest.mark.long
 class TestForeseen:
     """In check mode, before anything has gone wrong."""
 
