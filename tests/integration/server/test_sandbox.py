@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +58,10 @@ FORBIDDEN = {
 }
 
 
-def render(what: str, tmp_path: Path) -> Path:
-    role, template, unit, _bound = UNITS[what]
-    target = tmp_path / f"{unit}.service"
+@functools.cache
+def rendered(what: str) -> str:
+    """A unit as the role writes it; several tests need the same one."""
+    role, template, _unit, _bound = UNITS[what]
     play = [
         {
             "hosts": "localhost",
@@ -67,20 +70,27 @@ def render(what: str, tmp_path: Path) -> Path:
             "vars_files": [f"{ROLES}/{role}/defaults/main.yml", f"{ROLES}/{role}/vars/main.yml"],
             "tasks": [
                 {
-                    "ansible.builtin.template": {
-                        "src": f"{ROLES}/{role}/templates/{template}",
-                        "dest": str(target),
-                        "mode": "0644",
+                    # A task that runs a module, to write it, takes longer.
+                    "ansible.builtin.debug": {
+                        "msg": f"{{{{ lookup('ansible.builtin.template', '{ROLES}/{role}/templates/{template}') }}}}"
                     }
                 }
             ],
         }
     ]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
-    interpreter = f"--extra-vars=ansible_python_interpreter={sys.executable}"
-    playbook = str(Path(sys.executable).with_name("ansible-playbook"))
-    given = f"--extra-vars={json.dumps(VARIABLES)}"
-    command(playbook, "--inventory=localhost,", interpreter, given, str(tmp_path / "play.yml"))
+    playbook = ("env", "ANSIBLE_STDOUT_CALLBACK=ansible.posix.json", Path(sys.executable).with_name("ansible-playbook"))
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        yaml.safe_dump(play, file)
+        file.flush()
+        done = command(
+            *map(str, playbook), "--inventory=localhost,", f"--extra-vars={json.dumps(VARIABLES)}", file.name
+        )
+    return json.loads(done.stdout)["plays"][0]["tasks"][-1]["hosts"]["localhost"]["msg"]
+
+
+def render(what: str, tmp_path: Path) -> Path:
+    target = tmp_path / f"{UNITS[what][2]}.service"
+    target.write_text(rendered(what))
     return target
 
 
