@@ -91,7 +91,7 @@ guides: images ## Do what the guides on mirrors, bundles, the gate and pipelines
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
 	@$(TOOLS) tests/lab/quickstart
 
-quickstart-whole: deps-dev ## Run `make up` there once more, over the data that `make down` has kept
+quickstart-whole: deps-dev ## Run `make up` there twice more: it changes nothing, and finds the data that `make down` has kept
 	@$(TOOLS) WHOLE=1 tests/lab/quickstart
 
 bare-site: images ## Make a registry of a host without a network, by what a bundle holds

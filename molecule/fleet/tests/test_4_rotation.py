@@ -133,6 +133,8 @@ def test_what_is_not_known_is_refused(what: str) -> None:
     assert set(run.changed("fleet-registry").values()) == {0}
 
 
+# What the rotation of the CA does as well.
+@pytest.mark.long
 def test_the_certificate_is_renewed(load: Load, registry: Registry, first_ca: pathlib.Path) -> None:
     before = served(registry)
     rotate("certificate")
