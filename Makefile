@@ -91,7 +91,7 @@ guides: images ## Do what the guides on mirrors, bundles, the gate and pipelines
 quickstart: deps-dev ## Run `make up` and `make down` on a bare machine of the lab
 	@$(TOOLS) tests/lab/quickstart
 
-quickstart-whole: deps-dev ## Run `make up` there once more, over the data that `make down` has kept
+quickstart-whole: deps-dev ## Run `make up` there twice more: it changes nothing, and finds the data that `make down` has kept
 	@$(TOOLS) WHOLE=1 tests/lab/quickstart
 
 bare-site: images ## Make a registry of a host without a network, by what a bundle holds
@@ -110,7 +110,8 @@ default fleet day-two: deps-dev
 
 long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, repeat other tests, and try each property with all examples
 	@tests/page/install-chromium
-	@$(TOOLS) WHARF_EXAMPLES=100 pytest -m "long or hypothesis" tests/integration tests/page tests/unit
+# One suite after another: files of two of them may have the same name, which one run of pytest does not take.
+	@for suite in integration page unit; do $(TOOLS) WHARF_EXAMPLES=100 pytest -m "long or hypothesis" "tests/$$suite"; done
 
 kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
 	@$(TOOLS) WHARF_KILLS=100 pytest -m "" tests/integration -k kill

@@ -47,8 +47,10 @@ PLAYBOOKS = (
 )
 
 
-def foretell(inventory: str = "inventory", limit: str = "all") -> dict[str, PlaybookRun]:
-    """Run all playbooks in check mode. Several at once, since none of them changes anything."""
+def foretell(
+    playbooks: tuple[str, ...] = PLAYBOOKS, inventory: str = "inventory", limit: str = "all"
+) -> dict[str, PlaybookRun]:
+    """Run playbooks in check mode. Several at once, since none of them changes anything."""
 
     def run(words: str) -> PlaybookRun:
         playbook, *options = words.split()
@@ -56,7 +58,7 @@ def foretell(inventory: str = "inventory", limit: str = "all") -> dict[str, Play
         return run_playbook(f"wharf.registry.{playbook}", *more, inventory=inventory, check=False)
 
     with ThreadPoolExecutor(3) as pool:
-        return dict(zip(PLAYBOOKS, pool.map(run, PLAYBOOKS), strict=True))
+        return dict(zip(playbooks, pool.map(run, playbooks), strict=True))
 
 
 def content(kept: dict) -> bytes:

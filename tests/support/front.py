@@ -56,8 +56,8 @@ WITH_VARIABLES = """
   vars_files: [{roles}/reverse_proxy/defaults/main.yml, {roles}/reverse_proxy/vars/main.yml]
   vars:
 """
-# Renders what tasks/configure.yml of the role writes, without a host to write it to. All in one file: a task that runs
-# a module takes as long as all of the rendering.
+# Renders what tasks/configure.yml of the role writes, without a host to write it to. It is said and not written: a task
+# that runs a module takes as long as all of the rendering.
 PLAY = (
     WITH_VARIABLES
     + """
@@ -85,10 +85,8 @@ PLAY = (
           - "{{{{ reverse_proxy_users | wharf.registry.htpasswd(before[0], reverse_proxy_bcrypt_cost | int) }}}}"
           - "{{{{ reverse_proxy_users | wharf.registry.htpasswd_former(before[0], before[1])
             if reverse_proxy_keep_former_passwords | bool else '' }}}}"
-    - ansible.builtin.copy:
-        content: "{{{{ rendered | to_json }}}}"
-        dest: "{directory}/rendered.json"
-        mode: "0600"
+    - ansible.builtin.debug:
+        msg: "{{{{ rendered }}}}"
 """
 )
 # Those that were rendered before are what the role reads of a host.
@@ -147,9 +145,9 @@ class Front:
             (self.directory / "config" / "nginx" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
         # The order of several hosts is that of the inventory.
         (self.directory / "vars.yml").write_text(yaml.safe_dump(variables, sort_keys=False))
-        self.play(PLAY.format(roles=ROLES, directory=self.directory, version=self.version()))
+        rendered = self.play(PLAY.format(roles=ROLES, version=self.version()))
         # In their order, as the role does: the former passwords first, which are those that are about to be replaced.
-        for name, text in json.loads((self.directory / "rendered.json").read_text()).items():
+        for name, text in rendered.items():
             new = self.directory / f"{name}.new"
             new.write_text(text)
             new.rename(self.directory / name)
@@ -157,16 +155,18 @@ class Front:
             shutil.copy(ROLES / "reverse_proxy" / "files" / "nginx.sh", self.directory / "config" / name)
         self.give_away()
 
-    def play(self, text: str, **variables: object) -> None:
-        """Run a play on this host, with the variables of the configuration and more."""
+    def play(self, text: str, **variables: object) -> dict:
+        """Run a play on this host, with the variables of the configuration and more; return what its last task says."""
         (self.directory / "play.yml").write_text(text)
-        command(
+        done = command(
+            *("env", "ANSIBLE_STDOUT_CALLBACK=ansible.posix.json"),
             str(Path(sys.executable).with_name("ansible-playbook")),
             "--inventory=localhost,",
             f"--extra-vars=@{self.directory / 'vars.yml'}",
             f"--extra-vars={json.dumps({'ansible_python_interpreter': sys.executable, **variables})}",
             str(self.directory / "play.yml"),
         )
+        return json.loads(done.stdout)["plays"][0]["tasks"][-1]["hosts"]["localhost"]["msg"]
 
     def content(self, name: str) -> str:
         """The text of a file, empty where there is none."""

@@ -29,10 +29,8 @@ PLAY = (
       counting_files: "{{{{ __reverse_proxy_counting_files }}}}"
       trial_command: "{{{{ __reverse_proxy_trial }}}}"
   tasks:
-    - ansible.builtin.copy:
-        content: "{{{{ found | to_json }}}}"
-        dest: "{directory}/found.json"
-        mode: "0644"
+    - ansible.builtin.debug:
+        msg: "{{{{ found }}}}"
 """
 )
 # What it has learnt of a host by then.
@@ -60,8 +58,7 @@ class Proxy(Front):
         self.configure(USERS, **self.options_of_role)
         self.start_replicas()
         image = {"name": self.images["nginx"]}
-        self.play(PLAY.format(roles=ROLES, directory=self.directory), **LEARNT, reverse_proxy_image_result=image)
-        self.found = json.loads((self.directory / "found.json").read_text())
+        self.found = self.play(PLAY.format(roles=ROLES), **LEARNT, reverse_proxy_image_result=image)
         name, _equals, value = LABEL.partition("=")
         definitions = {part["name"]: part["container"] for part in self.found["parts"]}
         definitions["network"] = self.found["network"]

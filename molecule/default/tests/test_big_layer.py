@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from labtest import DockerClient, LabHost, Registry
 
 # The proxy may use 64 MiB of memory for files, and none of a disk. make kills takes a whole GiB.
-SIZE = int(os.environ.get("WHARF_LAYER_MIB", "256")) << 20
+SIZE = int(os.environ.get("WHARF_LAYER_MIB", "128")) << 20
 
 
 def timed(what: str, began: float) -> float:

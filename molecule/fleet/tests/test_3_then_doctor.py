@@ -48,6 +48,7 @@ def table(run: PlaybookRun) -> dict[str, tuple[str, str]]:
     return found
 
 
+@pytest.mark.long
 def test_all_is_well(clients: dict[str, Client]) -> None:
     run = run_playbook("wharf.registry.doctor")
     engines = {name: client.engine for name, client in clients.items()}

@@ -115,7 +115,9 @@ def of_client(client: Client) -> str:
     return client.output(f"cat {client.certificates}/{HOSTNAME}/ca.crt")
 
 
-@pytest.mark.parametrize("what", ["certificate", "ca", "passwords"])
+@pytest.mark.parametrize(
+    "what", ["ca", *(pytest.param(what, marks=pytest.mark.long) for what in ("certificate", "passwords"))]
+)
 def test_a_check_tells_and_does_nothing(what: str, load: Load, registry: Registry, change: tuple[str, ...]) -> None:
     before = registry.host.snapshot(*PLACES), [of_client(client) for client in CLIENTS]
     run = rotate(what, *change, "--check", "--diff")
@@ -123,7 +125,7 @@ def test_a_check_tells_and_does_nothing(what: str, load: Load, registry: Registr
     load.go_on()
 
 
-@pytest.mark.parametrize("what", ["", "certificates"])
+@pytest.mark.parametrize("what", ["certificates", pytest.param("", marks=pytest.mark.long)])
 def test_what_is_not_known_is_refused(what: str) -> None:
     run = rotate(what, check=False)
     assert run.code != 0
@@ -131,6 +133,8 @@ def test_what_is_not_known_is_refused(what: str) -> None:
     assert set(run.changed("fleet-registry").values()) == {0}
 
 
+# What the rotation of the CA does as well.
+@pytest.mark.long
 def test_the_certificate_is_renewed(load: Load, registry: Registry, first_ca: pathlib.Path) -> None:
     before = served(registry)
     rotate("certificate")
@@ -176,6 +180,8 @@ def former(registry: Registry) -> dict[str, str]:
     return former
 
 
+# As with the CA, of which a test before shows it.
+@pytest.mark.long
 def test_former_passwords_stay_valid_while_one_client_has_no_new_one(
     load: Load, registry: Registry, former: dict[str, str], change: tuple[str, ...]
 ) -> None:
@@ -201,6 +207,7 @@ def test_former_passwords_end_when_all_clients_have_new_ones(
     load.go_on()
 
 
+@pytest.mark.long
 def test_what_has_not_changed_changes_no_client_and_what_was_not_loaded_is(
     registry: Registry, change: tuple[str, ...]
 ) -> None:

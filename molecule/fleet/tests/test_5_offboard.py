@@ -74,6 +74,7 @@ def test_they_can_not_pull(client: Client, probe: str) -> None:
     assert "certificate signed by unknown authority" in said, said
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("offboarded")
 def test_a_second_time_changes_nothing(change: tuple[str, ...], clients: dict[str, Client]) -> None:
     run = run_playbook("wharf.registry.offboard", *change)

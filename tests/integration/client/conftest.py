@@ -9,6 +9,7 @@ import pytest
 from certificates import Authority
 from engine_trust import INSECURE
 from hops import images, looked_at
+from marks import repeated
 from peers import docker_config, push_image
 from runs import run_at_registry
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from peers import Peers
 
 
-@pytest.fixture(params=[pytest.param("bookworm-docker", marks=pytest.mark.long), "trixie-docker"])
+FIRST_NODE = hosts.CONTAINERD_IMAGES[0]
+
+
+@pytest.fixture(params=[*repeated("bookworm-docker"), "trixie-docker"])
 def docker(request: pytest.FixtureRequest, machines: dict[str, Machine]) -> Machine:
     """A host whose engine has no setting, and whose container and engine run on whatever is done to it."""
     machine = machines[request.param]
@@ -49,14 +53,17 @@ def podman(machines: dict[str, Machine]) -> Machine:
 
 
 @pytest.fixture(scope="session")
-def nodes(images: dict[str, str]) -> dict[str, Machine]:
-    """Hosts with containerd alone, which few tests need."""
-    booted = hosts.start(images, hosts.CONTAINERD_IMAGES)
+def nodes(images: dict[str, str], request: pytest.FixtureRequest) -> dict[str, Machine]:
+    """The hosts with containerd alone that the tests ask for, which are few."""
+    wanted = {item.callspec.params.get("containerd") for item in request.session.items if hasattr(item, "callspec")}
+    # The first one is that of `node`.
+    booted = hosts.start(images, [name for name in hosts.CONTAINERD_IMAGES if name in wanted | {FIRST_NODE}])
     hosts.wait(booted)
     return booted
 
 
-@pytest.fixture(params=hosts.CONTAINERD_IMAGES)
+# The other one is among the clients of the scenario `fleet`.
+@pytest.fixture(params=[FIRST_NODE, *repeated(*hosts.CONTAINERD_IMAGES[1:])])
 def containerd(request: pytest.FixtureRequest, nodes: dict[str, Machine]) -> Machine:
     machine = nodes[request.param]
     machine.clean_containerd()
@@ -66,7 +73,7 @@ def containerd(request: pytest.FixtureRequest, nodes: dict[str, Machine]) -> Mac
 @pytest.fixture
 def node(nodes: dict[str, Machine]) -> Machine:
     """For what is the same with any containerd, one of them."""
-    machine = nodes[hosts.CONTAINERD_IMAGES[0]]
+    machine = nodes[FIRST_NODE]
     machine.clean_containerd()
     return machine
 

@@ -11,6 +11,7 @@ import pytest
 from content import Content
 from http_client import ACCEPT, CONFIGS, DOCKER, DOCKER_LIST, LAYERS, OCI, OCI_INDEX
 from managed import words
+from marks import repeated
 from steps import four_runs
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ def size_of(content: Content, repository: str, digests: set[str]) -> int:
     return sum(sizes)
 
 
-@pytest.mark.parametrize("kind", [*CACHES, *LISTED, *MANIFESTS])
+# One of each form, and what no client knows.
+SOME = ("cache", "an image and a blob", OWN_TYPE, "chart")
+OTHERS = [kind for kind in (*CACHES, *LISTED, *MANIFESTS) if kind not in SOME]
+
+
+@pytest.mark.parametrize("kind", [*SOME, *repeated(*OTHERS)])
 def test_each_kind(  # noqa: PLR0917 - what is pushed, and three modules that meet it
     info: Callable[..., dict],
     tag: Callable[..., dict],

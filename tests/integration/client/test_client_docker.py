@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from engine_trust import DAEMON_JSON, DROP_IN, HOST, INSECURE, MIRROR, client, put, refused, state, warned
+from marks import repeated
 from steps import four_runs
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def test_a_restart_only_where_a_reload_does_not_do(trixie: Machine) -> None:
     assert (trixie.files(), trixie.belief()) == (files, belief)
 
 
-@pytest.mark.parametrize("where", ["drop-in", "defaults", "running"])
+@pytest.mark.parametrize("where", ["drop-in", *repeated("defaults"), "running"])
 def test_flags(docker: Machine, where: str) -> None:
     flag = "--insecure-registry=flag.example.com"
     if where == "defaults":

@@ -11,6 +11,7 @@ import pytest
 from clients import Box
 from engine import run_container
 from engine_trust import client, put, warned
+from marks import repeated
 from steps import four_runs, says
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def policy(room: Room, **options: object) -> dict:
     return {"scope": room.scope, "public_keys": [room.signer.public("one")], **options}
 
 
-@pytest.mark.parametrize("owners", [OWNERS, None], ids=["of an owner", "as installed"])
+@pytest.mark.parametrize("owners", [*repeated(OWNERS), None], ids=["of an owner", "as installed"])
 def test_an_unsigned_image_is_refused_and_a_signed_one_pulled(scope: Room, owners: str | None) -> None:
     if owners:
         put(scope.podman, POLICY, owners)
@@ -155,7 +156,7 @@ def test_a_signature_that_names_another_repository(scope: Room) -> None:
     assert scope.pulled(f"{target}:1.0.0") == ""
 
 
-@pytest.mark.parametrize("entry", ["lookaside: file:///var/lib/sigstore", "use-sigstore-attachments: false"])
+@pytest.mark.parametrize("entry", [*repeated("lookaside: file:///var/lib/sigstore"), "use-sigstore-attachments: false"])
 def test_an_entry_of_its_owner_gets_one_line(scope: Room, entry: str) -> None:
     """A scope in two files of registries.d is an error to Podman."""
     signed = scope.image("signed", "one")

@@ -18,6 +18,7 @@ from engine import wait_for
 from engine_trust import DAEMON_JSON, HOST, INSECURE, MIRROR, client, put
 from hosts import ACCOUNT, believed, forwarded
 from managed import encoded
+from marks import repeated
 from peers import docker_config, push_image
 from steps import four_runs, says
 
@@ -123,7 +124,7 @@ def files_of_the_distribution(machine: Machine) -> str:
     return machine.output("find /etc/docker -mindepth 1 -not -name key.json")
 
 
-@pytest.mark.parametrize("flag", [f"--config-file={KEPT}/engine.json", f"--config-file {KEPT}/engine.json"])
+@pytest.mark.parametrize("flag", [f"--config-file={KEPT}/engine.json", *repeated(f"--config-file {KEPT}/engine.json")])
 def test_an_engine_of_a_supervisor(machine: Machine, flag: str) -> None:
     config = f"{KEPT}/engine.json"
     put(machine, config, '{"log-level":   "error"}\n')

@@ -97,6 +97,7 @@ def sent(boxes: tuple[Box, Box], client: str) -> list[str]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_sends_what_the_table_says(boxes: tuple[Box, Box], client: str) -> None:
     told = [(row[0], row[COLUMNS.index(client)]) for row in TABLE]

@@ -87,6 +87,7 @@ def expected() -> dict[int, str]:
     }
 
 
+@pytest.mark.long
 def test_crane_decides_as_the_table_says(boxes: tuple[Box, Box]) -> None:
     assert asked(boxes, boxes[1], "crane manifest SERVER/wharf/app:1") == expected()
 

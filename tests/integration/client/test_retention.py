@@ -14,6 +14,7 @@ from content import Content
 from engine import command
 from http_client import ACCEPT, DOCKER, DOCKER_LIST, OCI_INDEX, connection_to
 from managed import collect, words
+from marks import repeated
 from steps import four_runs, write_tags
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def test_four_runs(retention: Callable[..., dict], content: Content, room: str) 
     assert told["rc"] == "nothing in rule 1, rule 2 keeps it; what it points to stays, as 1.4.2 needs it"
 
 
-@pytest.mark.parametrize("kind", [DOCKER_LIST, OCI_INDEX])
+@pytest.mark.parametrize("kind", [*repeated(DOCKER_LIST), OCI_INDEX])
 def test_children_and_signatures(retention: Callable[..., dict], content: Content, room: str, kind: str) -> None:
     web = f"{room}/web"
     new, children = content.index(web, "new", kind=kind, created=days_ago(1))
@@ -294,6 +295,7 @@ def test_what_can_not_be_meant(retention: Callable[..., dict], options: dict, sa
     assert says in words(retention(**{"rules": [{"keep_newest": 1}], **options}, failed=True)["msg"])
 
 
+@pytest.mark.long
 def test_thousands_of_tags(retention: Callable[..., dict], content: Content, peers: Peers, room: str) -> None:
     """Written straight to the registry's disk, as links to an image; the catalogue finds the repository."""
     web = f"{room}/web"

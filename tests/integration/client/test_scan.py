@@ -17,6 +17,7 @@ import pytest
 import vulnerable
 from http_client import CONFIGS, DOCKER_LIST, LAYERS, OCI, OCI_INDEX
 from managed import words
+from marks import repeated
 from runs import run_at_registry
 from vulnerable import FIXED, MENDED, UNFIXED
 
@@ -310,7 +311,7 @@ def by_trivy(scan: Callable[..., dict], cache: Path, web: str, content: Content,
     return make
 
 
-@pytest.mark.parametrize("form", ["json", "sarif", "cyclonedx"])
+@pytest.mark.parametrize("form", ["json", "sarif", *repeated("cyclonedx")])
 def test_reports_of_others(
     scan: Callable[..., dict], by_trivy: Callable[..., Path], content: Content, room: str, web: str, *, form: str
 ) -> None:
@@ -567,7 +568,7 @@ def test_a_report_that_was_brought_is_not_used_again(
     assert done["verdict"] == "refused" and not done["reports"][0]["reused"]
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o770])
+@pytest.mark.parametrize("mode", [*repeated(0o777), 0o770])
 def test_a_cache_that_others_can_write(scan: Callable[..., dict], cache: Path, web: str, mode: int) -> None:
     cache.mkdir()
     cache.chmod(mode)

@@ -15,6 +15,7 @@ import pytest
 import vulnerable
 from http_client import OCI, OCI_INDEX
 from managed import words
+from marks import repeated
 from runs import run_at_registry
 from vulnerable import MENDED
 
@@ -55,7 +56,7 @@ def keys(cosigns: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
     return directory
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=[*repeated(*VERSIONS[:-1]), VERSIONS[-1]])
 def cosign(request: pytest.FixtureRequest, cosigns: dict[str, str]) -> str:
     return cosigns[request.param]
 
@@ -94,7 +95,7 @@ def stem(content: Content, name: str) -> str:
 # --- signing ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("forms", [["tag"], ["bundle"], ["tag", "bundle"]])
+@pytest.mark.parametrize("forms", [*repeated(["tag"], ["bundle"]), ["tag", "bundle"]])
 def test_signatures_hold_for_everyone(
     sign: Callable[..., dict], verify: Callable[..., dict], cosign: str, web: str, forms: list[str]
 ) -> None:

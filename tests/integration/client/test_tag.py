@@ -10,6 +10,7 @@ import pytest
 from content import Content
 from http_client import DOCKER, DOCKER_LIST, OCI_INDEX, connection_to
 from managed import collect, words
+from marks import repeated
 from steps import four_runs
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def test_a_name_more(tag: Callable[..., dict], content: Content, room: str) -> N
     assert (done["digest"], done["previous_digest"], done["media_type"]) == (image["digest"], "", image["mediaType"])
 
 
-@pytest.mark.parametrize("kind", [DOCKER_LIST, OCI_INDEX])
+@pytest.mark.parametrize("kind", [*repeated(DOCKER_LIST), OCI_INDEX])
 def test_a_promotion_takes_everything_along(
     tag: Callable[..., dict], content: Content, room: str, kind: str, peers: Peers
 ) -> None:

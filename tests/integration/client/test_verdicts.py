@@ -65,6 +65,7 @@ def client(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 
 
+@pytest.mark.long
 def test_clients_judge_as_the_table_says(bench: Bench, client: tuple[str, str]) -> None:
     column = CLIENTS[client]
     expected = {case["name"]: case.get(column, case["docker"]) for case in LOGINS}
@@ -115,6 +116,7 @@ def test_an_engine_takes_what_registry_client_leaves(bench: Bench) -> None:
     assert set(found.values()) == {"takes"}, found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", inputs.CA_FORMS)
 def test_podman_trusts_a_ca_as_the_table_says(root_box: Box, peers: Peers, form: str) -> None:
     make, trusted, _says = inputs.CA_FORMS[form]
@@ -146,6 +148,7 @@ def summary(entry: dict) -> str:
     return mirrors or ("blocked" if entry.get("Blocked") else "insecure" if entry.get("Insecure") else "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", inputs.cases("registries_conf.yml"), ids=lambda case: case["name"])
 def test_podman_reads_files_of_others_as_the_table_says(asked: Callable[[dict[str, bytes]], dict], case: dict) -> None:
     ours = {"wharf-registry-r.example.com.conf": insecure_text("r.example.com").encode()}
@@ -154,6 +157,7 @@ def test_podman_reads_files_of_others_as_the_table_says(asked: Callable[[dict[st
         assert summary(asked(case["files"])) == case["lost"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("image", "client"), [("clients", "podman"), ("trixie-podman", "skopeo"), ("tools", "skopeo")])
 def test_podman_shows_the_login_of_the_narrowest_namespace(bench: Bench, image: str, client: str) -> None:
     for keys, repository, expected in inputs.NAMESPACES:

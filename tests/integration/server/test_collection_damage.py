@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from collecting import MIB, USERS, Collector, delete, pull
 from http_client import OCI
+from marks import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ def test_links_that_lead_out_of_the_storage_are_not_followed(
     assert list((tmp_path / "index").rglob("link"))
 
 
-@pytest.mark.parametrize("mounted", [True, False])
+@pytest.mark.parametrize("mounted", [True, *repeated(False)])
 def test_blobs_without_repositories_are_no_garbage(
     content: Content, collector: Collector, proxy: Front, mounted: bool
 ) -> None:
@@ -108,7 +109,7 @@ def test_blobs_without_repositories_are_no_garbage(
     assert pull(content, "apps/web", "1.0.0")[0] == image["digest"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("damage", ["missing", *repeated("cut")])
 def test_what_can_not_be_read_keeps_all_of_its_repository(
     content: Content, collector: Collector, proxy: Front, damage: str
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from engine import command, wait_for
 from front import REPLICAS, Front
 from http_client import OCI, digest_of, manifest, with_digest
+from marks import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,7 +178,7 @@ def of_size(size: int) -> bytes:
 
 @BOTH
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("reference", ["new", "v1", "digest"])
+@pytest.mark.parametrize("reference", ["new", *repeated("v1"), "digest"])
 def test_a_manifest_is_as_large_as_a_registry_takes(proxy: Front, protocol: str, chunked: bool, reference: str) -> None:
     registry = proxy.registry()
     registry.put_image("team/app", "base", b"a layer")
@@ -209,7 +210,7 @@ def test_a_layer_that_is_too_large(proxy: Front, protocol: str, method: str, chu
     said.check(413, "SIZE_INVALID", "the layer is larger than the 5m")
 
 
-@pytest.mark.parametrize("size", [31_000, 31_500, 32_000, 32_300, 32_600])
+@pytest.mark.parametrize("size", [31_000, *repeated(31_500, 32_000, 32_300), 32_600])
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "manifests/v{size}"), ("PUT", "manifests/new"), ("POST", "blobs/uploads/")]
 )

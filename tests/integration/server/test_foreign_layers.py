@@ -15,6 +15,7 @@ from content import Content
 from engine import free_ports, listening, run_container, wait_for
 from http_client import CONFIGS, DOCKER, LAYERS, OCI, connection_to, digest_of
 from managed import words
+from marks import repeated
 from role_config import role_configs
 from steps import four_runs
 
@@ -113,7 +114,7 @@ def put(content: Content, repository: str, made: dict) -> int:
     return content.ask("PUT", f"/v2/{repository}/manifests/win", body, Content_Type=made["mediaType"])[0]
 
 
-@pytest.mark.parametrize("kind", [DOCKER, OCI])
+@pytest.mark.parametrize("kind", [*repeated(DOCKER), OCI])
 def test_the_variables(registries: Registries, default: str, allowing: str, room: str, kind: str) -> None:
     """Nothing is taken by default; what matches one of those allowed, and none of those denied, is."""
     denying = registries.start(registry_manifest_urls_deny=[r"^http://", r"\.evil\.test/"])
@@ -139,7 +140,7 @@ def test_the_variables(registries: Registries, default: str, allowing: str, room
         )
 
 
-@pytest.mark.parametrize("kind", [DOCKER, OCI])
+@pytest.mark.parametrize("kind", [DOCKER, *repeated(OCI)])
 def test_a_promotion(  # noqa: PLR0917 - the modules, and the two registries that they are run at
     tag: Callable[..., dict], info: Callable[..., dict], default: str, allowing: str, room: str, kind: str, plain: dict
 ) -> None:

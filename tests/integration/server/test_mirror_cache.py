@@ -18,6 +18,7 @@ import pytest
 from content import Content
 from engine import wait_for
 from http_client import ACCEPT, LAYERS, OCI, Answer, Client, connection_to, digest_of
+from marks import repeated
 from misbehaving import raw, reply
 from pull_cache import PullCache, Upstream
 
@@ -36,7 +37,6 @@ USERS = [
     {"name": "own", "rules": [{"repositories": ["apps/*"], "actions": ["pull", "push"]}]},
 ]
 LARGE = 8 << 20
-AT_ONCE = 200
 KILLS = int(os.environ.get("WHARF_KILLS", "4"))
 
 
@@ -162,10 +162,13 @@ def test_a_layer_in_parts(proxy: Front, cache: PullCache, image: str) -> None:
     assert '"served":"cache"' in proxy.log()
 
 
-def test_many_first_pulls_ask_once(proxy: Front, cache: PullCache, upstream: Upstream, image: str) -> None:
+@pytest.mark.parametrize("at_once", [50, *repeated(200)])
+def test_many_first_pulls_ask_once(
+    proxy: Front, cache: PullCache, upstream: Upstream, image: str, at_once: int
+) -> None:
     proxy.configure([{**user} for user in USERS], **{**proxy.options, "reverse_proxy_connections_per_replica": 4096})
     proxy.reload()
-    begin = threading.Barrier(AT_ONCE)
+    begin = threading.Barrier(at_once)
 
     def one(_number: int) -> bytes:
         team = proxy.client("team")
@@ -174,8 +177,8 @@ def test_many_first_pulls_ask_once(proxy: Front, cache: PullCache, upstream: Ups
         assert found.status == 200, found
         return found.body
 
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
-        assert len(set(threads.map(one, range(AT_ONCE)))) == 1
+    with concurrent.futures.ThreadPoolExecutor(at_once) as threads:
+        assert len(set(threads.map(one, range(at_once)))) == 1
     # A HEAD of the tag, a GET of its digest, and two blobs.
     asked = upstream.asked()
     assert len(asked) == len(set(asked)) == 4, asked
@@ -284,7 +287,7 @@ def test_a_tag_is_asked_for_by_its_time(
     assert upstream.requests == []
 
 
-@pytest.mark.parametrize("wait", [("77", 77), (None, 60)])
+@pytest.mark.parametrize("wait", [("77", 77), *repeated((None, 60))])
 def test_too_many_requests(
     wait: tuple[str | None, int], proxy: Front, cache: PullCache, upstream: Upstream, image: str
 ) -> None:
@@ -401,7 +404,7 @@ def broken(layer: bytes, kind: str) -> Callable[[object], object]:
     return lambda request: bad if digest_of(layer) in request.target and "/blobs/" in request.target else None
 
 
-@pytest.mark.parametrize("kind", ["cut", "another", "error", "longer", "unknown"])
+@pytest.mark.parametrize("kind", ["cut", "another", *repeated("error", "longer", "unknown")])
 def test_what_comes_damaged_is_never_kept(
     kind: str, proxy: Front, cache: PullCache, upstream: Upstream, room: str
 ) -> None:
@@ -536,7 +539,7 @@ PULLS = {
 }
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*repeated("bookworm-docker"), "trixie-docker", "trixie-podman"])
 def machine(request: pytest.FixtureRequest, machines: dict[str, Machine], proxy: Front) -> Iterator[Machine]:
     """A host that trusts the proxy, at both of its ports, and is logged in as the team."""
     machine, kind = machines[request.param], ENGINES[request.param]

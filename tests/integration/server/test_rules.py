@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from http_client import ACCEPT, OCI, Answer, at_once, digest_of, manifest, with_digest
+from marks import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,9 +295,7 @@ def test_the_upload_of_another_is_theirs_alone_where_nobody_may_delete(proxy: Fr
     table.done(400)
 
 
-@pytest.mark.parametrize(
-    "targets", [("apps/web", "x"), pytest.param(("drop/x", "open-1", "team/a/b/c"), marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("targets", [("apps/web",), *repeated(("x", "drop/x", "open-1", "team/a/b/c"))])
 def test_a_mount_reads_another_repository_and_is_an_upload_where_that_may_not_be_read(
     proxy: Front, seeded: dict, targets: tuple[str, ...]
 ) -> None:

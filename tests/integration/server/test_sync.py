@@ -17,6 +17,7 @@ from content import Content
 from engine import run_container, wait_for
 from http_client import ACCEPT, DOCKER_LIST, OCI, SocketConnection, connection_to, digest_of
 from managed import words
+from marks import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +200,7 @@ class Signer:
         return self.box.run(script, env=environment, **more).stdout
 
 
-@pytest.mark.parametrize("bundle", ["false", "true"])
+@pytest.mark.parametrize("bundle", [*repeated("false"), "true"])
 def test_signatures_of_cosign(mirror: Mirror, images: dict[str, str], bundle: str) -> None:
     """Old and new ones verify at the destination, and one that comes later is brought by the next run."""
     signer = Signer(images["signers"], mirror)
