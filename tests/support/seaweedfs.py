@@ -50,7 +50,7 @@ IDENTITY = {
 class SeaweedFS:
     """Master, volume server, and a filer with an S3 gateway; `filers` of them, each with a store of its own."""
 
-    def __init__(self, directory: Path, pair: Pair | None = None, filers: int = 1) -> None:
+    def __init__(self, directory: Path, pair: Pair | None = None, filers: int = 1, *, outside: bool = False) -> None:
         self.directory = directory
         self.processes: list[subprocess.Popen[bytes]] = []
         self.sockets: list[Path] = []
@@ -63,6 +63,8 @@ class SeaweedFS:
         self.https = self.take() if pair else 0
         self.pair = pair
         self.filers = filers
+        # Whether its gateways listen where containers reach them.
+        self.outside = outside
 
     def take(self) -> int:
         return self.ports.pop()
@@ -94,6 +96,8 @@ class SeaweedFS:
     def gateway(self, filer: tuple[int, int]) -> None:
         ports = self.take(), self.take()
         options = ["-port.iceberg=0", "-port.lance=0", f"-localSocket={self.directory / str(ports[0])}.sock"]
+        if self.outside:
+            options.append("-ip.bind=0.0.0.0")
         if self.https and not self.gateways:
             options.append(f"-port.https={self.https}")
             options += [f"-cert.file={self.pair.certificate}", f"-key.file={self.pair.key}"]

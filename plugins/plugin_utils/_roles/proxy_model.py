@@ -50,6 +50,8 @@ def proxy_model(options, constants, host):
     access_rules.
     """
     model = dict(constants)
+    # Blobs are read from the storage where it is a directory of this host.
+    blobs = _truth(options["blobs_from_disk"]) and bool(options["storage_directory"]) and _truth(host["storage"])
     model.update({name: int(options[name]) for name in _NUMBERS})
     model.update({name: _truth(options[name]) for name in _SWITCHES})
     model.update({name: options[name] for name in _OTHERS})
@@ -57,8 +59,8 @@ def proxy_model(options, constants, host):
         version=host["version"],
         workers=int(host["processors"]),
         access=host["access"],
-        # Blobs are read from the storage where it is a directory of this host.
-        blobs=_truth(options["blobs_from_disk"]) and bool(options["storage_directory"]) and _truth(host["storage"]),
+        blobs=blobs,
+        objects=None if blobs else _objects(options, constants["objects"]),
         http2=_http2(_truth(options["http2"]), host["version"]),
         # How long a "no" takes, in milliseconds.
         silence=int(float(options["wrong_password_seconds"]) * 1000),
@@ -68,6 +70,22 @@ def proxy_model(options, constants, host):
         shares=shares(int(options["connections_per_replica"]), int(options["replicas"]), int(host["processors"])),
     )
     return model
+
+
+def _objects(options, constants):
+    """How blobs come from an object storage; None where they do not, or where nginx can't fetch them."""
+    source = options["object_source"]
+    if not source:
+        return None
+    resolvers = options["resolvers"] or [constants["resolver"]]
+    size = str(options["blob_cache_size"])
+    return {
+        **constants,
+        **source,
+        "cache": size if int(re.match(r"\d+", size).group()) else "",
+        "resolvers": [f"[{one}]" if re.fullmatch(r"[^\[]*:[^\[]*:.*", one) else one for one in resolvers],
+        "trusted": constants["private_ca" if options["object_ca"] else "public_cas"],
+    }
 
 
 def generations(passwords, former):

@@ -24,7 +24,7 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:
 _WORD = re.compile(r"[a-z][a-z_]{0,31}")
 # More kinds of requests than nginx tells apart.
 _MOST_WORDS = 64
-_SERVED = frozenset(("registry", "disk", "cache", "proxy"))
+_SERVED = frozenset(("registry", "disk", "s3", "blob_cache", "cache", "proxy"))
 _PASSWORDS = {"HIT": "hit", "MISS": "miss", "EXPIRED": "miss", "BYPASS": "miss", "STALE": "hit", "UPDATING": "hit"}
 CLASSES = ("none", "anonymous", "pull", "push", "admin", "rules")
 _TEXTS = ("user", "login", "call", "action", "method", "repository", "reference", "served", "password", "page")
@@ -79,8 +79,9 @@ class Traffic:
         )
         self.served = Counter(
             "wharf_served_total",
-            "Reads that succeeded, by what has served them: disk (nginx from the storage), registry (a replica), cache "
-            "(the cache of another registry), or proxy (nginx itself).",
+            "Reads that succeeded, by what has served them: disk (nginx from the storage), registry (a replica), s3 "
+            "(nginx from the object storage), blob_cache (nginx from what it has kept of that), cache (the cache of "
+            "another registry), or proxy (nginx itself).",
             ("served",),
         )
         self.served_bytes = Counter(

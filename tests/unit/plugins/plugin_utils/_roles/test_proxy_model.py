@@ -35,6 +35,13 @@ OPTIONS = {
     "peers": {},
     "blobs_from_disk": "true",
     "storage_directory": "/srv",
+    "object_source": "",
+    "object_ca": "",
+    "blob_cache_size": "20g",
+}
+CONSTANTS = {
+    "verified": "x",
+    "objects": {"resolver": "127.0.0.11", "slice": "16m", "private_ca": "/ours.crt", "public_cas": "/all.crt"},
 }
 HOST = {
     "version": "1.26.3",
@@ -47,7 +54,7 @@ HOST = {
 
 
 def model(options: dict | None = None, **host: object) -> dict:
-    return proxy_model({**OPTIONS, **(options or {})}, {"verified": "x"}, {**HOST, **host})
+    return proxy_model({**OPTIONS, **(options or {})}, CONSTANTS, {**HOST, **host})
 
 
 def test_numbers_and_switches_are_such_also_where_they_came_as_text() -> None:
@@ -76,6 +83,20 @@ def test_http2_is_told_as_the_version_of_nginx_takes_it(version: str, wanted: ob
 )
 def test_blobs_come_from_the_registry_where_the_storage_is_not_here(options: dict, storage: bool) -> None:
     assert model(options, storage=storage)["blobs"] is False
+
+
+def test_blobs_come_from_an_object_storage_where_nginx_can_fetch_them() -> None:
+    source = {"scheme": "https", "host": "s3", "port": 443}
+    there = {"storage_directory": "", "object_source": source}
+    made = model(there)["objects"]
+    assert {name: made[name] for name in source} == source
+    assert (made["cache"], made["resolvers"], made["trusted"]) == ("20g", ["127.0.0.11"], "/all.crt")
+    more = model({**there, "blob_cache_size": "0", "resolvers": ["fd00::1", "192.0.2.1:53"], "object_ca": "PEM"})
+    made = more["objects"]
+    assert (made["cache"], made["resolvers"], made["trusted"]) == ("", ["[fd00::1]", "192.0.2.1:53"], "/ours.crt")
+    assert model()["objects"] is None
+    # Files on a disk of this host are nearer.
+    assert model({"object_source": source})["objects"] is None
 
 
 def test_another_password_is_another_generation_of_this_user_alone() -> None:
