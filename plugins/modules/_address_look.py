@@ -117,7 +117,9 @@ def who_has(addresses):
     while asked and time.monotonic() < end:
         for address in list(asked):
             states = [(set(one.get("state", [])), one.get("lladdr")) for one in neighbours(address)]
-            found.update({address: mac for state, mac in states if mac and state & KNOWN})
+            for state, mac in states:
+                if mac and state & KNOWN:
+                    found[address] = mac
             if any("FAILED" in state for state, _mac in states) or address in found:
                 asked.remove(address)
         time.sleep(0.1)

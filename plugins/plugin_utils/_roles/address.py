@@ -72,8 +72,10 @@ def address_warnings(given, hostname, resolve=socket.getaddrinfo):
         return []
     leads = f"leads to {', '.join(sorted(found))}" if found else "has no address"
     return [
-        f"{hostname} {leads} for the control node, and to none of registry_address_vips. Clients that see the same "
-        f"don't use them: give the name the addresses {', '.join(vips)}, all of them."
+        (
+            f"{hostname} {leads} for the control node, and to none of registry_address_vips. Clients that see the same "
+            f"don't use them: give the name the addresses {', '.join(vips)}, all of them."
+        )
     ]
 
 
@@ -120,8 +122,11 @@ def _peer(given, host, vip):
 def _problems_of_vips(vips):
     if not vips:
         return [
-            "registry_address is vip, and registry_address_vips is empty: list one address for each host of the group "
-            "registry, such as 192.0.2.10/24."
+            (
+                "registry_address is vip, and registry_address_vips is empty: list one address "
+                "for each host of the group "
+                "registry, such as 192.0.2.10/24."
+            )
         ]
     problems = []
     for vip in vips:
@@ -144,20 +149,30 @@ def _problems_of_listeners(given):
     missing = [vip for vip in vips if vip not in listen]
     if missing:
         return [
-            f"reverse_proxy_listen_addresses lacks {', '.join(missing)}, so that no client could connect there: add "
-            "each address of registry_address_vips."
+            (
+                f"reverse_proxy_listen_addresses lacks {', '.join(missing)}, so that no client "
+                "could connect there: add "
+                "each address of registry_address_vips."
+            )
         ]
     if not set(listen) - set(vips):
         return [
-            "reverse_proxy_listen_addresses has addresses of registry_address_vips only, and a host is checked by one "
-            "that it always has: add its own one."
+            (
+                "reverse_proxy_listen_addresses has addresses of registry_address_vips only, and "
+                "a host is checked by one "
+                "that it always has: add its own one."
+            )
         ]
     look = given["looks"].get(given["host"])
     if look and not look["nonlocal_bind"]:
         return [
-            f"reverse_proxy_listen_addresses has addresses that {given['host']} holds at times only, and its engine "
-            "can't listen there before: set net.ipv4.ip_nonlocal_bind (net.ipv6.ip_nonlocal_bind) to 1 on each host "
-            "of the group registry, or leave reverse_proxy_listen_addresses empty."
+            (
+                f"reverse_proxy_listen_addresses has addresses that {given['host']} holds at "
+                "times only, and its engine "
+                "can't listen there before: set net.ipv4.ip_nonlocal_bind "
+                "(net.ipv6.ip_nonlocal_bind) to 1 on each host "
+                "of the group registry, or leave reverse_proxy_listen_addresses empty."
+            )
         ]
     return []
 
@@ -168,8 +183,10 @@ def _problems_of_networks(given):
         return [f"{host} does not answer."]
     if given["interface"] and given["interface"] not in look["interfaces"]:
         return [
-            f"registry_address_interface is {given['interface']}, which {host} has not. It has "
-            f"{', '.join(sorted(look['interfaces']))}."
+            (
+                f"registry_address_interface is {given['interface']}, which {host} has not. It has "
+                f"{', '.join(sorted(look['interfaces']))}."
+            )
         ]
     problems = []
     for vip in _interfaces(given["vips"]):
@@ -194,8 +211,11 @@ def _problems_of_network(given, vip):
     if any(vip.ip in ipaddress.ip_network(network) for network in networks):
         return []
     return [
-        f"registry_address_vips has {vip.ip}, which is in no network of {interface or 'any interface'} of {host} "
-        f"({', '.join(sorted(networks)) or 'none'}): give an address of one of them, or set registry_address_interface."
+        (
+            f"registry_address_vips has {vip.ip}, which is in no network of {interface or 'any interface'} of {host} "
+            f"({', '.join(sorted(networks)) or 'none'}): give an address of one of them, or "
+            "set registry_address_interface."
+        )
     ]
 
 
@@ -215,8 +235,10 @@ def _problems_of_own(given, vip):
     if given["installed"] or vip.ip not in own:
         return []
     return [
-        f"registry_address_vips has {vip.ip}, which is an address of {host} itself: give one that no host has; the "
-        "hosts of the group registry take it in turn."
+        (
+            f"registry_address_vips has {vip.ip}, which is an address of {host} itself: give one that no host has; the "
+            "hosts of the group registry take it in turn."
+        )
     ]
 
 
@@ -229,6 +251,9 @@ def _problems_of_use(given, vip):
     if not answers or answers in ours or set(given["hosts"]) - set(looks):
         return []
     return [
-        f"registry_address_vips has {vip.ip}, which a machine with the hardware address {answers} has already, and that "
-        "is none of the group registry: give a free address."
+        (
+            f"registry_address_vips has {vip.ip}, which a machine with the hardware address "
+            f"{answers} has already, and that "
+            "is none of the group registry: give a free address."
+        )
     ]
