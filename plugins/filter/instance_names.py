@@ -69,6 +69,12 @@ _value:
     metrics_account:
       description: Account and group of that program.
       type: str
+    address:
+      description: Unit and directories of what holds the virtual addresses.
+      type: str
+    address_account:
+      description: Account and group of its check.
+      type: str
     label:
       description: What the labels of the containers begin with.
       type: str
@@ -121,6 +127,8 @@ def instance_names(instance):
         "page": f"{registry}-page",
         "metrics": f"{registry}-metrics",
         "metrics_account": f"{prefix}-metrics",
+        "address": f"{registry}-address",
+        "address_account": f"{prefix}-address",
         "label": f"registry.{prefix}",
         "programs": f"/usr/local/lib/{registry}",
         "config_directory": config,

@@ -11,7 +11,9 @@ from paths import ROOT
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 IMPORT = "ansible.builtin.import_tasks"
 IMPORTS = {"ansible.builtin.import_tasks", "ansible.builtin.include_tasks"}
-SHARED = {"registry_hostname", "registry_port", "registry_instance"}
+SHARED = {"registry_hostname", "registry_port", "registry_instance", "registry_peer_address"}
+# What clients connect to is said of the registry as a whole; preflight of other roles reads it as well.
+SHARED |= {f"registry_address{part}" for part in ("", "_vips", "_interface", "_router_id", "_return_seconds")}
 
 
 def load(path):

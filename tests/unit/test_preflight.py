@@ -224,6 +224,14 @@ WRONG = {
         ({"monitoring_server_address": "0.0.0.0/0"}, "monitoring_server_address is"),
         ({"monitoring_server_interval": 1}, "monitoring_server_interval is"),
     ],
+    "address": [
+        ({"registry_address": "vrrp"}, "value of registry_address must be one of: dns, vip, external"),
+        ({"registry_address_vips": ["192.0.2.1/24"]}, "registry_address_vips is set, and registry_address is dns"),
+        ({"registry_address_return_seconds": 0}, "registry_address_return_seconds is"),
+        ({"registry_peer_address": "node-2"}, "registry_peer_address is"),
+        ({"registry_address": "vip", "pretend": {"service_mgr": "sysvinit"}}, "registry_address=vip needs systemd"),
+        ({"registry_address": "vip", **SYSTEMD}, "registry_address_vips is empty: list one address for each host"),
+    ],
     "bundle": [({}, "bundle_path is missing: give the directory of the bundle")],
 }
 

@@ -31,7 +31,7 @@ INSTANCES = [
 def taken(instance):
     """What is on the host, by its kind; no two instances may have one of a kind."""
     names = instance_names(instance)
-    accounts = [names["registry"], names["proxy"], names["metrics_account"]]
+    accounts = [names["registry"], names["proxy"], names["metrics_account"], names["address_account"]]
     proxies = [names["proxy"], f"{names['proxy']}-auth", f"{names['proxy']}-network"]
     containers = [f"{names['registry']}-{number}" for number in range(1, 4)] + proxies
     return {
@@ -40,7 +40,7 @@ def taken(instance):
         "network": [names["proxy"]],
         "unit": [
             *(names["proxy_unit"], names["maintenance"], names["backup"], names["mirror"], names["exposure"]),
-            names["metrics"],
+            *(names["metrics"], names["address"]),
         ],
         "label": [f"{names['label']}.role", f"{names['label']}.part", f"{names['label']}.config"],
         "etc": [names["config_directory"], f"/etc/{names['backup']}"],
@@ -64,6 +64,8 @@ def test_an_installation_of_before_keeps_its_names():
         "metrics_account": "wharf-metrics",
         "backup": "wharf-registry-backup",
         "exposure": "wharf-registry-exposure",
+        "address": "wharf-registry-address",
+        "address_account": "wharf-address",
         "label": "registry.wharf",
         "programs": "/usr/local/lib/wharf-registry",
         "config_directory": "/etc/wharf-registry",
