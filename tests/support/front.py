@@ -109,14 +109,11 @@ class Front:
         self.containers: dict[str, str] = {}
         self.passwords: dict[str, str] = {}
         self.options: dict[str, object] = {}
-<<<<<<< HEAD
         # Of the replicas.
         self.http_secret = secrets.token_hex(16)
-=======
         # Where blobs of an object storage are kept, and by which names containers reach it.
         self.blob_cache = f"--volume={directory / 'blob-cache'}:{INSIDE['blob_cache']}"
         self.hosts: dict[str, str] = {}
->>>>>>> 384d0f964543d515d45a089256dbf17b8edcac84
         for name in DIRECTORIES:
             (directory / name).mkdir(parents=True)
         authority = Authority(directory / "ca", "ca")
@@ -150,17 +147,12 @@ class Front:
         }
         if "reverse_proxy_client_ca" in options:
             (self.directory / "config" / "nginx" / "client-ca.crt").write_text(options["reverse_proxy_client_ca"])
-<<<<<<< HEAD
-        # The order of several hosts is that of the inventory.
-        (self.directory / "vars.yml").write_text(yaml.safe_dump(variables, sort_keys=False))
-        rendered = self.play(PLAY.format(roles=ROLES, version=self.version()))
-=======
         if authority := options.get("registry_s3", {}).get("ca"):
             for place in ("config/nginx/s3-ca.crt", "registry/s3-ca.pem"):
                 (self.directory / place).write_text(authority)
-        (self.directory / "vars.yml").write_text(yaml.safe_dump(variables))
-        self.play(PLAY.format(roles=ROLES, directory=self.directory, version=self.version()))
->>>>>>> 384d0f964543d515d45a089256dbf17b8edcac84
+        # The order of several hosts is that of the inventory.
+        (self.directory / "vars.yml").write_text(yaml.safe_dump(variables, sort_keys=False))
+        rendered = self.play(PLAY.format(roles=ROLES, version=self.version()))
         # In their order, as the role does: the former passwords first, which are those that are about to be replaced.
         for name, text in rendered.items():
             new = self.directory / f"{name}.new"
@@ -210,25 +202,13 @@ class Front:
 
     def start_replicas(self) -> None:
         """Start the registries."""
-<<<<<<< HEAD
-=======
-        secret = secrets.token_hex(16)
         storage, network = self.storage()
->>>>>>> 384d0f964543d515d45a089256dbf17b8edcac84
         for replica in REPLICAS:
             settings = {
                 "version": 0.1,
                 # What reaches it is read there.
                 "log": {"level": "warn"},
-<<<<<<< HEAD
-                "storage": {
-                    **self.driver,
-                    "delete": {"enabled": True},
-                    "maintenance": {"uploadpurging": {"enabled": False}},
-                },
-=======
                 "storage": storage,
->>>>>>> 384d0f964543d515d45a089256dbf17b8edcac84
                 "http": {
                     "net": "unix",
                     "addr": f"{INSIDE['sockets']}/registry-{replica}.sock",
@@ -250,11 +230,7 @@ class Front:
                     "--env=SSL_CERT_FILE=/etc/wharf-registry/s3-ca.pem",
                     *(f"--add-host={name}:{address}" for name, address in self.hosts.items()),
                 ),
-<<<<<<< HEAD
-                network=self.network,
-=======
                 network=network,
->>>>>>> 384d0f964543d515d45a089256dbf17b8edcac84
             )
 
     def storage(self) -> tuple[dict, str]:
@@ -265,11 +241,11 @@ class Front:
             )
             return made["storage"], "bridge"
         settings = {
-            "filesystem": {"rootdirectory": INSIDE["storage"]},
+            **self.driver,
             "delete": {"enabled": True},
             "maintenance": {"uploadpurging": {"enabled": False}},
         }
-        return settings, "none"
+        return settings, self.network
 
     def start_proxy(self) -> None:
         """Start the proxy and its check of passwords, and wait until all of it answers."""
@@ -459,25 +435,19 @@ class Front:
 
 @contextlib.contextmanager
 def running(
-<<<<<<< HEAD
-    directory: Path, images: dict[str, str], users: list[dict], *, kind: type[Front] = Front, **options: object
-) -> Iterator[Front]:
-    """A front with these users and these options of the role, stopped in the end."""
-    front = kind(directory, images)
-=======
     directory: Path,
     images: dict[str, str],
     users: list[dict],
     *,
+    kind: type[Front] = Front,
     hosts: dict[str, str] | None = None,
     blob_cache: str = "",
     **options: object,
 ) -> Iterator[Front]:
     """A front with these users and these options of the role, stopped in the end."""
-    front = Front(directory, images)
+    front = kind(directory, images)
     front.hosts.update(hosts or {})
     front.blob_cache = blob_cache or front.blob_cache
->>>>>>> 384d0f964543d515d45a089256dbf17b8edcac84
     try:
         front.configure(users, **options)
         front.start()
