@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removes from the storage of a registry what nothing needs, while it serves: collector collect|look SETTINGS.
 
-`look` changes nothing. Needs Python 3.8 and nothing else. Ends with status 1 and one line of error where it could not
-do all.
+`look` changes nothing. `collector hold SETTINGS FILE SECONDS` holds the registry until FILE is removed, see held.py.
+Needs Python 3.8 and nothing else. Ends with status 1 and one line of error where it could not do all.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import time
 
 import report
 from collection import Collection, CollectionError, alone
+from held import stay
 from holds import Holds, LocalHost
 from on_disk import OnDisk
 from settings import Settings, SettingsError
 
 
 def main(arguments):
+    if len(arguments) == 4 and arguments[0] == "hold":
+        return hold(*arguments[1:])
     if len(arguments) != 2 or arguments[0] not in ("collect", "look"):
-        return "usage: collector collect|look SETTINGS"
+        return "usage: collector collect|look SETTINGS, or collector hold SETTINGS FILE SECONDS"
     did = arguments[0] == "collect"
     # What is told to stop lets the registry go first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("wharf-registry: told to stop; the next run goes on"))
@@ -47,6 +50,14 @@ def main(arguments):
         return (
             f"wharf-registry: {len(told['problems'])} repositories can't be read whole; push them anew, or restore them"
         )
+    return 0
+
+
+def hold(settings, path, seconds):
+    try:
+        stay(Settings(settings), path, float(seconds))
+    except (CollectionError, SettingsError, OSError, ValueError) as error:
+        return f"wharf-registry: {error}"
     return 0
 
 
