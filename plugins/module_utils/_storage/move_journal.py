@@ -9,14 +9,15 @@ A database on the disk, since the names of a large registry have no place in the
 from __future__ import annotations
 
 import sqlite3
+import time
 
 _TABLES = """
 create table if not exists fact (name text primary key, value text);
 create table if not exists proven (path text primary key, stamp text, size integer, round integer) without rowid;
 create index if not exists by_round on proven (round);
 """
-# Changes that become lasting together.
-_BATCH = 1000
+# Seconds: changes become lasting at least so often. A large blob is not to be copied twice.
+_BATCH = 1
 
 
 class Journal:
@@ -26,7 +27,7 @@ class Journal:
         self._base = sqlite3.connect(path, timeout=5, isolation_level=None)
         self._base.executescript(_TABLES)
         self._base.execute("pragma synchronous = normal")
-        self._pending = 0
+        self._pending, self._began = False, 0.0
         self.round = int(self.fact("round") or 0)
 
     def __enter__(self):
@@ -76,12 +77,13 @@ class Journal:
     def save(self):
         if self._pending:
             self._base.execute("commit")
-            self._pending = 0
+            self._pending = False
 
     def _change(self, statement, values):
         if not self._pending:
             self._base.execute("begin")
+            self._began = time.monotonic()
         self._base.execute(statement, values)
-        self._pending += 1
-        if self._pending >= _BATCH:
+        self._pending = True
+        if time.monotonic() - self._began >= _BATCH:
             self.save()

@@ -10,6 +10,7 @@ with different storages must not be written to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -22,7 +23,12 @@ _SWITCHING = ".switching"
 
 
 def stay(settings, path, seconds):
-    """Returns once the registry is held. Raises CollectionError where it can't be."""
+    """Returns once the registry is held. Raises CollectionError where it can't be.
+
+    It may be held already, by what a run has left that was killed.
+    """
+    if _is_held(path):
+        return
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -49,6 +55,16 @@ def stay(settings, path, seconds):
         say(str(error))
         os._exit(1)
     os._exit(0)
+
+
+def _is_held(path):
+    """Whether the process that has written the file is there, and is one of these."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with open(path) as stream:
+            process = stream.read().strip()
+        with open(f"/proc/{process}/cmdline", "rb") as command:
+            return os.fsencode(path) in command.read().split(b"\0")
+    return False
 
 
 def hold_until_released(settings, path, seconds, say):

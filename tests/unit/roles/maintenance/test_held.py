@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from trees import COLLECTOR
@@ -62,12 +65,31 @@ def test_it_is_held_when_the_command_has_ended_and_until_its_file_goes(hold):
     wait_for(lambda: not is_held(held))
 
 
+def test_another_run_finds_it_held(hold):
+    _done, held = hold()
+    before = held.read_text()
+    again, _held = hold()
+    assert (again.returncode, held.read_text()) == (0, before)
+    # Of one that was killed, the file says nothing.
+    os.kill(int(before), signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{before.strip()}/cmdline").exists() or not cmdline(before))
+    again, _held = hold()
+    assert again.returncode == 0
+    assert held.read_text() != before
+
+
+def cmdline(pid):
+    return Path(f"/proc/{pid.strip()}/cmdline").read_bytes()
+
+
 def test_collections_stay_away(hold):
     _done, held = hold()
-    again, _held = hold()
-    assert again.returncode == 1
-    assert "another collection or a backup has held" in again.stderr
-    assert is_held(held)
+    settings = held.with_name("settings.json")
+    collect = subprocess.run(
+        [sys.executable, "-B", COLLECTOR, "collect", settings], check=False, capture_output=True, text=True
+    )
+    assert collect.returncode == 1
+    assert "another collection or a backup has held" in collect.stderr
 
 
 def test_it_lets_go_by_itself(hold):
