@@ -69,6 +69,8 @@ MISTAKES = {
     "no_space": ("no space left", ""),
     "disk_full": ("the disk of the engine is full", ""),
     "registry_full": ("the storage of the registry is full", ""),
+    "storage_unusable": ("the object storage of the registry can't be used", ""),
+    "storage_unsuitable": ("the object storage is not suitable for a registry", ""),
     "registry_error": ("the registry reports a server error (5xx)", ""),
     "too_many_requests": ("too many requests", ""),
     "too_large": ("a layer is too large for the proxy", ""),

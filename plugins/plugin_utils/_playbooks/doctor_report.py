@@ -12,6 +12,9 @@ from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.explain 
 from ansible_collections.wharf.registry.plugins.module_utils._diagnosis.failure_catalog import cure_in_fleet, title
 
 _HEAD = ("HOST", "FAILS AT", "WHAT")
+# What a registry says whose storage does not do what it should.
+_OF_STORAGE = ("registry_error", "no_space", "layer_missing", "timed_out", "")
+_ON_THE_WAY = ("name", "connection", "TLS", "ansible")
 # Hops that fail where a name leads to a wrong host.
 _ELSEWHERE = ("connection", "TLS", "registry", "credentials")
 # Mistakes that show that it is the registry that answered, or that are this host's wherever the name leads.
@@ -175,6 +178,42 @@ def _compare_storage(row, full):
         row["mistake"] = "registry_full"
 
 
+def _compare_buckets(row, found, unusable):
+    """Whether it is the object storage, on a registry host that has looked at it, or for a push or a pull elsewhere."""
+    problem = _storage_problem(found)
+    # What fails before the registry answers is not the storage's.
+    if problem and (not row["hop"] or (row["hop"] not in _ON_THE_WAY and row["mistake"] in _OF_STORAGE)):
+        row.update(problem, hop="storage")
+    elif not problem and unusable and row["mistake"] == "registry_error":
+        host, other = unusable[0]
+        row["said"] = f"{host} can't use its object storage. {row['said']}"
+        row["cure"] = f"{other['cure']}. That is for {host}"
+        row["mistake"] = other["mistake"]
+
+
+def _storage_problem(found):
+    """The part of a row that the probe of the storage makes, or None."""
+    probed = found.get("storage") or {}
+    failed = next((check for check in probed.get("checks") or [] if check["status"] == "failed"), None)
+    if failed is not None:
+        # Without the first check, nothing is known of the storage but that it can't be used from here.
+        mistake = "storage_unsuitable" if probed.get("verdict") == "unsuitable" else "storage_unusable"
+        said, breaks, cure = (_line(failed[name]) for name in ("seen", "breaks", "cure"))
+        breaks = f". {breaks}" if breaks and mistake == "storage_unsuitable" else ""
+        return {
+            "mistake": mistake,
+            "said": f"{failed['name']}: {said}{breaks}",
+            "cure": cure or "Check registry_s3, and the storage itself",
+        }
+    if probed.get("msg") and not probed.get("checks"):
+        return {
+            "mistake": "storage_unusable",
+            "said": _line(probed["msg"]),
+            "cure": "Correct registry_s3, or run site.yml where that has changed",
+        }
+    return None
+
+
 def _lines(rows, width):
     hosts = max(len(row["host"]) for row in [{"host": _HEAD[0]}, *rows])
     hops = max(len(row["hop"]) for row in [{"hop": _HEAD[1]}, *rows])
@@ -207,9 +246,11 @@ def doctor_report(hosts, width=112):
     rows = [describe(host, found) for host, found in hosts.items()]
     proven = _proven(hosts)
     full = [(host, disk) for host, found in hosts.items() for disk in _seen(found, "disks") if disk["full"]]
+    unusable = [(host, problem) for host, problem in ((h, _storage_problem(f)) for h, f in hosts.items()) if problem]
     for row in rows:
+        found = hosts[row["host"]]
+        _compare_buckets(row, found, unusable)
         if row["hop"]:
-            found = hosts[row["host"]]
             _compare_addresses(row, found, proven)
             _compare_clocks(row, hosts)
             _compare_storage(row, full)

@@ -38,6 +38,21 @@ def storage_problems(s3, storage, extra):
     return problems
 
 
+def bucket_options(s3):
+    """The options by which the modules of this collection reach the bucket of registry_s3, but for its CA."""
+    region = str(s3.get("region") or "us-east-1")
+    china = ".cn" if region.startswith("cn-") else ""
+    return {
+        # As the driver of the registry does where there is none.
+        "endpoint": str(s3.get("endpoint") or "") or f"https://s3.{region}.amazonaws.com{china}",
+        "bucket": str(s3.get("bucket") or ""),
+        "region": region,
+        "access_key": str(s3.get("access_key") or ""),
+        "secret_key": str(s3.get("secret_key") or ""),
+        "force_path_style": bool(s3.get("force_path_style", True)),
+    }
+
+
 def _problems_of_extra(extra, storage):
     problems = []
     for path in _OURS:

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removes from the storage of a registry what nothing needs, while it serves: collector collect|look|serve SETTINGS.
 
-`look` changes nothing. `serve` answers the collection of another host at standard input. Needs Python 3.8 and nothing
-else. Ends with status 1 and one line of error where it could not do all.
+`look` changes nothing. `serve` answers the collection of another host at standard input. `collector hold SETTINGS FILE
+SECONDS` holds the registry until FILE is removed, see held.py. Needs Python 3.8 and nothing else. Ends with status 1
+and one line of error where it could not do all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 
 import report
 from collection import Collection, CollectionError, alone
+from held import stay
 from holds import HoldError, Holds, LocalHost
 from on_disk import OnDisk
 from other_hosts import OtherHost, serve
@@ -22,8 +24,10 @@ from settings import Settings, SettingsError
 
 
 def main(arguments):
+    if len(arguments) == 4 and arguments[0] == "hold":
+        return hold(*arguments[1:])
     if len(arguments) != 2 or arguments[0] not in ("collect", "look", "serve"):
-        return "usage: collector collect|look|serve SETTINGS"
+        return "usage: collector collect|look|serve SETTINGS, or collector hold SETTINGS FILE SECONDS"
     did = arguments[0] == "collect"
     # What is told to stop lets the registry go first.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("wharf-registry: told to stop; the next run goes on"))
@@ -50,6 +54,14 @@ def main(arguments):
         return (
             f"wharf-registry: {len(told['problems'])} repositories can't be read whole; push them anew, or restore them"
         )
+    return 0
+
+
+def hold(settings, path, seconds):
+    try:
+        stay(Settings(settings), path, float(seconds))
+    except (CollectionError, SettingsError, OSError, ValueError) as error:
+        return f"wharf-registry: {error}"
     return 0
 
 

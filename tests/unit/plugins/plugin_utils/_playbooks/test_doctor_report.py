@@ -245,3 +245,56 @@ def test_a_wide_row_goes_on_below(loaded):
     indent = len(name) + len("upload refused") + 4
     assert {line[:indent].strip() for line in lines[2:-1]} == {""}
     assert all(line == line.rstrip() for line in lines)
+
+
+def probed(verdict, *failed):
+    """What registry_storage_probe says of checks that have failed."""
+    passed = {"name": "clock", "status": "passed", "seen": "in time", "breaks": "", "cure": ""}
+    checks = [
+        {"name": name, "status": "failed", "seen": seen, "breaks": "Pushes fail.", "cure": cure}
+        for name, seen, cure in failed
+    ]
+    return {"verdict": verdict, "checks": [passed, *checks], "sentence": "Said."}
+
+
+NO_KEY = probed("unknown", ("access", "The storage answers 403 InvalidAccessKeyId", "Correct access_key."))
+LATE = probed("unsuitable", ("list_after_write", "2 of 20 lists lacked an object", "Share the store."))
+
+
+def test_a_bucket_that_is_well_changes_nothing(rows):
+    for storage in (probed("suitable"), probed("unknown"), {}):
+        assert rows(reg=good(storage=storage))["reg"]["hop"] == ""
+
+
+def test_a_bucket_that_cannot_be_used(rows):
+    row = rows(reg=good(storage=NO_KEY))["reg"]
+    assert (row["hop"], row["mistake"]) == ("storage", "storage_unusable")
+    assert row["title"] == "the object storage of the registry can't be used"
+    assert row["said"] == "access: The storage answers 403 InvalidAccessKeyId"
+    assert row["cure"] == "Correct access_key"
+
+
+def test_a_bucket_that_is_not_suitable(loaded):
+    result = loaded.doctor_report({"reg": good(storage=LATE)})
+    assert result["rows"][0]["mistake"] == "storage_unsuitable"
+    assert result["rows"][0]["said"] == "list_after_write: 2 of 20 lists lacked an object. Pushes fail"
+    assert result["failed"]["reg"].startswith("reg fails at storage: the object storage is not suitable")
+
+
+def test_a_probe_that_could_not_run(rows):
+    row = rows(reg=good(storage={"msg": "endpoint is no address of a storage."}))["reg"]
+    assert (row["hop"], row["said"]) == ("storage", "endpoint is no address of a storage")
+
+
+def test_the_bucket_is_the_cause_of_what_the_registry_says(rows):
+    told = rows(reg=bad("registry", "registry_error", storage=NO_KEY), ci=bad("push", "registry_error"), web=good())
+    assert told["reg"]["hop"] == "storage"
+    assert told["ci"]["mistake"] == "storage_unusable"
+    assert told["ci"]["said"] == "reg can't use its object storage. It broke"
+    assert told["ci"]["cure"] == "Correct access_key. That is for reg"
+    assert told["web"]["hop"] == ""
+
+
+@pytest.mark.parametrize(("name", "mistake"), [("TLS", "unknown_ca"), ("connection", "timed_out"), ("name", "")])
+def test_what_fails_before_the_registry_answers_is_not_the_buckets(rows, name, mistake):
+    assert rows(reg=bad(name, mistake, storage=NO_KEY))["reg"]["hop"] == name

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.wharf.registry.plugins.plugin_utils._roles.registry_storage import storage_problems
+from ansible_collections.wharf.registry.plugins.plugin_utils._roles.registry_storage import (
+    bucket_options,
+    storage_problems,
+)
 
 SECRET = "s3cr3t-that-is-never-told"
 RIGHT = {
@@ -107,3 +110,10 @@ def test_another_storage_is_one_driver(storage, told):
     problems = storage_problems({}, "other", {"storage": storage})
     assert len(problems) == 1
     assert told in problems[0]
+
+
+def test_the_options_of_a_bucket():
+    assert bucket_options(RIGHT) == {**RIGHT, "region": "us-east-1", "force_path_style": True}
+    assert bucket_options({"bucket": "images"})["endpoint"] == "https://s3.us-east-1.amazonaws.com"
+    china = bucket_options({"bucket": "images", "region": "cn-north-1", "force_path_style": False})
+    assert (china["endpoint"], china["force_path_style"]) == ("https://s3.cn-north-1.amazonaws.com.cn", False)
