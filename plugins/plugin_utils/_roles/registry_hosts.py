@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 
-# A signature of S3 is refused when clocks are 15 minutes apart. Hosts with NTP are milliseconds apart, and facts of many hosts
+# A signature of S3 is refused when clocks are 15 minutes apart. Hosts with NTP are milliseconds apart, and facts
+# of many hosts
 # are gathered within some seconds.
 _MOST_SECONDS_APART = 60
 # What makes one registry of them. A host that has another value would answer in another way than the others.
@@ -31,7 +32,7 @@ _ALIKE = (
 def peers(hosts, hostvars, port):
     """Where hosts of the group registry reach each other.
 
-    hosts: their names, in the order of the inventory. hostvars: the variables of all hosts. port: at which their proxies listen.
+    hosts: their names, in the order of the inventory. hostvars: the variables of all hosts. port: that of their proxies.
     Returns {host: {"address": IP address, "" where it is not known, "port": port}}. One host alone has none.
     """
     if len(hosts) < 2:
@@ -84,8 +85,10 @@ def _is_address(text):
 def _problems_of_storage(hosts, variables):
     if variables[hosts[0]].get("registry_storage", "filesystem") == "filesystem":
         yield (
-            f"The group registry has {len(hosts)} hosts, and registry_storage is filesystem: each would have images of its own. "
-            "Set registry_storage to s3 and registry_s3 to a bucket that all of them reach, or give each registry an inventory of "
+            f"The group registry has {len(hosts)} hosts, and registry_storage is filesystem: each would have "
+            "images of its own. "
+            "Set registry_storage to s3 and registry_s3 to a bucket that all of them reach, or give each "
+            "registry an inventory of "
             "its own."
         )
 
@@ -94,7 +97,8 @@ def _problems_of_name(hosts, variables):
     name = str(variables[hosts[0]].get("registry_hostname", ""))
     if _is_address(name):
         yield (
-            f"registry_hostname is the address {name}, and the group registry has {len(hosts)} hosts, which check each other's "
+            f"registry_hostname is the address {name}, and the group registry has {len(hosts)} hosts, which "
+            "check each other's "
             "certificates by name: give a name that leads to all of them."
         )
 
@@ -103,7 +107,8 @@ def _problems_of_addresses(found, variables):
     for host, address in found.items():
         if not address:
             yield (
-                f"{host} has no address for the other registry hosts: set registry_peer_address for it to the IP address at which "
+                f"{host} has no address for the other registry hosts: set registry_peer_address for it to the "
+                "IP address at which "
                 "they reach it, or leave it in --limit, so that its facts are gathered."
             )
         elif not _is_address(address):
@@ -112,20 +117,23 @@ def _problems_of_addresses(found, variables):
             )
         elif ipaddress.ip_address(address).is_loopback:
             yield (
-                f"{host} has the address {address}, at which no other host reaches it: set registry_peer_address for it to the IP "
+                f"{host} has the address {address}, at which no other host reaches it: set "
+                "registry_peer_address for it to the IP "
                 "address at which the other registry hosts do."
             )
         listens = variables[host].get("reverse_proxy_listen_addresses") or []
         if address and listens and address not in [text.strip("[]") for text in listens]:
             yield (
-                f"{host} is reached by the other registry hosts at {address}, where its proxy does not listen: add that to its "
+                f"{host} is reached by the other registry hosts at {address}, where its proxy does not listen: "
+                "add that to its "
                 "reverse_proxy_listen_addresses, or set registry_peer_address for it."
             )
     for host, address in found.items():
         same = [other for other, its in found.items() if its == address]
         if address and len(same) > 1 and host == same[0]:
             yield (
-                f"{' and '.join(same)} have the same address, {address}: set registry_peer_address for each to an address of its own."
+                f"{' and '.join(same)} have the same address, {address}: set registry_peer_address for each to "
+                "an address of its own."
             )
 
 
@@ -134,7 +142,8 @@ def _problems_of_values(hosts, variables):
         others = [host for host in hosts[1:] if variables[host].get(name) != variables[hosts[0]].get(name)]
         if others:
             yield (
-                f"{name} of {', '.join(others)} differs from that of {hosts[0]}, and the hosts of the group registry are one "
+                f"{name} of {', '.join(others)} differs from that of {hosts[0]}, and the hosts of the group "
+                "registry are one "
                 "registry: set it once, for the group."
             )
 
@@ -151,7 +160,8 @@ def _problems_of_clocks(variables):
     apart = clocks[latest] - clocks[earliest]
     if apart > _MOST_SECONDS_APART:
         yield (
-            f"The clock of {latest} is {apart} seconds ahead of that of {earliest}. S3 refuses requests of a clock that is 15 minutes "
+            f"The clock of {latest} is {apart} seconds ahead of that of {earliest}. S3 refuses requests of a "
+            "clock that is 15 minutes "
             "wrong, and tokens, logs and certificates go by it: have NTP set both, and run this again."
         )
 
