@@ -374,7 +374,7 @@ def test_a_full_disk_is_passed_by(fronts: Callable[..., Front], options: dict, r
     blob = Blob(proxy, relay, secrets.token_bytes(SLICE + 5000))
     inside = ("docker", "exec", proxy.containers["proxy"], "sh", "-c")
     # As much as there is, and then a little less.
-    command(*inside, f"head -c 1g /dev/zero >{cache}/other", check=False)
+    command(*inside, f"head -c 1G /dev/zero >{cache}/other", check=False)
     command(*inside, f"truncate -s -6m {cache}/other")
     assert blob.ask().body == blob.content
     answer = blob.ask(Range="bytes=100-199")
