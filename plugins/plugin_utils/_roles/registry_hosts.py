@@ -113,7 +113,8 @@ def _problems_of_addresses(found, variables):
             )
         elif not _is_address(address):
             yield (
-                f'registry_peer_address of {host} is "{address}": give the IP address at which the other registry hosts reach it.'
+                f'registry_peer_address of {host} is "{address}": give the IP address at which the other registry '
+                "hosts reach it."
             )
         elif ipaddress.ip_address(address).is_loopback:
             yield (
