@@ -32,7 +32,7 @@ _ALIKE = (
 def peers(hosts, hostvars, port):
     """Where hosts of the group registry reach each other.
 
-    hosts: their names, in the order of the inventory. hostvars: the variables of all hosts. port: that of their proxies.
+    hosts: their names, in the order of the inventory. hostvars: the variables of all hosts. port: of their proxies.
     Returns {host: {"address": IP address, "" where it is not known, "port": port}}. One host alone has none.
     """
     if len(hosts) < 2:
