@@ -92,8 +92,8 @@ CHECKS = (
     Check(
         "conditional",
         check_conditional,
-        "Needed only with several registry hosts: two pushes of an immutable tag at once may both succeed, and the "
-        "second replaces the first",
+        "Needed only with several registry hosts: the collection of garbage takes its lock by it, and two of them at the same "
+        "time may not notice each other",
         "With one registry host, nothing has to be done. With several, use a storage with conditional writes",
         only_warns=True,
     ),

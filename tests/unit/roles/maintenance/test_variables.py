@@ -45,7 +45,9 @@ def made(once, tmp_path_factory):
 
 
 def rendered(directory):
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"registry": {"hosts": HOSTS}}))
+    (directory / "hosts.yml").write_text(
+        yaml.safe_dump({"registry": {"hosts": HOSTS, "vars": {"registry_hostname": "registry.example.com"}}})
+    )
     play = {
         "hosts": "registry",
         "connection": "local",
