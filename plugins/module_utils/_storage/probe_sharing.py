@@ -92,8 +92,8 @@ CHECKS = (
     Check(
         "conditional",
         check_conditional,
-        "Needed only with several registry hosts: the collection of garbage takes its lock by it, and two of them at the same "
-        "time may not notice each other",
+        "Needed only with several registry hosts: the collection of garbage takes its lock by it, and two of them at "
+        "the same time may not notice each other",
         "With one registry host, nothing has to be done. With several, use a storage with conditional writes",
         only_warns=True,
     ),
