@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -ISB
 """Ends with 0 where a registry answers through the proxy of this host, over TLS with the right certificate.
 
 Usage: check.py ADDRESS PORT HOSTNAME CA STATUSES. CA is a file, or "-" for the CAs that the host trusts.
