@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import programs
-from paths import ROOT
-
-sys.path.insert(0, str(ROOT / ".venv" / "collections"))
-
 from ansible_collections.wharf.registry.plugins.filter.access_rules import access_rules
 from ansible_collections.wharf.registry.plugins.plugin_utils._roles.page_policies import page_policies
 from engine import wait_for
 from front import ACCOUNT
+from paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

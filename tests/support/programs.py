@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+from paths import ROOT
+
+sys.path.insert(0, str(ROOT / ".venv" / "collections"))
 
 from ansible_collections.wharf.registry.plugins.lookup._library_files import library_files
 from ansible_collections.wharf.registry.plugins.lookup._program_files import program_files
