@@ -41,6 +41,8 @@ def proxy(images: dict[str, str], storage: SeaweedFS, tmp_path_factory: pytest.T
         "access_key": memory_s3.ACCESS_KEY,
         "secret_key": memory_s3.SECRET_KEY,
         "plain_http": True,
+        # The proxy of this front does not know of the storage.
+        "redirect": False,
     }
     made = role_configs(tmp_path_factory.mktemp("config"), registry_storage="s3", registry_s3=given)[0]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import memory_s3
 import pytest
 from ansible_collections.wharf.registry.plugins.plugin_utils._playbooks.doctor_report import doctor_report
+from paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,12 @@ def doctor(storage: SeaweedFS, ca: Authority, tmp_path: Path) -> Callable[..., d
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_PROXY": "localhost"},
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "NO_PROXY": "localhost",
+            },
         )
         said = done.stdout + done.stderr
         assert done.returncode == 0, said

@@ -31,6 +31,8 @@ def bucket(storage: SeaweedFS, **more: object) -> dict:
         "region": memory_s3.REGION,
         "access_key": memory_s3.ACCESS_KEY,
         "secret_key": memory_s3.SECRET_KEY,
+        # No proxy follows them here.
+        "redirect": False,
         **more,
     }
 

@@ -119,7 +119,7 @@ class Cases:
             "client_ca_host": "{{ inventory_hostname }}",
         }
         (self.directory / "play.yml").write_text(yaml.safe_dump([play]))
-        (self.directory / "hosts.yml").write_text(yaml.safe_dump({"registry": {"hosts": hosts, "vars": variables}}))
+        (self.directory / "hosts.yml").write_text(yaml.safe_dump({"cases": {"hosts": hosts, "vars": variables}}))
         files = (f"--inventory={self.directory / 'hosts.yml'}", str(self.directory / "play.yml"))
         said = command(str(Path(sys.executable).with_name("ansible-playbook")), *files, check=False).stdout
         # For the report of a failure.
