@@ -41,6 +41,7 @@ LEARNT = {
     "__reverse_proxy_cgroup_v2": True,
     "__reverse_proxy_migrates": True,
     "__reverse_proxy_blobs": True,
+    "__reverse_proxy_keeps_blobs": False,
 }
 
 

@@ -404,7 +404,8 @@ def test_only_a_report_with_the_seal_of_the_gate_is_a_verdict(
     assert scan["verdict"] == "refused" and "CVE-2026-0001" in scan["sentence"]
     assert scan["counts"] == {"critical": 1, "high": 0, "medium": 0, "low": 0, "unknown": 0}
     assert details["images"][praised["digest"]]["scan"]["verdict"] == "unverified"
-    assert page.rows("admin")[name]["worst"] == "refused"
+    # The list of all repositories is written after them.
+    wait_for("it is in the list", lambda: page.rows("admin").get(name, {}).get("worst") == "refused")
 
 
 class Api:
