@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import urlsplit
+
+from ansible_collections.wharf.registry.plugins.plugin_utils._roles.ip_address import is_address
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -28,7 +29,7 @@ def object_source(s3, storage):
         host = rf"(?:{bucket}\.)?s3(?:[.-]{region})?\.amazonaws\.com(?:\.cn)?"
         return {"scheme": "https", "host": host, "port": 443, "port_signed": "", "resolved": True}
     url = urlsplit(endpoint)
-    resolved = not _is_address(url.hostname)
+    resolved = not is_address(url.hostname)
     # nginx compares a certificate with names alone.
     if url.scheme == "https" and not resolved:
         return None
@@ -42,11 +43,3 @@ def object_source(s3, storage):
         "port_signed": "" if port == _PORTS[url.scheme] else f":{port}",
         "resolved": resolved,
     }
-
-
-def _is_address(host):
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

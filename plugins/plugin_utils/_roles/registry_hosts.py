@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from ansible_collections.wharf.registry.plugins.plugin_utils._roles.ip_address import is_address
+
 # A signature of S3 is refused when clocks are 15 minutes apart. Hosts with NTP are milliseconds apart, and facts
 # of many hosts
 # are gathered within some seconds.
@@ -61,7 +63,7 @@ def _address(variables):
     if given:
         return str(given)
     connection = str(variables.get("ansible_host", ""))
-    if _is_address(connection):
+    if is_address(connection):
         return connection
     facts = variables.get("ansible_facts", {})
     return next(
@@ -72,14 +74,6 @@ def _address(variables):
         ),
         "",
     )
-
-
-def _is_address(text):
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _problems_of_storage(hosts, variables):
@@ -95,7 +89,7 @@ def _problems_of_storage(hosts, variables):
 
 def _problems_of_name(hosts, variables):
     name = str(variables[hosts[0]].get("registry_hostname", ""))
-    if _is_address(name):
+    if is_address(name):
         yield (
             f"registry_hostname is the address {name}, and the group registry has {len(hosts)} hosts, which "
             "check each other's "
@@ -111,7 +105,7 @@ def _problems_of_addresses(found, variables):
                 "IP address at which "
                 "they reach it, or leave it in --limit, so that its facts are gathered."
             )
-        elif not _is_address(address):
+        elif not is_address(address):
             yield (
                 f'registry_peer_address of {host} is "{address}": give the IP address at which the other registry '
                 "hosts reach it."

@@ -9,6 +9,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 # Bytes: S3 takes no smaller part, and no larger one.
 _LEAST_PART, _LARGEST_PART = 5 << 20, 5 << 30
 # Between "." there are no empty parts. Amazon's rules are stricter for new buckets, and those of other servers are not.
@@ -49,7 +51,8 @@ def bucket_options(s3):
         "region": region,
         "access_key": str(s3.get("access_key") or ""),
         "secret_key": str(s3.get("secret_key") or ""),
-        "force_path_style": bool(s3.get("force_path_style", True)),
+        # Variables of the command line are text.
+        "force_path_style": boolean(s3.get("force_path_style", True), strict=False),
     }
 
 
