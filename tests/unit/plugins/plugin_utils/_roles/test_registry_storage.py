@@ -117,3 +117,10 @@ def test_the_options_of_a_bucket():
     assert bucket_options({"bucket": "images"})["endpoint"] == "https://s3.us-east-1.amazonaws.com"
     china = bucket_options({"bucket": "images", "region": "cn-north-1", "force_path_style": False})
     assert (china["endpoint"], china["force_path_style"]) == ("https://s3.cn-north-1.amazonaws.com.cn", False)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(True, True), (False, False), ("yes", True), ("no", False), ("false", False)]
+)
+def test_a_switch_may_come_as_text(given, read):
+    assert bucket_options({**RIGHT, "force_path_style": given})["force_path_style"] is read
