@@ -20,7 +20,8 @@ FAKE = r"""#!/bin/sh
 case "${0##*/} ${1-}" in
   'docker login') cat >>"$TOLD/input"; echo "$DOCKER_CONFIG" >"$TOLD/config"; touch "$DOCKER_CONFIG/config.json" ;;
   'docker push')
-    [ -z "${PUSH_WAITS:-}" ] || { touch "$TOLD/pushing"; sleep 60; }
+    # exec: while it starts a program, dash can lose a signal.
+    [ -z "${PUSH_WAITS:-}" ] || { : >"$TOLD/pushing"; exec sleep 60; }
     [ -z "${PUSH_FAILS:-}" ] || { echo 'denied: ci may not push' >&2; exit 1; }
     echo "abc: digest: sha256:$(printf '%064d' 7) size: 528" ;;
   'cosign sign') [ "${2-}" != --help ] || echo "$COSIGN_HELP" ;;

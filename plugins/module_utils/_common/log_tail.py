@@ -131,11 +131,23 @@ class Tail:
     @property
     def unread(self):
         """Bytes that were not read yet."""
-        files = [*self._leaving, *([self._current] if self._current else [])]
-        return sum(max(0, file.size - file.offset) for file in files)
+        return sum(max(0, file.size - file.offset) for file in self._files())
+
+    def _files(self):
+        return [*self._leaving, *([self._current] if self._current else [])]
 
     def positions(self):
-        return [file.position() for file in (*self._leaving, self._current) if file]
+        return [file.position() for file in self._files()]
+
+    def chunks(self):
+        """Yields lines() until all is read that was there at first, however fast more comes."""
+        self._look()
+        ends = [(file, file.size) for file in self._files()]
+        while any(file.offset < end for file, end in ends):
+            lines = self.lines()
+            if not lines:
+                return
+            yield lines
 
     def lines(self):
         """The next lines, a chunk of them; None stands for one that is too long. Empty once all was read."""
@@ -179,6 +191,5 @@ class Tail:
             between.close()
 
     def close(self):
-        for file in (*self._leaving, self._current):
-            if file:
-                file.close()
+        for file in self._files():
+            file.close()

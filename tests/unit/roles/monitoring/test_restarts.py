@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+from ansible_collections.wharf.registry.plugins.module_utils._common.log_tail import Tail
 from metrics import Metrics, line, running
 
 
@@ -99,6 +100,25 @@ def test_a_log_that_is_cut_is_read_from_its_beginning(metrics):
     metrics.log.write_text(line())
     metrics.wait("wharf_log_lines_total", 6, result="counted")
     assert metrics.value("wharf_log_gaps_total") == 1
+
+
+def test_a_log_that_grows_faster_than_it_is_read_ends_each_look(tmp_path):
+    """Otherwise nothing would be served, and nothing kept, as long as it grows."""
+    log = tmp_path / "requests.log"
+    log.write_text("one\n")
+    tail = Tail(str(log), [])
+    for look in range(3):
+        for turn, lines in enumerate(tail.chunks()):
+            assert turn < 2, "it does not end"
+            assert lines[0] == (b"one" if look == turn == 0 else b"more")
+            with log.open("a") as stream:
+                stream.write("more\n" * 10)
+    # With a rotation in between, what was there is read: the rest of the renamed file, and the new one later.
+    assert list(tail.chunks()) == [[b"more"] * 10]
+    log.rename(f"{log}.1")
+    log.write_text("new\n")
+    assert list(tail.chunks()) == [[b"new"]]
+    tail.close()
 
 
 def test_kills_lose_nothing_count_nothing_twice_and_never_go_back(metrics):

@@ -117,20 +117,17 @@ class Program:
     # ---- counting ----------------------------------------------------------------------------------------------------
 
     def _count(self):
-        """Count what is there."""
-        any_line = False
+        """Count what is there now. What comes meanwhile may come as fast as it is counted: it is for the next time."""
         rotations = self._tail.rotations
-        while not self._stopped.is_set() or not any_line:
-            lines = self._tail.lines()
-            if not lines:
-                break
-            any_line = True
+        for lines in self._tail.chunks():
             with self._lock:
                 for line in lines:
                     self._traffic.add(b"" if line is None else line)
                 self._gaps.add((), self._tail.gaps - self._seen_gaps)
                 self._seen_gaps = self._tail.gaps
             self._last_line = round(time.time(), 3)
+            if self._stopped.is_set():
+                break
         if self._tail.rotations != rotations:
             # A state from before the next rotation would name no file that is still there.
             self._try(self._keep)
