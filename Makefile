@@ -19,7 +19,7 @@ SHOWN := $(if $(V),ansible.builtin.default,$(or $(ANSIBLE_STDOUT_CALLBACK),wharf
 # The environment wins over the file in a directory that others can write to, which Ansible would pass over.
 PLAY := ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ANSIBLE_STDOUT_CALLBACK=$(SHOWN) "$(BIN)/ansible-playbook" -i inventories/local
 
-.PHONY: help up down deps deps-dev test test-long engine lint unit page docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks guides bare-site quickstart quickstart-whole long matrix molecule default fleet whole-fleet day-two kills instances images bench clean
+.PHONY: help up down deps deps-dev test test-long engine lint unit page docs docs-site artefact sanity sanity-all integration integration-client integration-server attacks guides bare-site quickstart quickstart-whole long matrix molecule default fleet whole-fleet day-two cluster kills instances images bench clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +45,7 @@ test: deps-dev ## Prove the project: all of the parts below, the quick ones firs
 
 # The attacks have the machine to themselves.
 test-long: deps-dev ## Prove what needs a quiet machine, and repeat what more time makes surer: attacks, kills, other Pythons and Ansibles
-	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks day-two:attacks whole-fleet:attacks instances:attacks guides:attacks bare-site:attacks sanity-all:attacks quickstart-whole:attacks matrix:attacks
+	@"$(BIN)/python" scripts/parts images attacks:images kills:attacks long:attacks day-two:attacks cluster:attacks whole-fleet:attacks instances:attacks guides:attacks bare-site:attacks sanity-all:attacks quickstart-whole:attacks matrix:attacks
 
 lint: deps-dev ## Check style: ansible-lint (production), yamllint, ruff, changelog, forbidden names
 	@$(TOOLS) scripts/lint
@@ -102,10 +102,11 @@ molecule: default fleet day-two ## Run the molecule scenarios `default`, `fleet`
 default: ## One registry host: access, TLS, secrets, load (molecule scenario `default`)
 fleet: ## Clients of all kinds: rollout, doctor, rotation, offboarding (`fleet`)
 day-two: ## Backup and restore onto another host (`day_two`); not a part of `make test`
+cluster: ## Three registry hosts on object storage, and the deaths of all their parts (`cluster`); not a part of `make test`
 whole-fleet: deps-dev ## `fleet` with the tests that are marked `long`; not a part of `make test`
 	@$(TOOLS) PYTEST_ADDOPTS="$${PYTEST_ADDOPTS-} -m ''" scripts/scenario fleet
 
-default fleet day-two: deps-dev
+default fleet day-two cluster: deps-dev
 	@$(TOOLS) scripts/scenario $(subst -,_,$@)
 
 long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them, repeat other tests, and try each property with all examples
@@ -113,16 +114,17 @@ long: deps-dev ## Ask the clients what the tables of tests/verdicts say of them,
 # One suite after another: files of two of them may have the same name, which one run of pytest does not take.
 	@for suite in integration page unit; do $(TOOLS) WHARF_EXAMPLES=100 pytest -m "long or hypothesis" "tests/$$suite"; done
 
-kills: deps-dev ## Kill logins, registries and collectors a hundred times, and playbooks forty times in half an hour of load
+kills: deps-dev ## Kill logins, registries, collectors and parts of a cluster a hundred times, and playbooks forty times in half an hour of load
 	@$(TOOLS) WHARF_KILLS=100 pytest -m "" tests/integration -k kill
 	@$(TOOLS) PYTEST_ADDOPTS="$${PYTEST_ADDOPTS-} -m ''" WHARF_KILLS=40 WHARF_LAYER_MIB=1024 scripts/scenario default
+	@$(TOOLS) PYTEST_ADDOPTS="$${PYTEST_ADDOPTS-} -m ''" WHARF_KILLS=100 scripts/scenario cluster
 
 matrix: images ## Run with ansible-core 2.17 to 2.21: unit tests, --check and a real site.yml on a host of the lab (MATRIX="2.17 2.21")
 	@tests/matrix
 
 # What the parts after it share, so that none of them builds it while another one does.
 images: deps-dev
-	@$(TOOLS) tests/lab/build-image $$(tests/lab/build-image --list | grep -vxE 'tools|rollout|buildkit|sid-docker') >/dev/null
+	@$(TOOLS) tests/lab/build-image $$(tests/lab/build-image --list | grep -vxE 'tools|rollout|buildkit|sid-docker|trixie-storage') >/dev/null
 	@$(TOOLS) ANSIBLE_CONFIG="$(CURDIR)/ansible.cfg" ansible-playbook -i tests/lab/inventory tests/lab/images.yml
 
 instances: deps-dev ## Run two registries on one host of the lab; not a part of `make test`
