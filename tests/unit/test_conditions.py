@@ -1,4 +1,4 @@
-"""Conditions and numbers of roles and playbooks, as all supported versions of ansible-core take them."""
+"""Conditions, numbers and delegation of roles and playbooks, as all supported versions of ansible-core take them."""
 
 from __future__ import annotations
 
@@ -60,3 +60,27 @@ def test_settings_keep_their_types_before_2_19(role, variable):
     """A template by itself is text there; an expression that makes the whole dictionary is none."""
     variables = yaml.safe_load((ROOT / "roles" / role / "vars" / "main.yml").read_text(encoding="utf-8"))
     assert list(numbers(variables[variable])) == []
+
+
+def delegated(node):
+    """Every task of a file that another host than the control node does."""
+    if isinstance(node, dict):
+        if node.get("delegate_to", "localhost") != "localhost":
+            yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for one in node:
+            yield from delegated(one)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
+def test_a_task_of_another_host_connects_to_that_host(path):
+    """Without it, an expression in the ansible_host of an inventory would be worked out for the host that delegates.
+
+    In a loop over hosts, ansible_host is worked out before there is one: such a loop includes a file.
+    """
+    for task in delegated(list(yaml.load_all(path.read_text(encoding="utf-8"), Loader))):
+        if "ansible.builtin.set_fact" not in task:
+            assert "ansible_host" in task.get("vars", {}), task["name"]
+            over = task.get("loop_control", {}).get("loop_var", "item")
+            assert "loop" not in task or over not in task["delegate_to"], task["name"]
