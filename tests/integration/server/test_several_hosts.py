@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from content import Content
 from engine import bridge_address, command, wait_for
-from http_client import OCI, digest_of, with_digest
+from http_client import ACCEPT, OCI, digest_of, with_digest
 from several_fronts import holdable, several
 
 if TYPE_CHECKING:
@@ -241,6 +241,37 @@ def test_a_collection_that_is_killed_holds_no_other_host(hosts: list[SharedFront
     # Its own host is held no longer either, and what it has left behind there blocks no client.
     content_of(hosts[0]).image("collected/killed", secrets.token_hex(4))
     assert is_there(hosts, old)
+
+
+def test_a_host_without_a_registry_reads_from_another_one(hosts: list[SharedFront]) -> None:
+    """Its clients come to it until they are led elsewhere, and many of them do not try again after an error."""
+    image = content_of(hosts[2]).image("apps/web", "there", layer=secrets.token_bytes(300_000))
+    replicas = [name for role, name in hosts[0].containers.items() if role.startswith("registry")]
+    assert len(replicas) == 2
+    command("docker", "kill", *replicas)
+    try:
+        for _turn in range(20):
+            for user in ("ci", "runtime"):
+                content = content_of(hosts[0], user)
+                assert content.digest("apps/web", "there") == image["digest"]
+                layer = content.ask("GET", "/v2/apps/web/manifests/there", Accept=ACCEPT).json["layers"][0]
+                blob = f"/v2/apps/web/blobs/{layer['digest']}"
+                assert content.ask("HEAD", blob).headers["Content-Length"] == str(layer["size"])
+                assert digest_of(content.ask("GET", blob).body) == layer["digest"]
+                part = content.ask("GET", blob, Range="bytes=5-14")
+                assert (part.status, len(part.body)) == (206, 10)
+                assert "there" in content.ask("GET", "/v2/apps/web/tags/list").json["tags"]
+                # What the registry says, and not the proxy.
+                missing = content.ask("GET", "/v2/apps/web/manifests/none")
+                assert (missing.status, missing.code) == (404, "MANIFEST_UNKNOWN")
+        assert content_of(hosts[0], "runtime").ask("GET", "/v2/_catalog").status in (200, 403)
+        # Refused here, before another one hears of it.
+        assert content_of(hosts[0], "runtime").ask("DELETE", f"/v2/apps/web/manifests/{image['digest']}").status == 403
+        for repository in REPOSITORIES:
+            content_of(hosts[0]).image(repository, "more")
+    finally:
+        command("docker", "start", *replicas)
+    wait_for("the replicas answer", lambda: all(hosts[0].answers(replica) for replica in (1, 2)))
 
 
 # Last: hosts end.
