@@ -84,6 +84,8 @@ class Balanced:
     front: Named
     balancer: Machine
     client: Machine
+    # Lines of the log that were there before.
+    logged: int = 0
 
     def run(self, variant: str, **options: object) -> None:
         """Have the balancer run a variant, and the registry the options that go with it."""
@@ -115,6 +117,7 @@ class Balanced:
         assert said.returncode == 0 and "WARNING" not in said.stdout, said.stdout
         self.balancer.run("systemctl reset-failed haproxy; systemctl restart haproxy")
         wait_for("the registry answers", self.answers)
+        self.logged = len(self.log())
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -145,9 +148,13 @@ class Balanced:
         )
         return done.returncode == 0, done.stdout
 
+    def log(self) -> list[str]:
+        """The requests that the registry has had."""
+        return command("docker", "logs", self.front.containers["proxy"]).stdout.splitlines()
+
     def seen(self, user: str) -> set[str]:
         """By which addresses the registry has seen a user."""
-        lines = [json.loads(line) for line in self.front.log().splitlines() if f'"user":"{user}"' in line]
+        lines = [json.loads(line) for line in self.log()[self.logged :] if f'"user":"{user}"' in line]
         return {line["address"] for line in lines}
 
 
