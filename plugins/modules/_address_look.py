@@ -27,7 +27,7 @@ extends_documentation_fragment:
 EXAMPLES = r"""
 - name: Look whether the address is free
   wharf.registry._address_look:
-    addresses: [192.0.2.10/24]
+    addresses: [192.0.2.101]
   register: look
 """
 

@@ -34,7 +34,9 @@ def address_plan(given):
         plan.append(
             {
                 "number": number + 1,
-                "vip": str(vip),
+                # Not in the network of the host: where it is there first, as when the own address of the host comes
+                # late, the kernel would remove that one with it.
+                "vip": f"{vip.ip}/{vip.max_prefixlen}",
                 "interface": _interface(given, given["host"], vip),
                 "router_id": int(given["router_id"]) + number,
                 "priority": _HIGHEST - _STEP * distance,
@@ -125,7 +127,7 @@ def _problems_of_vips(vips):
             (
                 "registry_address is vip, and registry_address_vips is empty: list one address "
                 "for each host of the group "
-                "registry, such as 192.0.2.10/24."
+                "registry, such as 192.0.2.10."
             )
         ]
     problems = []
@@ -134,7 +136,7 @@ def _problems_of_vips(vips):
             ipaddress.ip_interface(str(vip))
         except ValueError:
             problems.append(
-                f'registry_address_vips has "{vip}", which is no address: write it as 192.0.2.10/24 or 2001:db8::10/64.'
+                f'registry_address_vips has "{vip}", which is no address: write it as 192.0.2.10 or 2001:db8::10.'
             )
     if not problems and len(set(_plain(vips))) < len(vips):
         problems.append("registry_address_vips lists an address twice: remove one.")

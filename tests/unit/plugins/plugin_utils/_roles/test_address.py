@@ -44,7 +44,8 @@ def test_the_instances_of_a_host():
     first, second, third = address_plan(given(host="b"))
     assert first == {
         "number": 1,
-        "vip": "192.0.2.101/24",
+        # Outside of the network that it was given with.
+        "vip": "192.0.2.101/32",
         "interface": "eth1",
         "router_id": 51,
         "priority": 245,
@@ -53,7 +54,7 @@ def test_the_instances_of_a_host():
     }
     assert (second["priority"], second["router_id"]) == (250, 52)
     # Its own instance, by addresses of its own family.
-    assert (third["vip"], third["source"]) == ("2001:db8::101/64", "2001:db8::2")
+    assert (third["vip"], third["source"]) == ("2001:db8::101/128", "2001:db8::2")
     assert third["peers"] == ["2001:db8::1", "2001:db8::3"]
 
 
