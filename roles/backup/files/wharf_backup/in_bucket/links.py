@@ -18,6 +18,8 @@ from .buckets import Place, path_of
 from .copies import each
 
 REPOSITORIES = "repositories/"
+# What S3 answers for the first bytes of an empty object.
+NO_SUCH_RANGE = 416
 # The last step of a push is the first to be read, and the last to be put there.
 ORDER = ("_layers/", "_manifests/revisions/", "index/", "current/")
 
@@ -84,6 +86,8 @@ class Blobs:
         except S3Error as error:
             if error.code == "NoSuchKey":
                 raise FileNotFoundError(digest) from None
+            if error.status == NO_SUCH_RANGE:
+                return b""
             raise
 
     def blob_size(self, digest: str) -> int | None:
