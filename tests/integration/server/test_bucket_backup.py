@@ -284,8 +284,12 @@ def test_a_killed_backup_leaves_the_last_one_whole(content: Content, keeper: Kee
     [
         ({"secret_key": "wrong"}, "answers 403"),
         ({"endpoint": "https://localhost:9"}, "when asked to read wharf-backup"),
-        ({"bucket": "nothing"}, "NoSuchBucket"),
-        ({"bucket": memory_s3.BUCKET, "root_directory": "backup"}, "is the bucket of the registry itself"),
+        pytest.param({"bucket": "nothing"}, "NoSuchBucket", marks=pytest.mark.long),
+        pytest.param(
+            {"bucket": memory_s3.BUCKET, "root_directory": "backup"},
+            "is the bucket of the registry itself",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_copy_that_can_not_be_made_is_told(content: Content, keeper: Keeper, changes: dict, said: str) -> None:
