@@ -257,6 +257,7 @@ def test_what_was_acknowledged_comes_back_into_an_empty_bucket(
     assert content.image("team/app", "2.0", layer=layer)["digest"]
 
 
+@pytest.mark.long
 def test_a_killed_backup_leaves_the_last_one_whole(content: Content, keeper: Keeper, storage: SeaweedFS) -> None:
     first = content.image("team/app", "1.0")["digest"]
     assert keeper.told("run")["outcome"] == "ok"
