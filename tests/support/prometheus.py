@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-import subprocess
-from pathlib import Path
+import unpacked
 
-from paths import ROOT
-
-PLACE = ROOT / ".cache" / "prometheus"
 PACKAGES = {"prometheus": ("prometheus", "promtool"), "prometheus-alertmanager": ("prometheus-alertmanager", "amtool")}
 
 
 def program(name: str) -> str:
     """The path of prometheus, promtool, prometheus-alertmanager or amtool."""
-    installed = shutil.which(name)
-    if installed:
-        return installed
-    package = next(package for package, programs in PACKAGES.items() if name in programs)
-    place = PLACE / package
-    found = place / "usr" / "bin" / name
-    PLACE.mkdir(parents=True, exist_ok=True)
-    with (PLACE / f"{package}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not found.exists():
-            _unpack(package, place)
-    assert found.exists(), f"the package {package} has no {name}"
-    return str(found)
-
-
-def _unpack(package: str, place: Path) -> None:
-    fetched = PLACE / f"{package}.fetched"
-    shutil.rmtree(fetched, ignore_errors=True)
-    fetched.mkdir()
-    done = subprocess.run(["apt-get", "download", package], cwd=fetched, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"The package {package} cannot be had (apt-get update may help): {done.stderr}"
-    subprocess.run(["dpkg-deb", "--extract", str(next(fetched.glob("*.deb"))), str(place)], check=True)
+    return unpacked.program(next(package for package, programs in PACKAGES.items() if name in programs), name)

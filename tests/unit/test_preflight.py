@@ -67,6 +67,11 @@ def login(**changes):
 
 BACKUP = {"backup_repository": "/srv/backup", "backup_password": "geheim"}
 S3 = {"backup_repository": "s3:https://host/x", "backup_s3_access_key_id": "a", "backup_s3_secret_access_key": "b"}
+BUCKET = {
+    "registry_storage": "s3",
+    "registry_s3": {"endpoint": "https://s3.test", "bucket": "images", "access_key": "a", "secret_key": "geheim"},
+    "backup_bucket": {"endpoint": "https://s3.test", "bucket": "copies", "access_key": "a", "secret_key": "geheim"},
+}
 ROCKY = {
     "distribution": "Rocky",
     "distribution_version": "9.4",
@@ -174,6 +179,10 @@ WRONG = {
         ({"backup_config_directory": "/etc/the backup"}, 'backup_config_directory is "/etc/the backup"'),
         ({"backup_on_failure": "tell-admins"}, 'backup_on_failure is "tell-admins". Give the name of a unit'),
         ({"backup_compression": "best"}, "value of backup_compression must be one of"),
+        (BUCKET | {"backup_bucket": {}}, "backup_bucket is not set, and the images are in a bucket"),
+        (BUCKET | {"backup_bucket": BUCKET["registry_s3"]}, "backup_bucket is the bucket of registry_s3"),
+        ({"registry_storage": "other"}, "backup.yml works on images that are files of the registry host"),
+        ({"restore_images": False}, "restore_images is false, and the images are files"),
     ],
     "mirror": [
         (
@@ -240,6 +249,7 @@ CASES = [(role, number) for role, cases in WRONG.items() for number in range(len
 RIGHT = [
     {"backup_on_failure": "tell-admins@%n.service"},
     S3 | {"backup_s3_secret_access_key": "b#c;d\"'e\\"},
+    BUCKET,
 ]
 
 

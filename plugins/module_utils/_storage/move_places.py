@@ -152,17 +152,18 @@ class Bucket:
                 self._clients.append(client)
         return client
 
-    def entries(self):
-        """Yields an Entry for each blob and link, in the order of S3."""
-        for listed in self.client.objects(self._base):
+    def entries(self, below=""):
+        """Yields an Entry for each blob and link whose path begins so, in the order of S3."""
+        for listed in self.client.objects(self._base + below):
             path = listed.key[len(self._base) :]
             if is_image(path):
                 yield Entry(path, listed.size, f"{listed.size}:{listed.etag}:{listed.modified}")
 
-    def pieces(self, path):
-        """Yields the content. Raises GoneError."""
+    def pieces(self, path, first=0, size=None):
+        """Yields the content, or so many bytes from the first on. Raises GoneError."""
+        part = () if size is None else (first, first + size - 1)
         try:
-            yield from self.client.pieces(self._base + path)
+            yield from self.client.pieces(self._base + path, *part)
         except S3Error as error:
             if error.status == 404 and error.code == "NoSuchKey":
                 raise GoneError(path) from None
@@ -197,6 +198,9 @@ class Bucket:
         """Ends what a copy that was killed has begun."""
         for begun in list(self.client.uploads(self._base)):
             self.client.abort(begun.key, begun.upload_id)
+
+    def key(self, path):
+        return self._base + path
 
     def delete(self, path):
         self.client.delete(self._base + path)

@@ -19,7 +19,7 @@ _ROOT = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*\Z")
 # What the role decides: the replicas are reachable by the proxy alone, which has the users and their rights.
 _OURS = (("auth",), ("proxy",), ("http", "net"), ("http", "addr"), ("http", "secret"), ("http", "tls"))
 _NO_URL = (
-    "registry_s3.endpoint is no URL of a server: give https:// with a host, and a port where it has another one, such "
+    "{}.endpoint is no URL of a server: give https:// with a host, and a port where it has another one, such "
     "as https://s3.example.com:8333. The bucket and the keys have variables of their own."
 )
 _BESIDE_DRIVERS = frozenset(["cache", "delete", "maintenance", "redirect", "tag"])
@@ -82,40 +82,50 @@ def _problems_of_extra(extra, storage):
 
 
 def _problems_of_s3(s3):
-    problems = []
-    bucket = str(s3.get("bucket") or "")
-    if not _BUCKET.match(bucket) or ".." in bucket:
-        problems.append(
-            f'registry_s3.bucket is "{bucket}": give the name of a bucket, 3 characters or more, letters, digits, dots '
-            "and hyphens."
-        )
+    problems = access_problems(s3, "registry_s3")
     if bool(s3.get("access_key")) != bool(s3.get("secret_key")):
         problems.append(
             "registry_s3 has only one of access_key and secret_key: give both, or none where an instance at "
             "Amazon has a role."
         )
-    problems += _problems_of_endpoint(
-        str(s3.get("endpoint") or ""), bool(s3.get("plain_http")), str(s3.get("ca") or "")
-    )
+    host = _host_of(str(s3.get("endpoint") or ""))
+    if host == "localhost" or _is_loopback(host):
+        problems.append(
+            f"registry_s3.endpoint is {host}, which is the container itself to a replica: give an address "
+            "of this host that containers can reach."
+        )
     part = s3.get("chunk_size", _LEAST_PART)
     if not _LEAST_PART <= int(part) <= _LARGEST_PART:
         problems.append(
             f"registry_s3.chunk_size is {part}: give bytes from {_LEAST_PART} to {_LARGEST_PART}, as S3 wants them."
         )
+    return problems
+
+
+def access_problems(s3, name):
+    """What is wrong with a bucket and the way to it, as the variable of this name tells them."""
+    problems = []
+    bucket = str(s3.get("bucket") or "")
+    if not _BUCKET.match(bucket) or ".." in bucket:
+        problems.append(
+            f'{name}.bucket is "{bucket}": give the name of a bucket, 3 characters or more, letters, digits, dots '
+            "and hyphens."
+        )
+    problems += _problems_of_endpoint(
+        name, str(s3.get("endpoint") or ""), bool(s3.get("plain_http")), str(s3.get("ca") or "")
+    )
     root = str(s3.get("root_directory") or "").strip("/")
     if root and (not _ROOT.match(root) or {".", ".."} & set(root.split("/"))):
         problems.append(
-            f'registry_s3.root_directory is "{root}": give a path of letters, digits and the signs . _ - alone, '
+            f'{name}.root_directory is "{root}": give a path of letters, digits and the signs . _ - alone, '
             "without dots that lead elsewhere."
         )
     return problems
 
 
-def _problems_of_endpoint(endpoint, plain, ca):
+def _problems_of_endpoint(name, endpoint, plain, ca):
     if not endpoint:
-        return (
-            ["registry_s3.ca is for a private endpoint, and there is no endpoint: give it, or remove ca."] if ca else []
-        )
+        return [f"{name}.ca is for a private endpoint, and there is no endpoint: give it, or remove ca."] if ca else []
     try:
         url = urlsplit(endpoint)
         port = url.port
@@ -131,25 +141,25 @@ def _problems_of_endpoint(endpoint, plain, ca):
         or url.query
         or url.fragment
     ):
-        return [_NO_URL]
+        return [_NO_URL.format(name)]
     problems = []
-    if url.hostname == "localhost" or _is_loopback(url.hostname):
-        problems.append(
-            f"registry_s3.endpoint is {url.hostname}, which is the container itself to a replica: give an address "
-            "of this host that containers can reach."
-        )
     if url.scheme == "http" and not plain:
         problems.append(
-            "registry_s3.endpoint begins with http://, so that all images would go there without encryption: give "
-            "https://, or set registry_s3.plain_http to true in a network that you trust."
+            f"{name}.endpoint begins with http://, so that all images would go there without encryption: give "
+            f"https://, or set {name}.plain_http to true in a network that you trust."
         )
     if ca and url.scheme == "http":
-        problems.append(
-            "registry_s3.ca is set, and the endpoint begins with http://, which has no certificate: remove ca."
-        )
+        problems.append(f"{name}.ca is set, and the endpoint begins with http://, which has no certificate: remove ca.")
     elif ca and "-----BEGIN CERTIFICATE-----" not in ca:
-        problems.append("registry_s3.ca holds no certificate: give the PEM text of the CA, not its path.")
+        problems.append(f"{name}.ca holds no certificate: give the PEM text of the CA, not its path.")
     return problems
+
+
+def _host_of(endpoint):
+    try:
+        return urlsplit(endpoint).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host):

@@ -10,15 +10,13 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import front
+import bucket_front
 import memory_s3
 import programs
 import pytest
 from collecting import COLLECTOR, MIB, USERS, Collector, Pusher, content_of, delete, pull
 from engine import wait_for
-from front import Front
 from http_client import digest_of
-from role_config import role_configs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from certificates import Authority
     from content import Content
+    from front import Front
     from seaweedfs import SeaweedFS
 
 LOCK = "wharf-collection-lock/"
@@ -34,24 +33,7 @@ ROUNDS = int(os.environ.get("WHARF_KILLS", "16"))
 
 @pytest.fixture(scope="module")
 def proxy(images: dict[str, str], storage: SeaweedFS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    given = {
-        "endpoint": f"http://127.0.0.1:{storage.gateways[0]}",
-        "bucket": memory_s3.BUCKET,
-        "region": memory_s3.REGION,
-        "access_key": memory_s3.ACCESS_KEY,
-        "secret_key": memory_s3.SECRET_KEY,
-        "plain_http": True,
-        # The proxy of this front does not know of the storage.
-        "redirect": False,
-    }
-    made = role_configs(tmp_path_factory.mktemp("config"), registry_storage="s3", registry_s3=given)[0]
-
-    class BucketFront(Front):
-        driver = made["storage"]
-        # By which its replicas reach the storage on this machine.
-        network = "host"
-
-    with front.running(tmp_path_factory.mktemp("front"), images, USERS, kind=BucketFront) as proxy:
+    with bucket_front.running(tmp_path_factory.mktemp("front"), images, USERS, storage) as proxy:
         yield proxy
 
 

@@ -35,16 +35,18 @@ UNITS = {
     "maintenance": ("maintenance", "service.j2", "wharf-registry-maintenance", 20),
     "bucket": ("maintenance", "service.j2", "wharf-registry-maintenance", 25),
     "backup": ("backup", "wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
+    "bucket-backup": ("backup", "wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
     "network": ("reverse_proxy", "network.service.j2", "wharf-registry-proxy", 35),
     "page": ("reverse_proxy", "page.service.j2", "wharf-registry-page", 20),
 }
 # What else the role is told.
-MORE = {"bucket": {"registry_storage": "s3"}}
+MORE = {"bucket": {"registry_storage": "s3"}, "bucket-backup": {"registry_storage": "s3"}}
 # Where the probes may write.
 PLACES = {
     "maintenance": f"{DATA}/sockets",
     "bucket": f"{DATA}/sockets",
     "backup": "/var/lib/wharf-registry-backup",
+    "bucket-backup": "/var/lib/wharf-registry-backup",
     "network": "/srv",
     "page": "/var/lib/wharf-registry-page",
 }
@@ -291,7 +293,7 @@ def test_a_backup_works_in_its_sandbox(machine: Machine, tmp_path: Path) -> None
 
 
 # Of each unit, one of the two tests that follow is always run.
-@pytest.mark.parametrize("what", ["maintenance", "page", *repeated("backup", "network")])
+@pytest.mark.parametrize("what", ["maintenance", "page", *repeated("backup", "bucket-backup", "network")])
 def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, what: str) -> None:
     """Each is tried in the place of the program. Outside of the sandbox it is possible, or the test proves nothing."""
     unit, place = install(machine, what, tmp_path), PLACES[what]
@@ -320,7 +322,7 @@ def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, what: str) -
     assert found == {"done"}, said
 
 
-@pytest.mark.parametrize("what", [*repeated("maintenance", "page"), "backup", "network"])
+@pytest.mark.parametrize("what", [*repeated("maintenance", "page", "bucket-backup"), "backup", "network"])
 def test_how_exposed_it_is(machine: Machine, tmp_path: Path, what: str) -> None:
     unit = install(machine, what, tmp_path)
     bound = UNITS[what][3]

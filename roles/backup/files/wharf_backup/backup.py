@@ -14,9 +14,9 @@ from typing import Any
 
 from . import staging, storage, verify
 from .common import BackupError, Config, human, maintenance, only_one, read_json, unfinished, write_json
+from .on_disk import OnDisk
 from .restic import Restic
 
-FORMAT = 1
 DAY = 86400
 MOST_WARNINGS = 5
 UNGUARDED = (
@@ -92,36 +92,49 @@ def _run(config: Config, result: dict[str, Any], before: dict[str, Any]) -> None
     restic = Restic(config)
     open_repository(config, restic)
     restic.unlock()
-    root = config.data / storage.ROOT
-    # Deletes and pushes go on; nothing is collected between the first link and the last blob.
-    with maintenance(config):
-        try:
-            oddities = storage.Oddities()
-            found = _stage(config, root, before, oddities)
-            paths = [str(config.staging)] + ([str(root / "blobs")] if _is_directory(root / "blobs") else [])
-            summary = restic.backup(config.hostname, paths)
-        finally:
-            staging.clear_settings(config.staging)
-    problems = found.problems()
-    result.update(
-        found.counts(),
-        snapshot=summary["snapshot_id"][:8],
-        files_new=summary["files_new"],
-        files_changed=summary["files_changed"],
-        files_unmodified=summary["files_unmodified"],
-        bytes_added=summary["data_added"],
-        bytes_read=summary["total_bytes_processed"],
-        problems=problems,
-        warnings=_warnings(config, problems) + _odd(oddities, found) + ([] if restic.guarded else [UNGUARDED]),
-    )
-    _refuse_damage(root / "blobs", found, result, before.get("problems", []))
-    result["snapshots_kept"], result["snapshots_removed"] = restic.forget(config.hostname)
-    if config.check_days and time.time() - result["checked"] >= config.check_days * DAY:
-        restic.check()
-        result.update(checked=int(time.time()), check="ok")
+    with images_of(config) as images:
+        # Deletes and pushes go on; nothing is collected between the first link and the last blob.
+        with maintenance(config), images.alone():
+            try:
+                oddities = storage.Oddities()
+                found, saved = _stage(config, images, before, oddities)
+                summary = restic.backup(config.hostname, [str(config.staging), *images.paths()])
+            finally:
+                staging.clear_settings(config.staging)
+        problems = found.problems()
+        result.update(
+            found.counts(),
+            **saved,
+            snapshot=summary["snapshot_id"][:8],
+            files_new=summary["files_new"],
+            files_changed=summary["files_changed"],
+            files_unmodified=summary["files_unmodified"],
+            bytes_added=summary["data_added"],
+            bytes_read=summary["total_bytes_processed"],
+            problems=problems,
+            warnings=_warnings(config, problems) + _odd(oddities, found) + ([] if restic.guarded else [UNGUARDED]),
+        )
+        _refuse_damage(images, found, result, before.get("problems", []))
+        images.refuse_damage(result["snapshot"])
+        result["snapshots_kept"], result["snapshots_removed"] = restic.forget(config.hostname)
+        if result["snapshots_removed"]:
+            result.update(images.forget(restic))
+        if config.check_days and time.time() - result["checked"] >= config.check_days * DAY:
+            restic.check()
+            result.update(images.check(), checked=int(time.time()), check="ok")
 
 
-def _refuse_damage(blobs: Path, found: verify.Survey, result: dict[str, Any], known: list[dict[str, str]]) -> None:
+def images_of(config: Config) -> Any:
+    """Where the images are."""
+    if not config.in_bucket:
+        return OnDisk(config)
+    # What it imports is there only where images are objects.
+    from .in_bucket.images import InBucket  # noqa: PLC0415 - see above
+
+    return InBucket(config)
+
+
+def _refuse_damage(images: Any, found: verify.Survey, result: dict[str, Any], known: list[dict[str, str]]) -> None:
     """Whole snapshots do not make room for damaged ones, before the damage was reported."""
     # Also where the file system is not mounted, and its mount point is empty.
     gone = bool(found.manifests) and not found.sizes
@@ -129,10 +142,10 @@ def _refuse_damage(blobs: Path, found: verify.Survey, result: dict[str, Any], kn
     if not gone and not new:
         return
     first = ", ".join(_short(problem) for problem in new[:MOST_WARNINGS])
-    lacks = f"{blobs} holds nothing" if gone else f"the registry lacks what {len(new)} more of its images need"
+    lacks = f"{images.blobs} holds nothing" if gone else f"the registry lacks what {len(new)} more of its images need"
     raise BackupError(
         f"Snapshot {result['snapshot']} was made, but {lacks}{': ' if first else ''}{first}",
-        "Mount its file system, or restore the newest snapshot that is whole. None is removed until then"
+        images.cure
         if gone
         else "Push these images again, or restore the newest snapshot that is whole. None was removed this time; the "
         "next backup takes these problems for known",
@@ -158,34 +171,19 @@ def open_repository(config: Config, restic: Restic) -> None:
         )
 
 
-def _stage(config: Config, root: Path, before: dict[str, Any], oddities: storage.Oddities) -> verify.Survey:
-    if not config.data.is_dir():
-        raise BackupError(f"There is no storage at {config.data}", "Mount its file system, or run site.yml")
-    if before.get("repositories") and not _is_directory(root / "repositories"):
-        raise BackupError(
-            f"{config.data} is empty, and held {before['repositories']} repositories at the last backup",
-            "Mount its file system, or restore it. An empty registry that is meant is backed up once "
-            f"{config.result} is removed",
-        )
-    config.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-    repositories = staging.stage_links(root, config.staging / storage.ROOT, oddities)
-    owner = config.data.stat()
+def _stage(config: Config, images: Any, before: dict[str, Any], oddities: storage.Oddities) -> tuple:
+    """What there is, and what the images tell of saving it."""
+    repositories = images.stage(before, oddities)
     facts = {
-        "format": FORMAT,
+        **images.facts(),
         "hostname": config.hostname,
-        "blobs": str(root / "blobs"),
-        "owner": [staging.user_name(owner.st_uid), staging.group_name(owner.st_gid)],
         "settings": [str(path) for path in config.settings if path.is_dir()],
         "owners": staging.stage_settings(config.settings, config.staging),
     }
-    found = verify.survey(root, repositories)
+    found = images.survey(repositories)
+    saved = images.save(found, before)
     staging.write_facts(config.staging, {**facts, "counts": found.counts()})
-    return found
-
-
-def _is_directory(path: Path) -> bool:
-    """Whether it is one itself, and no link to one elsewhere."""
-    return path.is_dir() and not path.is_symlink()
+    return found, saved
 
 
 def _odd(oddities: storage.Oddities, found: verify.Survey) -> list[str]:
@@ -203,6 +201,8 @@ def _warnings(config: Config, problems: list[dict[str, str]]) -> list[str]:
     place = Path(
         config.repository.partition("local:")[2] if config.repository.startswith("local:") else config.repository
     )
+    if config.in_bucket:
+        return said
     if place.is_absolute() and place.exists() and os.stat(place).st_dev == os.stat(config.data).st_dev:
         said.append(f"{place} lies on the file system of the images, and is lost with it. Use another disk or host.")
     return said
@@ -230,6 +230,7 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"Snapshot    {result['snapshot']} in {result['repository']}, {result['began']}",
         f"Holds       {held}, {result['blobs']} blobs, {human(result['bytes'])}",
         f"Added       {human(result['bytes_added'])}: {files}; {result['seconds']:.0f} s",
+        *result.get("copied", []),
         f"Kept        {result['snapshots_kept']} snapshots{removed}",
     ]
     if result["checked"]:

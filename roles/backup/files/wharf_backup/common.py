@@ -67,6 +67,8 @@ class Config:
     compression: str
     s3_region: str
     instance: Instance = dataclasses.field(default_factory=Instance)
+    # Whether images are objects of a bucket, and are copied to a second one.
+    in_bucket: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Config:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
-from . import backup, storage, verify
+from . import backup, verify
 from .common import BackupError, Config, human, maintenance
 from .restic import Restic
 from .restore import Restore
@@ -39,6 +39,7 @@ def _parse(arguments: list[str], config: str) -> argparse.Namespace:
     for command in (check, fetch):
         command.add_argument("--snapshot", default="latest")
         command.add_argument("--replace", action="store_true")
+        command.add_argument("--without-images", action="store_true")
     fetch.add_argument("--accept-damage", action="store_true")
     for name, what in (
         ("remember", "note which containers run, before they are stopped"),
@@ -51,15 +52,14 @@ def _parse(arguments: list[str], config: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _verify(config: Config, data: Path) -> dict[str, Any]:
-    root = data / storage.ROOT
-    with maintenance(config):
-        found = verify.survey(root, storage.read_all(root))
-        verify.hash_all(root, found)
+def _verify(config: Config, data: Path | None) -> dict[str, Any]:
+    images = backup.images_of(config)
+    with images, maintenance(config):
+        found = images.verify(data)
     result = {**found.counts(), "problems": found.problems(), "digests": found.digests()}
     if result["problems"]:
         raise BackupError(
-            f"{len(result['problems'])} images in {data} lack what they need",
+            f"{len(result['problems'])} images in {data or images.place} lack what they need",
             "Push them again, or restore the newest backup from before that happened",
             table=verify.table(result["problems"]),
             **result,
@@ -88,13 +88,18 @@ def _commands(options: argparse.Namespace, config: Config) -> dict[str, Callable
         "run": lambda: backup.run(config),
         "status": lambda: backup.status(config),
         "snapshots": lambda: {"snapshots": Restic(config).snapshots(config.hostname)},
-        "verify": lambda: _verify(config, options.data or config.data),
+        "verify": lambda: _verify(config, options.data),
         "identity": lambda: {"id": Restic(config).identity()},
         "init": lambda: _init(config),
         "accepts": lambda: _accepts(config, options.password_file),
-        "restore-check": lambda: restore.check(options.snapshot, replace=options.replace),
+        "restore-check": lambda: restore.check(
+            options.snapshot, replace=options.replace, images=not options.without_images
+        ),
         "restore-fetch": lambda: restore.fetch(
-            options.snapshot, replace=options.replace, accept_damage=options.accept_damage
+            options.snapshot,
+            replace=options.replace,
+            accept_damage=options.accept_damage,
+            images=not options.without_images,
         ),
         "restore-remember": restore.remember,
         "restore-swap": restore.swap,

@@ -303,7 +303,9 @@ class Restic:
         """Save the paths as one snapshot, of all of them or none; return restic's summary."""
         compression = f"--compression={self._config.compression}"
         arguments = ("backup", "--json", "--host", hostname, "--tag", self._tag, compression, *paths)
-        status, summary, said = self._follow(*arguments, guard=self._guard())
+        # Of a bucket, restic reads no more than what this program has staged.
+        guard = [] if self._config.in_bucket else self._guard()
+        status, summary, said = self._follow(*arguments, guard=guard)
         if status not in (0, INCOMPLETE):
             raise self._error("backup", said)
         if status == INCOMPLETE:
@@ -332,6 +334,10 @@ class Restic:
     def check(self) -> None:
         percent = self._config.check_percent
         self.run("check", "--quiet", *([f"--read-data-subset={percent:g}%"] if percent else []))
+
+    def file_of(self, snapshot: str, path: Path) -> str:
+        """The content of a file of a snapshot."""
+        return self.run("dump", "--no-lock", snapshot, str(path))
 
     def size_of(self, snapshot: str) -> int:
         """The room that its files take on a disk. Most of them are links, of some bytes each."""

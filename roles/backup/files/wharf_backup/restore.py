@@ -29,6 +29,7 @@ from wharf_storage.files import Directory, remove_tree
 
 from . import answers, backup, staging, storage, verify
 from .common import BackupError, Config, human, maintenance, only_one, read_json, unfinished, write_json
+from .on_disk import BUCKET_FORMAT, FORMAT
 from .places import Swap, beside, copy, private_directory, there, walk
 from .restic import FILES, Restic, by_descriptor
 
@@ -46,8 +47,9 @@ class Restore:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._journal = config.journal
-        # Beside what it is to replace, so that to move it takes no time and no room.
-        self._work = config.data / WORK
+        # Beside what it is to replace, so that to move it takes no time and no room. Of a bucket, it has links alone.
+        self._base = config.state if config.in_bucket else config.data
+        self._work = self._base / WORK
 
     def _swaps(self, work: Path) -> list[Swap]:
         """Those of the journal. What was brought for the storage is found in the open directory."""
@@ -70,18 +72,29 @@ class Restore:
     def _enter(self, phase: str, **more: Any) -> None:
         write_json(self._journal, {**read_json(self._journal), **more, "phase": phase})
 
-    def check(self, wanted: str, *, replace: bool) -> dict[str, Any]:
+    def _images(self, *, wanted: bool | None = None) -> contextlib.AbstractContextManager:
+        """Where images go that are objects; None where they are files, or are not to be touched."""
+        if wanted is None:
+            wanted = read_json(self._journal).get("images", True)
+        if not self._config.in_bucket or not wanted:
+            return contextlib.nullcontext()
+        # What it imports is there only where images are objects.
+        from .in_bucket.restoring import BucketRestore  # noqa: PLC0415 - see above
+
+        return BucketRestore(self._config)
+
+    def check(self, wanted: str, *, replace: bool, images: bool = True) -> dict[str, Any]:
         """Whether a restore may begin; in either case the phase in which a former one was interrupted."""
         with self._alone():
             phase = read_json(self._journal).get("phase", "")
             try:
-                snapshot = self._check(Restic(self._config), wanted, replace)
+                snapshot = self._check(Restic(self._config), wanted, replace=replace, images=images)
             except BackupError as error:
                 error.details.setdefault("phase", phase)
                 raise
         return {"phase": phase, "snapshot": snapshot["short_id"], "made": snapshot["time"][:19] + "Z"}
 
-    def _check(self, restic: Restic, wanted: str, replace: bool) -> dict[str, Any]:
+    def _check(self, restic: Restic, wanted: str, *, replace: bool, images: bool) -> dict[str, Any]:
         former = unfinished(self._config)
         # What is in place may have been pushed to since.
         if former and former.details["phase"] == "swapped" and not replace:
@@ -89,41 +102,56 @@ class Restore:
         self._refuse_to_overwrite(replace)
         backup.open_repository(self._config, restic)
         restic.unlock()
+        with self._images(wanted=images) as bucket:
+            if bucket:
+                bucket.refuse_used(restic.identity())
         return self._snapshot(restic, wanted)
 
-    def fetch(self, wanted: str, *, replace: bool, accept_damage: bool) -> dict[str, Any]:
+    def fetch(self, wanted: str, *, replace: bool, accept_damage: bool, images: bool = True) -> dict[str, Any]:
         """Get a snapshot and prove it."""
         began = time.monotonic()
         with self._alone():
             restic = Restic(self._config)
-            snapshot = self._check(restic, wanted, replace)
+            snapshot = self._check(restic, wanted, replace=replace, images=images)
             self._end_former()
             self._refuse_kept()
-            self._config.data.mkdir(parents=True, exist_ok=True)
+            self._base.mkdir(parents=True, exist_ok=True)
             self._refuse_without_room(restic, snapshot)
             try:
-                with private_directory(self._config.data, WORK) as work:
+                with private_directory(self._base, WORK) as work, self._images(wanted=images) as bucket:
                     restic.restore(snapshot["id"], work.descriptor)
                     os.sync()
-                    swaps, facts, found = self._make_ready(by_descriptor(work.descriptor), snapshot, accept_damage)
+                    place = by_descriptor(work.descriptor)
+                    facts = _assemble(place, snapshot, self._config)
+                    found = self._prove_images(bucket, place, accept_damage=accept_damage)
+                    self._give_to_owners(place, facts)
+                    swaps = self._place_settings(place, facts)
             except BaseException:
                 self._remove_fetched()
                 raise
-            swaps.insert(0, Swap(self._config.data / "docker", self._work / "docker"))
-            self._enter("fetched", swaps=[[str(swap.live), str(swap.new)] for swap in swaps], owner=facts["owner"])
+            if not self._config.in_bucket:
+                swaps.insert(0, Swap(self._config.data / "docker", self._work / "docker"))
+            self._enter(
+                "fetched",
+                swaps=[[str(swap.live), str(swap.new)] for swap in swaps],
+                owner=facts["owner"],
+                images=images,
+            )
         return {
             "snapshot": snapshot["short_id"],
             "made": snapshot["time"][:19] + "Z",
-            **found.counts(),
-            "problems": found.problems(),
+            **(found.counts() if found else facts["counts"]),
+            "problems": found.problems() if found else [],
             "seconds": round(time.monotonic() - began, 1),
         }
 
-    def _make_ready(self, work: Path, snapshot: dict[str, Any], accept_damage: bool) -> tuple:
-        facts = _assemble(work, snapshot)
-        found = _prove_files(work / storage.ROOT, accept_damage=accept_damage)
-        self._give_to_owners(work, facts)
-        return self._place_settings(work, facts), facts, found
+    def _prove_images(self, bucket: Any, work: Path, *, accept_damage: bool) -> verify.Survey | None:
+        """What was brought, all of which is hashed. Nothing where no images are."""
+        if bucket:
+            found = bucket.bring(work, Restic(self._config).identity())
+            _refuse_damage(found, accept_damage=accept_damage)
+            return found
+        return None if self._config.in_bucket else _prove_files(work / storage.ROOT, accept_damage=accept_damage)
 
     def _end_former(self) -> None:
         """What a run that was killed has left."""
@@ -145,13 +173,14 @@ class Restore:
             remove_tree(beside(directory))
 
     def _refuse_kept(self) -> None:
-        for live in [self._config.data / "docker", *self._config.settings]:
+        files = [] if self._config.in_bucket else [self._config.data / "docker"]
+        for live in [*files, *self._config.settings]:
             kept = Swap(live, beside(live)).kept
             if there(kept):
                 raise BackupError(f"{kept} is there, and no restore is under way", "Move it away")
 
     def _refuse_to_overwrite(self, replace: bool) -> None:
-        names = storage.names(self._config.data / storage.ROOT)
+        names = [] if self._config.in_bucket else storage.names(self._config.data / storage.ROOT)
         keys = [key for directory in self._config.settings for key in directory.rglob("ca.key")]
         if replace or not (names or keys):
             return
@@ -183,22 +212,23 @@ class Restore:
 
     def _refuse_without_room(self, restic: Restic, snapshot: dict[str, Any]) -> None:
         needed = restic.size_of(snapshot["id"]) + SPARE_BYTES
-        about = os.statvfs(self._config.data)
+        about = os.statvfs(self._base)
         free = about.f_bavail * about.f_frsize
         if free < needed:
             raise BackupError(
-                f"{self._config.data} has {human(free)} free, and the snapshot needs {human(needed)} more",
+                f"{self._base} has {human(free)} free, and the snapshot needs {human(needed)} more",
                 "Make room, or set registry_data_directory to a larger file system. Nothing was changed",
             )
 
     def _give_to_owners(self, work: Path, facts: dict[str, Any]) -> None:
         """Accounts have other numbers here. Where there are none yet all is root's, until the roles have made them."""
-        user, group = _numbers(*facts["owner"])
-        with Directory.at(work) as top, top.enter("docker") as docker:
-            docker.give(user, group, DIRECTORY_MODE, FILE_MODE)
-        # The role looks at this one to know whether what is in it belongs to the account.
-        if not there(self._config.data / "docker"):
-            os.chown(self._config.data, user, group)
+        if not self._config.in_bucket:
+            user, group = _numbers(*facts["owner"])
+            with Directory.at(work) as top, top.enter("docker") as docker:
+                docker.give(user, group, DIRECTORY_MODE, FILE_MODE)
+            # The role looks at this one to know whether what is in it belongs to the account.
+            if not there(self._config.data / "docker"):
+                os.chown(self._config.data, user, group)
         for path in walk(work / "settings"):
             os.chown(path, 0, 0, follow_symlinks=False)
         for name, (user_name, group_name, mode) in facts["owners"].items():
@@ -250,6 +280,9 @@ class Restore:
                 self._enter("swapped", swaps=[[live, new, there(Path(live))] for live, new, *_had in journal["swaps"]])
                 for swap in self._swaps(work):
                     swap.do()
+                with self._images() as bucket:
+                    if bucket:
+                        bucket.put(work)
         return {}
 
     def undo(self) -> dict[str, Any]:
@@ -266,6 +299,9 @@ class Restore:
             # Before, nothing was moved; afterwards, all is back.
             if read_json(self._journal).get("phase") == "swapped":
                 _refuse_while_it_runs(self._config)
+                with self._images() as bucket:
+                    if bucket:
+                        bucket.take_back()
                 for swap in reversed(swaps):
                     swap.undo()
                 os.sync()
@@ -280,19 +316,18 @@ class Restore:
 
         It lies in a directory of the account of the registry, which may put another one in its place.
         """
-        with private_directory(self._config.data, WORK) as work:
+        with private_directory(self._base, WORK) as work:
             yield by_descriptor(work.descriptor)
 
     def prove(self) -> dict[str, Any]:
         """Ask a replica for each tag, and the proxy whether it answers. Both must agree with the disk."""
         with self._alone():
             self._phase("swapped")
-            root = self._config.data / storage.ROOT
-            expected = storage.read_all(root)
+            expected = self._expected()
             wrong = list(answers.different(self._config, expected))
             if wrong:
                 raise BackupError(
-                    f"The registry answers otherwise than its disk for {len(wrong)} tags",
+                    f"The registry answers otherwise than its storage for {len(wrong)} tags",
                     f"Check docker logs {self._config.instance.registry}-1",
                     table=verify.table(wrong),
                 )
@@ -301,6 +336,10 @@ class Restore:
             # For those who ask when that was. What came of the last backup, where there was one, stays.
             write_json(self._config.result, {**read_json(self._config.result), "proven": backup.moment()})
         return {"tags": sum(len(item.tags) for item in expected), "proxy": status}
+
+    def _expected(self) -> list[storage.Repository]:
+        with self._images(wanted=True) as bucket:
+            return bucket.read() if bucket else storage.read_all(self._config.data / storage.ROOT)
 
     def finish(self) -> dict[str, Any]:
         """The former registry goes, once the new one is proven; or the restore is closed that was undone."""
@@ -314,6 +353,9 @@ class Restore:
         if proven:
             # From here on, the new one is all there is.
             os.sync()
+            with self._images() as bucket:
+                if bucket:
+                    bucket.finish()
         with self._opened_work() as work:
             for swap in self._swaps(work):
                 remove_tree(swap.kept if proven else swap.new)
@@ -321,20 +363,29 @@ class Restore:
         self._journal.unlink()
 
 
-def _assemble(work: Path, snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Make a storage of the links and the blobs; return the facts that the backup has noted."""
+def _assemble(work: Path, snapshot: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Make a storage of the links, and of blobs where there are some; return the facts that the backup has noted."""
     places = [work / FILES / path.lstrip("/") for path in snapshot["paths"]]
     staged = next((place for place in places if (place / staging.FACTS).is_file()), None)
     facts = read_json(staged / staging.FACTS) if staged else {}
-    if not staged or facts.get("format") != backup.FORMAT:
+    if not staged or facts.get("format") not in (FORMAT, BUCKET_FORMAT):
         raise BackupError(
             f"Snapshot {snapshot['short_id']} is none that this version of the collection can read",
             "Restore it with the version of the collection that made it",
         )
+    if (facts["format"] == BUCKET_FORMAT) != config.in_bucket:
+        former = "s3" if facts["format"] == BUCKET_FORMAT else "filesystem"
+        raise BackupError(
+            f"Snapshot {snapshot['short_id']} was made with registry_storage {former}",
+            f"Restore it with registry_storage {former}, and move the registry by the playbook storage then",
+        )
     (staged / "docker").rename(work / "docker")
-    blobs = work / FILES / facts["blobs"].lstrip("/")
-    if blobs.is_dir() and not blobs.is_symlink():
-        blobs.rename(work / storage.ROOT / "blobs")
+    if config.in_bucket:
+        (staged / staging.NEEDED).rename(work / staging.NEEDED)
+    else:
+        blobs = work / FILES / facts["blobs"].lstrip("/")
+        if blobs.is_dir() and not blobs.is_symlink():
+            blobs.rename(work / storage.ROOT / "blobs")
     (staged / staging.SETTINGS).rename(work / "settings")
     remove_tree(work / FILES)
     return facts
@@ -343,6 +394,14 @@ def _assemble(work: Path, snapshot: dict[str, Any]) -> dict[str, Any]:
 def _prove_files(root: Path, *, accept_damage: bool) -> verify.Survey:
     found = verify.survey(root, storage.read_all(root))
     verify.hash_all(root, found)
+    _refuse_damage(found, accept_damage=accept_damage)
+    # A blob that was just being written when it was saved, or is damaged, would pass for a good one at a push.
+    with storage.opened(root) as store:
+        store.keep_blobs((found.reached | found.linked) - found.bad.keys())
+    return found
+
+
+def _refuse_damage(found: verify.Survey, *, accept_damage: bool) -> None:
     problems = found.problems()
     if problems and not accept_damage:
         raise BackupError(
@@ -351,10 +410,6 @@ def _prove_files(root: Path, *, accept_damage: bool) -> verify.Survey:
             "push those images again. Nothing was changed",
             table=verify.table(problems),
         )
-    # A blob that was just being written when it was saved, or is damaged, would pass for a good one at a push.
-    with storage.opened(root) as store:
-        store.keep_blobs((found.reached | found.linked) - found.bad.keys())
-    return found
 
 
 def _running(config: Config) -> list[str]:

@@ -24,6 +24,8 @@ from .common import BackupError, write_json
 
 SETTINGS = Path("settings")
 FACTS = "backup.json"
+# The digests of all blobs that a snapshot needs, where they are in a second bucket.
+NEEDED = "blobs.txt"
 LINKS_IN = ("_manifests", "_layers")
 TRIES = 5
 
@@ -31,6 +33,12 @@ TRIES = 5
 def stage_links(live: Path, staged: Path, oddities: storage.Oddities | None = None) -> list[storage.Repository]:
     """Bring the copy of the links up to date, and return what there is."""
     found = storage.read_all(live, oddities)
+    stage_found(found, staged)
+    return found
+
+
+def stage_found(found: list[storage.Repository], staged: Path) -> None:
+    """Bring the copy of the links to what was read."""
     for repository in found:
         _sync(staged / "repositories" / repository.name, dict(repository.links()))
     for name in set(storage.names(staged)) - {repository.name for repository in found}:
@@ -38,7 +46,6 @@ def stage_links(live: Path, staged: Path, oddities: storage.Oddities | None = No
             remove_tree(staged / "repositories" / name / part)
         _remove_empty(staged / "repositories" / name, staged)
     (staged / "repositories").mkdir(parents=True, exist_ok=True)
-    return found
 
 
 def _sync(staged: Path, links: dict[str, storage.Link]) -> None:

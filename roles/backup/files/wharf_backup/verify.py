@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 from wharf_storage.manifests import MOST_BYTES
 from wharf_storage.names import split
@@ -126,21 +127,25 @@ def _problem(image: str, what: str, digest: str) -> dict[str, str]:
 
 def survey(root: Path, repositories: Iterable[storage.Repository]) -> Survey:
     """Follow each revision to what it needs, without reading the layers."""
-    found = Survey([item for item in repositories if item.revisions or item.layers or item.broken])
     with storage.opened(root) as store:
-        for digest in sorted(found.manifests):
-            _follow(store, found, digest)
-        reached = found.reached
-        for digest in reached | found.linked:
-            size = store.blob_size(digest)
-            if size is not None:
-                found.sizes[digest] = size
-            elif digest in reached:
-                found.bad.setdefault(digest, "missing")
+        return survey_of(store, repositories)
+
+
+def survey_of(store: Any, repositories: Iterable[storage.Repository], each: Callable = map) -> Survey:
+    """The same of what has read_blob() and blob_size(). `each` is map, or what does the same with threads."""
+    found = Survey([item for item in repositories if item.revisions or item.layers or item.broken])
+    collections.deque(each(lambda digest: _follow(store, found, digest), sorted(found.manifests)), maxlen=0)
+    reached = found.reached
+    for digest in reached | found.linked:
+        size = store.blob_size(digest)
+        if size is not None:
+            found.sizes[digest] = size
+        elif digest in reached:
+            found.bad.setdefault(digest, "missing")
     return found
 
 
-def _follow(store: storage.Storage, found: Survey, digest: str) -> None:
+def _follow(store: Any, found: Survey, digest: str) -> None:
     try:
         found.needs[digest] = storage.references(store.read_blob(digest, MOST_BYTES + 1))
     except FileNotFoundError:
@@ -153,6 +158,15 @@ def _follow(store: storage.Storage, found: Survey, digest: str) -> None:
 
 def hash_all(root: Path, found: Survey) -> None:
     """Read all that is reached or linked from the disk, and note what is not what its digest says."""
+    with storage.opened(root) as store, concurrent.futures.ThreadPoolExecutor(
+        min(READERS, os.cpu_count() or 1)
+    ) as pool:
+        # The work is done without Python's lock: threads are as quick as processes here.
+        hash_each(found, lambda pair: _wrong(store, *pair), pool.map)
+
+
+def hash_each(found: Survey, wrong: Callable, each: Callable) -> None:
+    """The same by a function of a digest and the digest by which its content is found."""
     # What is known by another digest than that of its content is what both say.
     others = {
         (digest, link.target)
@@ -162,13 +176,9 @@ def hash_all(root: Path, found: Survey) -> None:
         if digest != link.target and link.target in found.sizes
     }
     there = sorted({*((digest, digest) for digest in found.sizes), *others})
-    with storage.opened(root) as store, concurrent.futures.ThreadPoolExecutor(
-        min(READERS, os.cpu_count() or 1)
-    ) as pool:
-        # The work is done without Python's lock: threads are as quick as processes here.
-        for (digest, _place), wrong in zip(there, pool.map(lambda pair: _wrong(store, *pair), there)):
-            if wrong:
-                found.bad[digest] = wrong
+    for (digest, _place), said in zip(there, each(wrong, there)):
+        if said:
+            found.bad[digest] = said
 
 
 def _wrong(store: storage.Storage, digest: str, place: str) -> str:

@@ -303,7 +303,7 @@ def test_a_lock_that_is_lost_ends_the_removal(store, storage, collect):
     storage.hook = hook
     status, said = collect()
     assert status == 1
-    assert "another collection has taken the lock, and nothing more is removed" in said
+    assert "another collection or a backup has taken the lock, and nothing more is removed" in said
     assert len(deletions) == 1
     assert {key for key in storage.objects if "/blobs/" in key} > {key for key in wanted_keys() if "/blobs/" in key}
     # The lock of the other one stands.
@@ -330,7 +330,7 @@ def test_who_waits_for_long_says_for_whom(hosts, storage, store):
     try:
         status, said = second(lock_seconds=1)
         assert status == 1
-        assert "another collection, on " in said and "has held the lock in the bucket for 1 seconds" in said
+        assert "another collection or a backup, on " in said and "has held the lock in the bucket for 1 seconds" in said
     finally:
         process.terminate()
     status, said = first.finish(process)

@@ -35,12 +35,13 @@ class LockError(Exception):
 class BucketLock:
     """A context in which this process has the lock. Each thread needs a client: renewing is for one of its own.
 
-    lease is how many seconds a lock lives that is not renewed, and patience how long another holder is waited for.
+    lease is how many seconds a lock lives that is not renewed, and patience how long another holder is waited for, who
+    is called so in messages.
     """
 
-    def __init__(self, connect, prefix, lease, patience):
+    def __init__(self, connect, prefix, lease, patience, *, holder="another collection or a backup"):
         self._connect, self._prefix = connect, prefix
-        self._lease, self._patience = lease, patience
+        self._lease, self._patience, self._other = lease, patience, holder
         self._me = {"host": socket.gethostname(), "holder": secrets.token_hex(16)}
         self._number, self._etag, self._lost = 0, "", False
         # Of the number, which check() must not read while it is about to change.
@@ -79,10 +80,10 @@ class BucketLock:
             age = self._age(self._client, last) if last else 0
             ours = not self._lost and number == self._number and last and last.etag == (self._etag or last.etag)
         if not ours:
-            raise LockError("another collection has taken the lock, and nothing more is removed. Look at its host")
+            raise LockError(f"{self._other} has taken the lock, and nothing more is removed. Look at its host")
         if age > self._lease / 2:
             raise LockError(
-                f"the lock of the collection could not be renewed for {age:.0f} seconds, and nothing more is removed. "
+                f"the lock in the bucket could not be renewed for {age:.0f} seconds, and nothing more is removed. "
                 "Look at the load and at the log of the storage, and run this again"
             )
 
@@ -99,7 +100,7 @@ class BucketLock:
                     return
             elif time.monotonic() > end:
                 raise LockError(
-                    f"another collection, on {self._holder(last)}, has held the lock in the bucket for "
+                    f"{self._other}, on {self._holder(last)}, has held the lock in the bucket for "
                     f"{self._patience} seconds. Check it, and run this again when it has ended"
                 )
             time.sleep(min(5, self._lease / 10))
