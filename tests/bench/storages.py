@@ -41,7 +41,6 @@ LISTED = "bench/listed"
 WRITERS = 8
 IMAGES = "bench/counted"
 COUNTED = 5
-MANIFESTS = f"docker/registry/v2/repositories/{LISTED}/_manifests/tags"
 
 
 def rounds(
@@ -96,13 +95,10 @@ def upload(content: Content, layer: bytes) -> None:
 
 
 def fill(lab: Lab, sides: dict[str, Front]) -> None:
-    """Give one image all tags, as the links that a registry would write for each."""
+    """Give one image all tags, by the link of each that a registry lists and reads."""
     digests = {content_of(front).image(LISTED, TAGS[0], layer=b"listed")["digest"] for front in sides.values()}
     (digest,) = digests
-    algorithm, _colon, digits = digest.partition(":")
-    links = [
-        f"{MANIFESTS}/{tag}/{place}/link" for tag in TAGS[1:] for place in ("current", f"index/{algorithm}/{digits}")
-    ]
+    links = [f"docker/registry/v2/repositories/{LISTED}/_manifests/tags/{tag}/current/link" for tag in TAGS[1:]]
 
     def put(key: str) -> None:
         status, said = lab.storage.ask("PUT", f"/{BUCKET}/{key}", body=digest.encode())
