@@ -28,7 +28,7 @@ USERS = [{"name": "ci", "access": "push"}]
 OPTIONS = {"reverse_proxy_bcrypt_cost": 5}
 # Several hosts take a third of the writes each: by the hash of their names, each has two of these.
 REPOSITORIES = ["apps/web", "team/a", "apps/api", "team/c", "team/b", "web/shop"]
-# Clock ticks of the processes of containers. Some are there for a moment alone, such as the one by which nginx loads its cache.
+# Clock ticks of the processes of containers. Some end meanwhile, such as the one by which nginx loads its cache.
 COUNT = """
 for container in "$@"; do
   for pid in $(docker top "$container" -o pid | tail -n +2); do
