@@ -47,7 +47,7 @@ class Lab:
         stack.enter_context(run())
         self.images = make_images()
         (directory / "storage").mkdir()
-        self.storage = stack.enter_context(SeaweedFS(directory / "storage", outside=True))
+        self.storage = stack.enter_context(SeaweedFS(directory / "storage", outside=True, volumes=100))
         self.tools = run_container(self.images["tools"], "sleep", "infinity", options=("--entrypoint=",))
 
     def front(self, name: str, **options: object) -> Front:
