@@ -88,7 +88,9 @@ class SeaweedFS:
         master = self.take(), self.take()
         self.start("master", master, "-telemetry=false", f"-mdir={self.folder('master')}", "-volumeSizeLimitMB=64")
         server = f"-master={address(master)}"
-        self.start("volume", (self.take(), self.take()), f"-dir={self.folder('volume')}", f"-max={self.volumes}", server)
+        self.start(
+            "volume", (self.take(), self.take()), f"-dir={self.folder('volume')}", f"-max={self.volumes}", server
+        )
         for number in range(self.filers):
             filer = self.take(), self.take()
             store = self.folder(f"filer-{number}")
