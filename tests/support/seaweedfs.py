@@ -50,7 +50,9 @@ IDENTITY = {
 class SeaweedFS:
     """Master, volume server, and a filer with an S3 gateway; `filers` of them, each with a store of its own."""
 
-    def __init__(self, directory: Path, pair: Pair | None = None, filers: int = 1, *, outside: bool = False) -> None:
+    def __init__(
+        self, directory: Path, pair: Pair | None = None, filers: int = 1, *, outside: bool = False, volumes: int = 30
+    ) -> None:
         self.directory = directory
         self.processes: list[subprocess.Popen[bytes]] = []
         self.sockets: list[Path] = []
@@ -65,6 +67,8 @@ class SeaweedFS:
         self.filers = filers
         # Whether its gateways listen where containers reach them.
         self.outside = outside
+        # Of 64 MB each. What was deleted is still in them.
+        self.volumes = volumes
 
     def take(self) -> int:
         return self.ports.pop()
@@ -84,7 +88,9 @@ class SeaweedFS:
         master = self.take(), self.take()
         self.start("master", master, "-telemetry=false", f"-mdir={self.folder('master')}", "-volumeSizeLimitMB=64")
         server = f"-master={address(master)}"
-        self.start("volume", (self.take(), self.take()), f"-dir={self.folder('volume')}", "-max=30", server)
+        self.start(
+            "volume", (self.take(), self.take()), f"-dir={self.folder('volume')}", f"-max={self.volumes}", server
+        )
         for number in range(self.filers):
             filer = self.take(), self.take()
             store = self.folder(f"filer-{number}")
