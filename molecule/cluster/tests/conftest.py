@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from http_client import ACCEPT
-from labtest import LabHost, Registry, control, wait_for
+from labtest import NETWORK, LabHost, Registry, control, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,6 +161,7 @@ class Lab:
     registry_hosts: list[LabHost]
     stores: list[LabHost]
     registries: list[At]
+    addresses: dict[str, str]
 
     def cable(self, host: LabHost, state: str) -> None:
         """Pull the cable of a host, or plug it in: this machine's end of it goes down or up."""
@@ -173,7 +174,10 @@ class Lab:
         raise AssertionError(f"the cable of {host.name} is not there")
 
     def boot(self, host: LabHost) -> None:
-        """Start a host that was without power. It gets its former address: the engine gives the lowest that is free."""
+        """Start a host that was without power, with the address that it had."""
+        former = self.addresses[host.name]
+        control("docker", "network", "disconnect", NETWORK, host.container)
+        control("docker", "network", "connect", f"--ip={former}", f"--alias={host.name}", NETWORK, host.container)
         control("docker", "start", host.container)
         wait_for(
             f"{host.name} is up",
@@ -283,7 +287,8 @@ def lab(ephemeral: pathlib.Path) -> Lab:
         At(host, HOSTNAME, ephemeral / "ca.crt", ephemeral / "credentials.yml", ip=ip)
         for host, ip in zip(hosts, addresses, strict=True)
     ]
-    return Lab(hosts, [LabHost(f"cluster-store-{number}") for number in (1, 2, 3)], registries)
+    stores = [LabHost(f"cluster-store-{number}") for number in (1, 2, 3)]
+    return Lab(hosts, stores, registries, {host.name: host.address for host in (*hosts, *stores)})
 
 
 @pytest.fixture(scope="session")
