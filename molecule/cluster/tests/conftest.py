@@ -52,7 +52,9 @@ class Client(LabHost):
         return f"{HOSTNAME}/load/{self.engine}"
 
     def begin(self) -> None:
-        self.run("cat > /run/work.sh; rm -f /run/work /run/work-tags", stdin=(FILES / "work").read_text())
+        self.run(
+            "cat > /run/work.sh; rm -f /run/work /run/work-tags /run/work-again", stdin=(FILES / "work").read_text()
+        )
         self.run(
             "systemd-run --quiet --collect --unit=work --setenv=HOME=/root "
             f"sh /run/work.sh {self.engine} {self.repository}"
@@ -63,6 +65,10 @@ class Client(LabHost):
 
     def lines(self) -> list[str]:
         return self.output("cat /run/work 2>/dev/null || true").splitlines()
+
+    def again(self) -> list[str]:
+        """Why a pipeline had to try again what its client gave up."""
+        return self.output("cat /run/work-again 2>/dev/null || true").splitlines()
 
     def acknowledged(self) -> list[str]:
         return self.output("cat /run/work-tags 2>/dev/null || true").split()
@@ -141,7 +147,8 @@ class Poll:
                 # The time of what was asked, and not of the answer: that of a slow machine is an answer.
                 began = time.monotonic()
                 with socket.create_connection((registry.ip, 443), 0.5) as plain:
-                    plain.settimeout(30)
+                    # What was under way when a cable is pulled gets no answer at all.
+                    plain.settimeout(3)
                     with context.wrap_socket(plain, server_hostname=HOSTNAME) as secured:
                         secured.sendall(
                             f"GET /healthz HTTP/1.1\r\nHost: {HOSTNAME}\r\nConnection: close\r\n\r\n".encode()
@@ -299,5 +306,10 @@ def work(lab: Lab) -> Iterator[Work]:
     yield work
     work.end()
     counts = work.counts()
-    print(f"under load: {counts}; the longest took {work.longest()} s")
+    again = [line for client in work.clients for line in client.again()]
+    print(
+        f"under load: {counts}; the longest took {work.longest()} s; tried again by the pipeline: {len(again)}",
+        *again,
+        sep="\n",
+    )
     assert work.lost() == []
