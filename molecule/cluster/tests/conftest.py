@@ -75,7 +75,7 @@ class Client(LabHost):
 
 
 class Work:
-    """Both clients at work. None of what they do fails."""
+    """Both clients at work. Nothing that they do fails three times in a row."""
 
     def __init__(self, clients: list[Client], registry: At) -> None:
         self.clients, self.registry = clients, registry

@@ -1,4 +1,4 @@
-"""Parts of all kinds die and come back, while clients push and pull. No client fails, and nothing is lost."""
+"""Parts of all kinds die and come back, while clients push and pull. No pipeline fails, and nothing is lost."""
 
 from __future__ import annotations
 
