@@ -61,6 +61,8 @@ def proxy_model(options, constants, host):
         access=host["access"],
         blobs=blobs,
         objects=None if blobs else _objects(options, constants["objects"]),
+        # A disk does not fail for a moment.
+        again=constants["again"] if _truth(options["storage_elsewhere"]) else None,
         http2=_http2(_truth(options["http2"]), host["version"]),
         # How long a "no" takes, in milliseconds.
         silence=int(float(options["wrong_password_seconds"]) * 1000),

@@ -38,9 +38,11 @@ OPTIONS = {
     "object_source": "",
     "object_ca": "",
     "blob_cache_size": "20g",
+    "storage_elsewhere": "False",
 }
 CONSTANTS = {
     "verified": "x",
+    "again": {"times": 2, "pause": 3000},
     "objects": {"resolver": "127.0.0.11", "slice": "16m", "private_ca": "/ours.crt", "public_cas": "/all.crt"},
 }
 HOST = {
@@ -122,3 +124,8 @@ def test_places_are_enough_for_one_and_leave_some_to_others(replicas: int, worke
     assert made["network"] >= 8
     if made["upstreams"]["registry"] * replicas >= 16:
         assert made["account"] <= made["upstreams"]["registry"] * replicas / 2
+
+
+def test_a_registry_is_asked_again_where_its_storage_may_fail_for_a_moment() -> None:
+    assert model()["again"] is None
+    assert model({"storage_elsewhere": "True"})["again"] == CONSTANTS["again"]
