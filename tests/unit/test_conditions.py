@@ -84,3 +84,18 @@ def test_a_task_of_another_host_connects_to_that_host(path):
             assert "ansible_host" in task.get("vars", {}), task["name"]
             over = task.get("loop_control", {}).get("loop_var", "item")
             assert "loop" not in task or over not in task["delegate_to"], task["name"]
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        path.parents[1].name
+        for path in sorted((ROOT / "roles").glob("*/vars/main.yml"))
+        if "_registry_peers" in path.read_text(encoding="utf-8") and path.parents[1].name != "registry"
+    ],
+)
+def test_a_role_that_needs_the_addresses_of_other_hosts_asks_for_them(role):
+    """A play may be for one host after another, and with facts of none."""
+    tasks = yaml.load((ROOT / "roles" / role / "tasks" / "preflight.yml").read_text(encoding="utf-8"), Loader)  # noqa: S506
+    included = [task.get("ansible.builtin.include_role", {}) for task in tasks]
+    assert {"name": "wharf.registry.registry", "tasks_from": "peers"} in included
