@@ -243,6 +243,35 @@ def test_a_collection_that_is_killed_holds_no_other_host(hosts: list[SharedFront
     assert is_there(hosts, old)
 
 
+def test_a_session_that_has_ended_before_anything_is_held_is_begun_anew(hosts: list[SharedFront]) -> None:
+    """As while a large storage is looked at for the first time."""
+    old = garbage_of(hosts, "collected/silent")
+    with holdable(hosts[1]) as programs, holdable(hosts[2]) as next_ones:
+        collector = hosts[0].collector()
+        process = collector.start(upload_idle_seconds=0, push_seconds=0, grace_seconds=10)
+        # One host after another: the one before has answered.
+        wait_for("the other hosts are asked", lambda: next_ones)
+        programs[0].kill()
+        status, _output, errors = collector.finish(process)
+    assert (status, errors) == (0, "")
+    assert not is_there(hosts, old)
+    assert len(programs) > 1
+
+
+def test_a_session_that_ends_while_it_holds_removes_nothing(hosts: list[SharedFront]) -> None:
+    old = garbage_of(hosts, "collected/held")
+    held = hosts[2].directory / "sockets" / "hold"
+    with holdable(hosts[1]) as programs, holdable(hosts[2]):
+        collector = hosts[0].collector(quiet_command=["sh", "-c", "sleep 3; exit 0"], drain_seconds=50)
+        process = collector.start(upload_idle_seconds=0, push_seconds=0)
+        wait_for("the other hosts are held", held.exists)
+        programs[0].kill()
+        status, _output, errors = collector.finish(process)
+    assert status == 1
+    assert "host-1 is held no longer" in errors
+    assert is_there(hosts, old)
+
+
 def test_a_host_without_a_registry_reads_from_another_one(hosts: list[SharedFront]) -> None:
     """Its clients come to it until they are led elsewhere, and many of them do not try again after an error."""
     image = content_of(hosts[2]).image("apps/web", "there", layer=secrets.token_bytes(300_000))

@@ -117,6 +117,8 @@ class Collection:
                 # and ended between two looks of a slow proxy, has left its mark.
                 if not holds.wait_for_quiet(settings.drain_seconds) or holds.written() != written:
                     continue
+                # Also where the place removes at once, and does not ask in between.
+                holds.check()
                 taken = self._place.take_out(garbage, holds.check)
             result.add(taken.part)
             result.left = garbage

@@ -92,13 +92,17 @@ class OtherHost:
 
     def _ask(self, what, *arguments):
         with self._lock:
+            begun = self._stream is not None
             try:
-                if self._stream is None:
-                    # A session that has ended has let go: another one would not be held, and says so.
-                    self._stream = self._connect()
-                self._stream.write(json.dumps([what, *arguments]).encode() + b"\n")
-                self._stream.flush()
-                answer = json.loads(self._stream.readline())
+                try:
+                    answer = self._exchange(what, arguments)
+                except (OSError, ValueError):
+                    # One that was silent for long is ended by the other host, as while a large storage was looked at.
+                    # Not so while it is held: a session that has ended has let go.
+                    if not begun or self._heart is not None:
+                        raise
+                    self._close()
+                    answer = self._exchange(what, arguments)
             except (OSError, ValueError) as error:
                 self._close()
                 raise HoldError(
@@ -108,6 +112,13 @@ class OtherHost:
         if "error" in answer:
             raise HoldError(f"{self.name}: {answer['error']}")
         return answer["value"]
+
+    def _exchange(self, what, arguments):
+        if self._stream is None:
+            self._stream = self._connect()
+        self._stream.write(json.dumps([what, *arguments]).encode() + b"\n")
+        self._stream.flush()
+        return json.loads(self._stream.readline())
 
     def _connect(self):
         context = ssl.create_default_context(cafile=self._settings.peer_ca)
