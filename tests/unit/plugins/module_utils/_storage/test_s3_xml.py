@@ -60,7 +60,8 @@ def test_what_s3_does_not_send_is_refused(hostile):
     began = time.monotonic()
     with pytest.raises(XmlError):
         parse(hostile)
-    assert time.monotonic() - began < 2
+    # Expanded, some would take minutes.
+    assert time.monotonic() - began < 20
 
 
 def test_documents_that_are_sent_escape_names():
