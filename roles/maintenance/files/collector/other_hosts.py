@@ -25,6 +25,12 @@ from holds import HoldError, LocalHost
 # Of the proxy's own: the name by which hosts of a registry call each other, and the path of these sessions.
 _HOST, _PATH = "wharf-peer", "/hold"
 _PROTOCOL = "wharf-hold"
+_QUESTIONS = frozenset(
+    (
+        *("looks", "forget_looks", "begin_record", "written_to", "written", "wait_for_quiet"),
+        *("hold", "stands", "let_go"),
+    )
+)
 # Seconds: how long the program waits for the next question, which is more than a request to the storage may take; how
 # often a collection asks at least; and how long it waits for an answer.
 _SILENCE, _HEARTBEAT, _PATIENCE = 45, 2, 10
@@ -44,6 +50,7 @@ class OtherHost:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._heart = None
+        self._asked = 0.0
         self.refused = 0
 
     def looks(self):
@@ -51,6 +58,12 @@ class OtherHost:
 
     def forget_looks(self, seconds):
         self._ask("forget_looks", seconds)
+
+    def begin_record(self):
+        return self._ask("begin_record")
+
+    def written_to(self, since):
+        return self._ask("written_to", since)
 
     def written(self):
         return self._ask("written")
@@ -93,6 +106,10 @@ class OtherHost:
     def _ask(self, what, *arguments):
         with self._lock:
             try:
+                # A first look and a grace may take longer than a silent session lasts. One that holds is not silent.
+                if self._heart is None and time.monotonic() > self._asked + _SILENCE / 2:
+                    self._close()
+                self._asked = time.monotonic()
                 if self._stream is None:
                     # A session that has ended has let go: another one would not be held, and says so.
                     self._stream = self._connect()
@@ -162,7 +179,7 @@ def serve(settings):
 def _answer(host, line):
     try:
         what, *arguments = json.loads(line)
-        if what not in ("looks", "forget_looks", "written", "wait_for_quiet", "hold", "stands", "let_go"):
+        if what not in _QUESTIONS:
             return {"error": "it does not know what is asked: run site.yml, which brings all hosts to one version"}
         value = getattr(host, what)(*arguments)
     except (HoldError, OSError, ValueError, TypeError) as error:
