@@ -20,8 +20,8 @@ from hold import Hold
 from wharf_storage import names
 
 # Beside the digests that a client has asked for, the record of the proxy: a line for each write that it was about to
-# let through, and one for each that has ended. The third file is ours: where it is gone, as with a restart of the host,
-# so may be lines of the others.
+# let through, and one for each that has ended. The third file is ours: where it is gone, or of another run of the host,
+# lines of the others may be missing.
 _BEGUN, _WRITTEN, _RECORD = "begun", "written", "record"
 # Of a HEAD, which changes nothing.
 _NOWHERE = "-"
@@ -71,7 +71,8 @@ class LocalHost:
         for name in (_RECORD, _BEGUN, _WRITTEN):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._mark(name))
-        token = secrets.token_hex(16)
+        # After a power failure, the file may be there and lines of the others may not.
+        token = f"{_boot()} {secrets.token_hex(16)}"
         descriptor = os.open(self._mark(_RECORD), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "w") as own:
             own.write(token)
@@ -85,7 +86,7 @@ class LocalHost:
         """
         try:
             token, begun_from, ended_from = since
-            if _read(self._mark(_RECORD), 0)[0] != token.encode():
+            if not token.startswith(f"{_boot()} ") or _read(self._mark(_RECORD), 0)[0] != token.encode():
                 return None
             begun, begun_to = _lines(self._mark(_BEGUN), begun_from)
             ended, ended_to = _lines(self._mark(_WRITTEN), ended_from)
@@ -168,6 +169,12 @@ class LocalHost:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.name not in (_BEGUN, _WRITTEN, _RECORD) and entry.is_file(follow_symlinks=False):
                         yield entry, entry.stat(follow_symlinks=False)
+
+
+def _boot():
+    """What tells this run of the host from all others."""
+    with open("/proc/sys/kernel/random/boot_id") as stream:
+        return stream.read().strip()
 
 
 def _read(path, first):

@@ -367,6 +367,25 @@ def test_a_record_that_is_lost_has_all_listed(store, storage, collect, lost):
     assert "has no whole record of what was written to" in said
 
 
+# A LocalHost that is asked before and after a restart.
+RESTARTED = """
+import sys, types
+sys.path.insert(0, sys.argv[1])
+import holds
+host = holds.LocalHost(types.SimpleNamespace(looked_at=sys.argv[2]))
+since = host.begin_record()
+told = host.written_to(since)
+assert told == {"named": [], "unsure": [], "since": since}, told
+holds._boot = lambda: "another"
+assert host.written_to(since) is None
+"""
+
+
+def test_a_record_of_another_run_of_the_host_is_none(program, tmp_path):
+    """Its file may be on a disk: what was written last may not be there after a power failure."""
+    subprocess.run([sys.executable, "-B", "-c", RESTARTED, program, tmp_path], check=True, timeout=SECONDS)
+
+
 def test_a_record_that_has_become_shorter_has_all_listed(store, storage, collect):
     made = images_of(store)
     digest = made["app", None]
