@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from collecting import MIB, USERS, Collector, content_of, delete, pull
-from engine import wait_for
+from engine import command, wait_for
 from http_client import ACCEPT, OCI, digest_of
 
 if TYPE_CHECKING:
@@ -45,6 +45,30 @@ def test_a_write_that_no_look_has_seen_keeps_all(content: Content, proxy: Front,
     assert (tmp_path / "n").read_text().strip() == "6"
     assert report["removed"]["manifests"] == 0
     assert pull(content, "apps/web", "late")[0] == image["digest"]
+
+
+def test_a_write_is_written_down_before_the_registry_has_it(content: Content, proxy: Front) -> None:
+    """What is killed from then on may have been done all the same."""
+    image = content.image("apps/recorded", "1.0")
+    body = content.ask("GET", f"/v2/apps/recorded/manifests/{image['digest']}", Accept=ACCEPT)[2]
+    begun, written = (proxy.directory / "looked-at" / name for name in ("begun", "written"))
+    for path in (begun, written):
+        path.unlink()
+    content.ask("HEAD", "/v2/apps/recorded/manifests/1.0", Accept=ACCEPT)
+    assert not begun.exists()
+    path = "/v2/apps/recorded/manifests/late"
+    put = threading.Thread(target=content_of(proxy).ask, args=("PUT", path, body), kwargs={"Content_Type": OCI})
+    replicas = [container for name, container in proxy.containers.items() if name.startswith("registry-")]
+    command("docker", "pause", *replicas)
+    try:
+        put.start()
+        wait_for("it is let through", lambda: begun.exists() and begun.read_text() == "apps/recorded\n")
+        assert "apps/recorded" not in (written.read_text() if written.exists() else "")
+    finally:
+        command("docker", "unpause", *replicas)
+        put.join()
+    wait_for("it has ended", lambda: "apps/recorded 201\n" in written.read_text())
+    assert pull(content, "apps/recorded", "late")[0] == image["digest"]
 
 
 def test_a_proxy_that_can_not_be_asked_is_told(content: Content, proxy: Front) -> None:

@@ -13,9 +13,7 @@ import time
 from contents import Contents
 from garbage import Garbage, Keep, find
 from holds import HoldError
-
-# A request that the proxy lets through is counted there a moment later.
-_SETTLE_SECONDS = 0.2
+from second_look import SETTLE_SECONDS, SecondLook
 
 
 class CollectionError(Exception):
@@ -88,7 +86,8 @@ class Collection:
     def _collect(self):
         settings = self._settings
         self._place.clear()
-        self._result.left = earlier = find(self._contents, Keep(settings.keep_digests))
+        second = SecondLook(self._contents, self._holds, settings, at_some=self._place.looks_at_some)
+        self._result.left = earlier = second.first(Keep(settings.keep_digests))
         self._holds.forget_looks(max(settings.push_seconds, settings.grace_seconds))
         if not len(earlier):
             return
@@ -96,23 +95,22 @@ class Collection:
         time.sleep(settings.grace_seconds)
         whole = False
         while not whole:
-            whole = self._remove_some(earlier)
+            whole = self._remove_some(second)
             self._place.clear()
 
-    def _remove_some(self, earlier):
+    def _remove_some(self, second):
         """Whether all was removed, while the registry was held once. Raises CollectionError and HoldError."""
         settings, holds, result = self._settings, self._holds, self._result
         for attempt in range(settings.attempts):
             if attempt:
                 time.sleep(settings.pause_seconds)
-            # A moment without writes, to begin with: others wait from then on only for what comes in between.
-            holds.wait_for_quiet(settings.pause_seconds, strict=True)
+            second.come_near(self._recent)
             with holds.held():
-                time.sleep(_SETTLE_SECONDS)
+                time.sleep(SETTLE_SECONDS)
                 if not holds.wait_for_quiet(settings.drain_seconds):
                     continue
                 written = holds.written()
-                garbage = find(self._contents, self._recent()).both(earlier)
+                garbage = second.look(self._recent)
                 # What was let through, and has lost its client since, is still there. What was let through, and came
                 # and ended between two looks of a slow proxy, has left its mark.
                 if not holds.wait_for_quiet(settings.drain_seconds) or holds.written() != written:
@@ -120,6 +118,7 @@ class Collection:
                 # Also where the place removes at once, and does not ask in between.
                 holds.check()
                 taken = self._place.take_out(garbage, holds.check)
+            second.forget(taken.part)
             result.add(taken.part)
             result.left = garbage
             garbage.problems += taken.problems

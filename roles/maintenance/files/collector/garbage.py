@@ -61,6 +61,10 @@ class Keep:
         """Whether a push is on its way, by the time of an upload and {digest: time} of layers without a manifest."""
         return last_upload > self._active_since or bool(self.recent(unfinished, self._active_since))
 
+    def looked_at(self):
+        """The digests that a client has asked for after since."""
+        return {digest for digest, time in self._looked_at.items() if time > self.since}
+
     def _last(self, digest, time):
         return max(time, self._looked_at.get(digest, 0))
 
@@ -95,6 +99,20 @@ class Garbage:
         self.blobs = {digest: size for digest, size in self.blobs.items() if digest in earlier.blobs}
         self.empty &= earlier.empty
         return self
+
+    def without(self, part):
+        """All but a part of it."""
+        left = Garbage()
+        left.tags, left.revisions = self.tags - part.tags, self.revisions - part.revisions
+        left.layers, left.empty = self.layers - part.layers, self.empty - part.empty
+        left.blobs = {digest: size for digest, size in self.blobs.items() if digest not in part.blobs}
+        left.problems, left.warnings, left.usage = list(self.problems), list(self.warnings), list(self.usage)
+        left.bytes = self.bytes - sum(part.blobs.values())
+        return left
+
+    def repositories(self):
+        """The names of all that it has something of."""
+        return {name for name, _what in (*self.tags, *self.revisions, *self.layers)} | self.empty
 
     def first(self, most):
         """A part of it, with all links to a blob before the blob."""
@@ -188,28 +206,86 @@ class _Repository:
 
 def find(contents, keep):
     """The Garbage of a storage, without what is to be kept."""
-    storage, garbage = contents.storage, Garbage()
-    stray, lost = Oddities(), Oddities()
-    # Before the links: a blob that is linked after this look is not in the list, and so no garbage.
-    blobs = {digest: (size, time) for digest, size, time in storage.blobs(lost)}
-    sizes = {digest: size for digest, (size, _time) in blobs.items()}
-    repositories = [_Repository(name, contents, keep) for name in _names(storage, stray, sizes)]
-    garbage.problems = [one.problem for one in repositories if one.problem]
-    # Behind a place that can't be read may be repositories, whose links can't be seen.
-    if stray.hides:
-        garbage.problems += [f"{what}; no blob is removed until it is gone" for what in stray.told]
-    garbage.warnings = [*_told(lost), *([] if stray.hides else _told(stray))]
-    readable = [one for one in repositories if not one.problem]
-    ever_named = _ever_named(contents, sizes, repositories)
-    for one in readable:
-        one.keep_recent(contents, keep, ever_named)
-        one.tell(garbage, sizes)
-    needed = set(keep.digests) | keep.recent({digest: time for digest, (_size, time) in blobs.items()}, keep.since)
-    needed.update(*(one.needed for one in repositories))
-    if not (stray.hides or any(one.oddities.hides for one in repositories)):
-        garbage.blobs = {digest: size for digest, size in sizes.items() if digest not in needed}
-    garbage.bytes = sum(sizes.values())
-    return garbage
+    return Survey(contents, keep).garbage
+
+
+class Survey:
+    """The Garbage of a storage, and what is needed to look at some of its repositories again."""
+
+    def __init__(self, contents, keep):
+        self._contents = contents
+        storage, garbage = contents.storage, Garbage()
+        stray, lost = Oddities(), Oddities()
+        # Before the links: a blob that is linked after this look is not in the list, and so no garbage.
+        blobs = {digest: (size, time) for digest, size, time in storage.blobs(lost)}
+        self._sizes = sizes = {digest: size for digest, (size, _time) in blobs.items()}
+        repositories = [_Repository(name, contents, keep) for name in _names(storage, stray, sizes)]
+        self._problems = {one.name: one.problem for one in repositories if one.problem}
+        garbage.problems = list(self._problems.values())
+        # Behind a place that can't be read may be repositories, whose links can't be seen.
+        self._hidden = [f"{what}; no blob is removed until it is gone" for what in stray.told] if stray.hides else []
+        garbage.problems += self._hidden
+        garbage.warnings = [*_told(lost), *([] if stray.hides else _told(stray))]
+        self._named = _ever_named(contents, sizes, repositories)
+        _tell(repositories, contents, keep, self._named, (garbage, sizes))
+        needed = set(keep.digests) | keep.recent({digest: time for digest, (_size, time) in blobs.items()}, keep.since)
+        needed.update(*(one.needed for one in repositories))
+        if not (stray.hides or any(one.oddities.hides for one in repositories)):
+            garbage.blobs = {digest: size for digest, size in sizes.items() if digest not in needed}
+        garbage.bytes = sum(sizes.values())
+        self._times = {digest: blobs[digest][1] for digest in garbage.blobs}
+        self._usage = {usage.name: usage for usage in garbage.usage}
+        self.garbage = garbage
+
+    def again(self, keep, names):
+        """The Garbage that is left where repositories with these names are looked at once more.
+
+        All others have what they had, and need what they needed. What is to be kept for being recent counts in them,
+        too: those are looked at again of which a client has asked for garbage.
+        """
+        storage, former, fresh = self._contents.storage, self.garbage, Garbage()
+        looked_at = keep.looked_at()
+        names = {*names, *(name for name, digest in (*former.revisions, *former.layers) if digest in looked_at)}
+        repositories = [_Repository(name, self._contents, keep) for name in sorted(names) if storage.has(name)]
+        for one in repositories:
+            self._named |= _all_named(self._contents, one.revisions)
+        for one in repositories:
+            self._named |= _targets(one.layers, self._named)
+        _tell(repositories, self._contents, keep, self._named, (fresh, self._sizes))
+        found = Garbage()
+        for kind in ("tags", "revisions", "layers"):
+            before, now = getattr(former, kind), getattr(fresh, kind)
+            setattr(found, kind, {one for one in before if one[0] not in names or one in now})
+        found.empty = {name for name in former.empty if name not in names or name in fresh.empty}
+        if not any(one.oddities.hides for one in repositories):
+            times = {digest: self._times[digest] for digest in former.blobs}
+            needed = keep.recent(times, keep.since).union(*(one.needed for one in repositories))
+            found.blobs = {digest: size for digest, size in former.blobs.items() if digest not in needed}
+        for told, new in (
+            (self._problems, {one.name: one.problem for one in repositories if one.problem}),
+            (self._usage, {usage.name: usage for usage in fresh.usage}),
+        ):
+            for name in names:
+                told.pop(name, None)
+            told.update(new)
+        found.problems, found.warnings = [*self._problems.values(), *self._hidden], list(former.warnings)
+        found.usage, found.bytes = list(self._usage.values()), former.bytes
+        self.garbage = found
+        return found.without(Garbage())
+
+    def forget(self, part):
+        """Takes note of what was removed."""
+        self.garbage = self.garbage.without(part)
+        for digest in part.blobs:
+            self._sizes.pop(digest, None)
+
+
+def _tell(repositories, contents, keep, ever_named, told):
+    """Adds to (garbage, sizes) what is not needed in those that can be read."""
+    for one in repositories:
+        if not one.problem:
+            one.keep_recent(contents, keep, ever_named)
+            one.tell(*told)
 
 
 def _names(storage, oddities, blobs):

@@ -17,6 +17,9 @@ from wharf_storage.storage import Storage
 class OnDisk:
     """Where images lie. `wharf_bucket.place.InBucket` is the same for a bucket."""
 
+    # Whether some of the repositories can be looked at again, without the others.
+    looks_at_some = False
+
     def __init__(self, settings):
         self._settings = settings
         self.storage = Storage(settings.storage)

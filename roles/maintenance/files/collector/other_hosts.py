@@ -25,6 +25,12 @@ from holds import HoldError, LocalHost
 # Of the proxy's own: the name by which hosts of a registry call each other, and the path of these sessions.
 _HOST, _PATH = "wharf-peer", "/hold"
 _PROTOCOL = "wharf-hold"
+_QUESTIONS = frozenset(
+    (
+        *("looks", "forget_looks", "begin_record", "written_to", "written", "wait_for_quiet"),
+        *("hold", "stands", "let_go"),
+    )
+)
 # Seconds: how long the program waits for the next question, which is more than a request to the storage may take; how
 # often a collection asks at least; and how long it waits for an answer.
 _SILENCE, _HEARTBEAT, _PATIENCE = 45, 2, 10
@@ -51,6 +57,12 @@ class OtherHost:
 
     def forget_looks(self, seconds):
         self._ask("forget_looks", seconds)
+
+    def begin_record(self):
+        return self._ask("begin_record")
+
+    def written_to(self, since):
+        return self._ask("written_to", since)
 
     def written(self):
         return self._ask("written")
@@ -173,7 +185,7 @@ def serve(settings):
 def _answer(host, line):
     try:
         what, *arguments = json.loads(line)
-        if what not in ("looks", "forget_looks", "written", "wait_for_quiet", "hold", "stands", "let_go"):
+        if what not in _QUESTIONS:
             return {"error": "it does not know what is asked: run site.yml, which brings all hosts to one version"}
         value = getattr(host, what)(*arguments)
     except (HoldError, OSError, ValueError, TypeError) as error:

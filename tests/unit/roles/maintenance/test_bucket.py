@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import types
+import urllib.parse
 
 import memory_s3
 import programs
@@ -261,29 +262,259 @@ def test_links_that_stay_keep_all_blobs(store, storage, collect):
     assert of_registry(storage) == wanted_keys()
 
 
-def test_a_tag_that_comes_meanwhile_keeps_its_image(store, storage, collect):
-    made = images_of(store)
-    digest = made["app", None]
-    lists = []
+def lists_of(storage, part="repositories"):
+    """What was listed of the registry, by the ends of the prefixes."""
+    lists = [target for method, target in storage.requests if method == "GET" and "list-type=2" in target]
+    prefixes = [urllib.parse.parse_qs(target.partition("?")[2])["prefix"][0] for target in lists]
+    return [prefix.partition(f"/{part}/")[2] for prefix in prefixes if f"/{part}/" in prefix]
+
+
+def tag(store, repository, name, digest):
+    """Has a tag point to a manifest."""
+    store.write(f"repositories/{repository}/_manifests/tags/{name}/current/link", digest)
+    store.write(f"repositories/{repository}/_manifests/tags/{name}/index/{digest.replace(':', '/')}/link", digest)
+
+
+def record(collector, *begun, ended=()):
+    """What a proxy writes down."""
+    for name, lines in (("begun", begun), ("written", ended)):
+        with (collector.place / "looked-at" / name).open("a") as stream:
+            stream.writelines(f"{line}\n" for line in lines)
+
+
+def at_request(storage, number, action, pattern="prefix=docker"):
+    """Calls action() before the request of that number, of those with the pattern, is answered."""
+    seen = []
 
     def hook(request):
-        if request.method == "GET" and "list-type=2" in request.target and "repositories" in request.target:
-            lists.append(request.target)
-            if len(lists) == 2:
-                store.write("repositories/app/_manifests/tags/late/current/link", digest)
-                store.write(f"repositories/app/_manifests/tags/late/index/{digest.replace(':', '/')}/link", digest)
+        if re.search(pattern, request.target):
+            seen.append(request.target)
+            if len(seen) == number:
+                action()
 
     storage.hook = hook
+
+
+# The first look has two lists, of blobs and of all repositories.
+AFTER_THE_FIRST_LOOK = {"number": 1, "pattern": r"^/images$"}
+
+
+def test_a_tag_that_comes_meanwhile_keeps_its_image(store, storage, collect):
+    """Of the repositories, that one alone is listed again, and read as far as it has changed."""
+    made = images_of(store)
+    digest = made["app", None]
+
+    def push():
+        tag(store, "app", "late", digest)
+        record(collect, "app", ended=["app 201"])
+
+    # To tell the time, after the first look.
+    at_request(storage, action=push, **AFTER_THE_FIRST_LOOK)
     status, said = collect()
     assert status == 0, said
-    assert len(lists) == 2
     assert store.key(store.data(digest)) in storage.objects
     assert collect.report["removed"]["manifests"] == 1
-    # Blobs are listed once, and what has not changed is not read again.
-    targets = [target for method, target in storage.requests if method == "GET"]
-    assert len([target for target in targets if "list-type=2" in target and "blobs" in target]) == 1
-    read = [target for target in targets if target.endswith("/data")]
+    assert (collect.report["warnings"], collect.report["refused"]) == ([], 0)
+    # It may have come to the list before the removal, or to the one in the hold, or to both.
+    again = lists_of(storage)
+    assert again[0] == "" and set(again[1:]) == {"app/_"}
+    assert lists_of(storage, "blobs") == [""]
+    read = [target for method, target in storage.requests if method == "GET" and target.endswith("/data")]
     assert len(read) == len(set(read))
+
+
+@pytest.mark.parametrize(
+    "line", ["", "app 201 x", "app", "APP 201", "../app 201", "app/_layers 201", " 201", "app \u00e9"], ids=repr
+)
+def test_a_record_that_says_nothing_of_use_has_all_listed(store, storage, collect, line):
+    """As that of a proxy with the configuration of a former version."""
+    made = images_of(store)
+    digest = made["app", None]
+
+    def push():
+        tag(store, "app", "late", digest)
+        record(collect, ended=[line])
+
+    at_request(storage, action=push, **AFTER_THE_FIRST_LOOK)
+    status, said = collect()
+    assert status == 0, said
+    assert store.key(store.data(digest)) in storage.objects
+    assert collect.report["removed"]["manifests"] == 1
+    assert lists_of(storage) == ["", ""]
+    assert "WARNING: all repositories were listed while writes were held, since this host has no whole record" in said
+
+
+@pytest.mark.parametrize("lost", ["gone", "link", "directory"])
+def test_a_record_that_is_lost_has_all_listed(store, storage, collect, lost):
+    """As when a host is started again, whose /run is empty then."""
+    made = images_of(store)
+    digest = made["app", None]
+    place = collect.place / "looked-at"
+
+    def push():
+        tag(store, "app", "late", digest)
+        if lost == "directory":
+            (place / "begun").mkdir()
+        else:
+            (place / "record").rename(collect.place / "other")
+        if lost == "link":
+            (place / "record").symlink_to("../other")
+
+    at_request(storage, action=push, **AFTER_THE_FIRST_LOOK)
+    status, said = collect()
+    assert status == 0, said
+    assert store.key(store.data(digest)) in storage.objects
+    assert "has no whole record of what was written to" in said
+
+
+# A LocalHost that is asked before and after a restart.
+RESTARTED = """
+import sys, types
+sys.path.insert(0, sys.argv[1])
+import holds
+host = holds.LocalHost(types.SimpleNamespace(looked_at=sys.argv[2]))
+since = host.begin_record()
+told = host.written_to(since)
+assert told == {"named": [], "unsure": [], "since": since}, told
+holds._boot = lambda: "another"
+assert host.written_to(since) is None
+"""
+
+
+def test_a_record_of_another_run_of_the_host_is_none(program, tmp_path):
+    """Its file may be on a disk: what was written last may not be there after a power failure."""
+    subprocess.run([sys.executable, "-B", "-c", RESTARTED, program, tmp_path], check=True, timeout=SECONDS)
+
+
+def test_a_record_that_has_become_shorter_has_all_listed(store, storage, collect):
+    made = images_of(store)
+    digest = made["app", None]
+
+    def lose():
+        tag(store, "team/other", "late", made["team/other", None])
+        (collect.place / "looked-at/begun").write_text("app\n")
+
+    def push():
+        record(collect, "app", "app", "app")
+        # With the list of what was written to until then, the record has been read.
+        at_request(storage, 1, lose, "app%2F_")
+
+    at_request(storage, 1, push, "prefix=docker.*blobs")
+    status, said = collect()
+    assert status == 0, said
+    assert store.key(store.data(made["team/other", None])) in storage.objects
+    assert store.key(store.data(digest)) not in storage.objects
+    assert "has no whole record of what was written to" in said
+
+
+def test_what_was_written_before_the_first_look_is_not_listed_again(store, storage, collect):
+    images_of(store)
+    record(collect, "app", "team/other", ended=["app 201", "team/other 500", ""])
+    status, said = collect()
+    assert status == 0, said
+    assert collect.report["warnings"] == []
+    assert lists_of(storage) == [""]
+    assert of_registry(storage) == wanted_keys()
+
+
+def test_lists_in_the_hold_are_those_of_what_was_pushed(store, storage, collect):
+    """However many repositories there are, with garbage and without."""
+    counts = []
+    for repositories in (3, 60):
+        for number in range(repositories):
+            for image in ("1.0", None):
+                store.image(f"of-{repositories}/app-{number}", f"{repositories} {number} {image}", image)
+        age(storage, 24 * HOURS)
+        storage.requests.clear()
+        held = collect.place / "hold"
+        lists = []
+
+        def hook(request, held=held, lists=lists):
+            if held.exists() and request.method == "GET" and LOCK[:-1] not in request.target:
+                lists.append(request.target)
+
+        storage.hook = hook
+        # While it is held, what has come through shortly before is in the record.
+        push = f"[ ! -e {held} ] || echo of-{repositories}/app-1 >>{collect.place}/looked-at/begun"
+        status, said = collect(quiet_command=["sh", "-c", push])
+        assert status == 0, said
+        assert collect.report["removed"]["manifests"] == repositories
+        counts.append(lists)
+    assert len(counts[0]) == len(counts[1]) == 1, counts
+    assert "app-1%2F_" in counts[0][0]
+
+
+def test_what_the_proxy_did_not_wait_for_is_listed_in_each_hold(store, storage, collect):
+    """The registry may go on after an answer that came too late."""
+    made = images_of(store)
+    digest = made["app", None]
+    at_request(storage, 1, lambda: record(collect, "app", ended=["app 504"]), "prefix=docker.*blobs")
+    hold = collect.place / "hold"
+    # It ends between the last list before the hold and the one in it, and no record says so.
+    late = store.key("repositories/app/_manifests/tags/late/current/link")
+    done = []
+
+    def finish(request):
+        hook(request)
+        if hold.exists() and "app%2F_" in request.target and not done:
+            done.append(request.target)
+            tag(store, "app", "late", digest)
+
+    hook, storage.hook = storage.hook, finish
+    status, said = collect()
+    assert status == 0, said
+    assert done and late in storage.objects
+    assert store.key(store.data(digest)) in storage.objects
+    assert collect.report["removed"]["manifests"] == 1
+
+
+def test_a_new_repository_that_takes_a_blob_keeps_it(store, storage, collect):
+    """A mount, or an upload of what is there already, has a link and no new blob."""
+    images_of(store)
+    layer = hashed(b"layer of app None")
+
+    def mount():
+        store.write(store.link_of("new/deep", layer), layer)
+        store.manifest("new/deep", {"layers": [{"digest": layer}]}, "1.0")
+        record(collect, "new/deep", ended=["new/deep 201"])
+
+    at_request(storage, action=mount, **AFTER_THE_FIRST_LOOK)
+    status, said = collect()
+    assert status == 0, said
+    assert store.key(store.data(layer)) in storage.objects
+    assert store.key(store.link_of("app", layer)) not in storage.objects
+    assert store.key(store.link_of("new/deep", layer)) in storage.objects
+    # Blobs are listed once, before there was the manifest.
+    assert collect.report["bucket"]["objects"] == len(of_registry(storage)) - 1
+    assert {one["name"] for one in collect.report["repositories"]} == {"app", "team/other", "new/deep"}
+
+
+def test_what_becomes_odd_meanwhile_keeps_its_repository(store, storage, collect):
+    made = images_of(store)
+
+    def push():
+        store.write("repositories/app/_manifests/tags/1.0/current/link", "sha256:none")
+        record(collect, "app")
+
+    at_request(storage, action=push, **AFTER_THE_FIRST_LOOK)
+    status, said = collect()
+    assert status == 1
+    assert said.count("PROBLEM: app: ") == 1
+    assert store.key(store.data(made["app", None])) in storage.objects
+    assert store.key(store.data(made["team/other", None])) not in storage.objects
+
+
+def test_without_a_moment_without_writes_all_is_listed(store, storage, collect):
+    """What was under way when the record began is in none."""
+    images_of(store)
+    # Quiet only from the fourth question on: the first look has asked for less than that.
+    count = collect.place / "asked"
+    busy = f"echo >>{count}; [ $(wc -l <{count}) -gt 2 ] || exit 22"
+    status, said = collect(quiet_command=["sh", "-c", busy], drain_seconds=0)
+    assert status == 0, said
+    assert lists_of(storage) == ["", ""]
+    assert "since no moment without writes was found before the first look" in said
+    assert of_registry(storage) == wanted_keys()
 
 
 # --- the lock ---------------------------------------------------------------------------------------------------------
@@ -511,7 +742,7 @@ def wait_for(reached):
 def test_a_large_bucket_takes_little_memory(store, storage, collect):
     """What one key more takes, from the difference of two buckets."""
     layers = [store.blob(f"{number}".encode()) for number in range(500)]
-    peaks, keys = [], []
+    peaks, keys, held = [], [], []
     for repositories in (20, 400):
         for repository in range(repositories):
             for digest in layers[repository % 10 :: 10]:
@@ -523,6 +754,7 @@ def test_a_large_bucket_takes_little_memory(store, storage, collect):
         status, said = collect.finish(collect.start(interpreter=[sys.executable, "-B", "-c", MEASURED]))
         assert status == 0, said
         peaks.append(int(said.split()[-1]) << 10)
+        held.append(collect.report["held_seconds"])
     lists = [
         target
         for method, target in storage.requests
@@ -530,7 +762,7 @@ def test_a_large_bucket_takes_little_memory(store, storage, collect):
     ]
     reads = [target for method, target in storage.requests if method == "GET" and "list-type" not in target]
     print(keys, peaks, round((peaks[1] - peaks[0]) / (keys[1] - keys[0])), "bytes a key")
-    print(len(lists), "lists,", len(reads), "reads,", len(storage.requests), "requests")
+    print(held, "seconds held,", len(lists), "lists,", len(reads), "reads,", len(storage.requests), "requests")
     # Each key is listed twice at most, and each manifest read once.
     assert len(lists) < 2 * keys[1] / 1000 + 20
     assert len(reads) < 900

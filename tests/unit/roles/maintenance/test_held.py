@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from trees import COLLECTOR
@@ -114,3 +116,13 @@ def test_a_registry_that_is_written_to_is_not_held(hold):
     assert "was being written to" in done.stderr or "something writes" in done.stderr
     assert not held.exists()
     assert not is_held(held)
+
+
+def test_a_record_on_a_full_disk_is_not_relied_on(tmp_path, monkeypatch):
+    """The proxy may have lost lines of it."""
+    host = importlib.import_module("holds").LocalHost(SimpleNamespace(looked_at=str(tmp_path)))
+    since = host.begin_record()
+    (tmp_path / "begun").write_text("team/app\n")
+    assert host.written_to(since)["named"] == ["team/app"]
+    monkeypatch.setattr("os.statvfs", lambda _path: SimpleNamespace(f_bavail=4095, f_frsize=4096))
+    assert host.written_to(since) is None

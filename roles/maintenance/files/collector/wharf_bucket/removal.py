@@ -21,8 +21,6 @@ class Removal:
     def __init__(self, client, storage, check):
         self._client, self._storage, self._check = client, storage, check
         self.done = Garbage()
-        # Of all objects.
-        self.count = 0
 
     def run(self, garbage, seconds):
         """Whether all was removed. It begins nothing after so many seconds, but always makes one request.
@@ -89,7 +87,8 @@ class Removal:
                 if number == _TRIES or 0 < error.status < 500:
                     raise
                 time.sleep(number)
-        self.count += len(keys) - len(failed)
+        stay = {key for key, _why in failed}
+        self._storage.gone(key for key in keys if key not in stay)
         if failed:
             key, why = failed[0]
             raise S3Error(

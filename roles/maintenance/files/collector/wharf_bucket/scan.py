@@ -46,12 +46,16 @@ class Repository:
         # {tag: digests that it points to and has pointed to}, of tags that are gone as well.
         self.history = collections.defaultdict(list)
         self.last_upload = 0.0
+        # How many there are, and their bytes.
+        self.objects = self.bytes = 0
         self.oddities = Oddities()
 
     def read(self, objects, read_link):
         """Takes (parts of the key below the repository, Listed) of all its objects."""
         currents, known = {}, collections.defaultdict(dict)
         for parts, listed in objects:
+            self.objects += 1
+            self.bytes += max(0, listed.size)
             kind, place = parts[0], parts[1:]
             if kind == "_uploads":
                 self.last_upload = max(self.last_upload, seconds_of(listed))
@@ -112,20 +116,47 @@ class Scan:
         former, self.repositories = self.repositories, {}
         self.objects = self.bytes = 0
         for name, objects in self._groups(oddities):
-            mark = _mark(objects)
-            known = former.get(name)
-            if known is None or known.mark != mark:
-                known = Repository(name, mark).read(objects, self._read_link)
-            self.repositories[name] = known
+            self.repositories[name] = self._of(name, objects, former.get(name))
         self.time = now_by(self._client)
 
-    def _groups(self, oddities):
+    def again_of(self, chosen, oddities):
+        """Lists some of them: what each has, or that it is gone."""
+        for name in sorted(chosen):
+            former = self.repositories.pop(name, None)
+            if former is not None:
+                self.objects -= former.objects
+                self.bytes -= former.bytes
+            # No repository within this one begins like that.
+            for found, objects in self._groups(oddities, f"{name}/_"):
+                if found != name:
+                    raise S3Error(
+                        f"The storage lists {found} among the objects of {name}, and nothing more is removed",
+                        "Use a storage that lists what begins as it is told",
+                    )
+                self.repositories[name] = self._of(name, objects, former)
+        self.time = now_by(self._client)
+
+    def gone(self, key):
+        """Takes note of an object that was deleted."""
+        name = self._place(key)[0] if key.startswith(self._prefix) else None
+        if name in self.repositories:
+            self.objects -= 1
+            self.repositories[name].objects -= 1
+
+    def _of(self, name, objects, known):
+        """What it is by its objects, which are not read where they are what is known of it."""
+        mark = _mark(objects)
+        if known is not None and known.mark == mark:
+            return known
+        return Repository(name, mark).read(objects, self._read_link)
+
+    def _groups(self, oddities, begin=""):
         """Yields (name, [(parts of the key below the repository, Listed)]) in the order of the list."""
         seen, name, objects = set(), None, []
-        for listed in self._client.objects(self._prefix):
+        for listed in self._client.objects(self._prefix + begin):
             self.objects += 1
             self.bytes += max(0, listed.size)
-            found, parts = self._place(listed)
+            found, parts = self._place(listed.key)
             if found is None:
                 # Other programs mark directories by empty objects.
                 if listed.size or not listed.key.endswith("/"):
@@ -145,9 +176,9 @@ class Scan:
         if objects:
             yield name, objects
 
-    def _place(self, listed):
+    def _place(self, key):
         """(repository, parts of the key below it), or (None, None) where the key has no place in one."""
-        parts = listed.key[len(self._prefix) :].split("/")
+        parts = key[len(self._prefix) :].split("/")
         at = next((number for number, part in enumerate(parts) if part in names.PARTS), 0)
         name = "/".join(parts[:at])
         # Each part has more below it.

@@ -10,6 +10,7 @@ import sys
 
 from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_errors import S3Error
 from wharf_storage import names
+from wharf_storage.found import Oddities
 from wharf_storage.storage import ROOT
 
 from wharf_bucket.clock import seconds_of
@@ -40,6 +41,13 @@ class BucketStorage:
         """The names of all repositories, sorted. Lists them anew, and reads those that have changed."""
         self._scan.again(oddities)
         return sorted(self._scan.repositories)
+
+    def look_again_at(self, repositories):
+        """Lists these anew, and reads those that have changed. What is odd is told in the next list of all."""
+        self._scan.again_of(repositories, Oddities())
+
+    def has(self, repository):
+        return repository in self._scan.repositories
 
     def has_entries_of_repositories(self):
         """Whether it is known that there may be none."""
@@ -143,9 +151,13 @@ class BucketStorage:
     def key_of_tag(self, repository, tag):
         return f"{self._top}/repositories/{repository}/_manifests/tags/{tag}/current/link"
 
-    def forget(self, garbage, count):
-        """Takes note of what was removed, which was so many objects."""
-        self._scan.objects -= count - len(garbage.blobs)
+    def gone(self, keys):
+        """Takes note of objects that were deleted."""
+        for key in keys:
+            self._scan.gone(key)
+
+    def forget(self, garbage):
+        """Takes note of what was removed."""
         for digest in garbage.blobs:
             self._blobs.pop(digest, None)
         # Where the last repository has gone, blobs that are left are no sign of a bucket that is not whole.
