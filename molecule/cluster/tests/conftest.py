@@ -180,6 +180,12 @@ class Lab:
                 return
         raise AssertionError(f"the cable of {host.name} is not there")
 
+    def freeze(self, host: LabHost) -> None:
+        """Give a host no time. The kernel does not always stop all of its processes at the first try."""
+        wait_for(
+            f"{host.name} is frozen", lambda: control("docker", "pause", host.container, check=False).returncode == 0
+        )
+
     def boot(self, host: LabHost) -> None:
         """Start a host that was without power, with the address that it had."""
         former = self.addresses[host.name]
@@ -250,7 +256,7 @@ def deaths_of_registries(lab: Lab) -> list[Death]:
             ),
             Death(
                 f"the time of {host.name}",
-                lambda host=host: control("docker", "pause", host.container),
+                lambda host=host: lab.freeze(host),
                 lambda host=host: control("docker", "unpause", host.container),
             ),
             cut(lab, host),
