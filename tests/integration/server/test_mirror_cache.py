@@ -24,6 +24,7 @@ from pull_cache import PullCache, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from front import Front
     from hosts import Machine
@@ -106,6 +107,12 @@ def pull(client: Client, name: str, reference: str, query: str = "") -> Answer:
         assert digest_of(answer.body) == blob["digest"]
         assert len(answer.body) == blob["size"]
     return found
+
+
+def kept(cache: PullCache, digest: str) -> Path:
+    """The file of a blob. A client may have its last byte a moment before it is there."""
+    wait_for(f"{digest} is kept", lambda: digest in cache.held())
+    return next(cache.blobs.rglob(digest.partition(":")[2]))
 
 
 def test_each_way_leads_to_one_cache_which_needs_its_upstream_once(
@@ -515,10 +522,10 @@ def test_killed_at_any_moment(proxy: Front, cache: PullCache, upstream: Upstream
     (cache.state / "index.sqlite").write_bytes(b"damaged" * 1000)
     cache.start()
     digest = pull(proxy.client("team"), f"{HUB}/{names[0]}", "1.0").headers["Docker-Content-Digest"]
-    next(cache.blobs.rglob(digest.partition(":")[2])).write_bytes(b"{}")
+    kept(cache, digest).write_bytes(b"{}")
     found = pull(proxy.client("team"), f"{HUB}/{names[0]}", "1.0")
     assert found.status == 200
-    next(cache.blobs.rglob(found.json["layers"][0]["digest"].partition(":")[2])).unlink()
+    kept(cache, found.json["layers"][0]["digest"]).unlink()
     assert pull(proxy.client("team"), f"{HUB}/{names[0]}", "1.0").status == 200
 
 
