@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 def running(directory: Path, images: dict[str, str], users: list[dict], storage: SeaweedFS) -> Iterator[Front]:
     """It is stopped in the end. Its storage answers by HTTP on this machine."""
     given = {
-        "endpoint": f"http://127.0.0.1:{storage.gateways[0]}",
-        "bucket": memory_s3.BUCKET,
-        "region": memory_s3.REGION,
-        "access_key": memory_s3.ACCESS_KEY,
-        "secret_key": memory_s3.SECRET_KEY,
+        **memory_s3.bucket_at(f"http://127.0.0.1:{storage.gateways[0]}"),
         "plain_http": True,
         # The proxy of this front does not know of the storage.
         "redirect": False,

@@ -422,17 +422,19 @@ def sign(date, canonical):
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-def options(server, **others):
-    """Options of S3Access, and of the module, for the storage behind a server."""
+def bucket_at(endpoint, **others):
+    """The bucket of the tests at a storage, in the words of registry_s3 and of the programs."""
     return {
-        "endpoint": f"http://{server.netloc}",
+        "endpoint": endpoint,
         "bucket": BUCKET,
         "region": REGION,
         "access_key": ACCESS_KEY,
         "secret_key": SECRET_KEY,
-        "force_path_style": True,
-        "ca_path": None,
-        "validate_certs": True,
-        "timeout": 5,
         **others,
     }
+
+
+def options(server, **others):
+    """Options of S3Access, and of the module, for the storage behind a server."""
+    given = {"force_path_style": True, "ca_path": None, "validate_certs": True, "timeout": 5}
+    return {**bucket_at(f"http://{server.netloc}"), **given, **others}

@@ -59,11 +59,7 @@ def options(relay: Relay, ca: Authority) -> dict:
     return {
         "registry_storage": "s3",
         "registry_s3": {
-            "endpoint": relay.endpoint,
-            "bucket": memory_s3.BUCKET,
-            "region": memory_s3.REGION,
-            "access_key": memory_s3.ACCESS_KEY,
-            "secret_key": memory_s3.SECRET_KEY,
+            **memory_s3.bucket_at(relay.endpoint),
             "root_directory": "wharf/images",
             "ca": ca.certificate.read_text(),
         },

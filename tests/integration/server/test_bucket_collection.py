@@ -53,11 +53,7 @@ def content(proxy: Front, storage: SeaweedFS) -> Content:
 @pytest.fixture
 def collector(proxy: Front, storage: SeaweedFS, ca: Authority, program: Path, tmp_path: Path) -> Collector:
     access = {
-        "endpoint": f"https://localhost:{storage.https}",
-        "bucket": memory_s3.BUCKET,
-        "region": memory_s3.REGION,
-        "access_key": memory_s3.ACCESS_KEY,
-        "secret_key": memory_s3.SECRET_KEY,
+        **memory_s3.bucket_at(f"https://localhost:{storage.https}"),
         "ca_path": str(ca.certificate),
     }
     (tmp_path / "s3.json").write_text(json.dumps(access))

@@ -31,13 +31,7 @@ LOCK = "wharf-collection-lock"
 
 
 def access(relay: Relay) -> dict:
-    return {
-        "endpoint": f"http://{relay.address}:{relay.port}",
-        "bucket": memory_s3.BUCKET,
-        "region": memory_s3.REGION,
-        "access_key": memory_s3.ACCESS_KEY,
-        "secret_key": memory_s3.SECRET_KEY,
-    }
+    return memory_s3.bucket_at(f"http://{relay.address}:{relay.port}")
 
 
 @pytest.fixture(scope="module")

@@ -32,11 +32,7 @@ WELL = {
 def doctor(storage: SeaweedFS, ca: Authority, tmp_path: Path) -> Callable[..., dict]:
     """doctor(*arguments, **changes of registry_s3) is the row of the host in the table."""
     s3 = {
-        "endpoint": f"https://localhost:{storage.https}",
-        "bucket": memory_s3.BUCKET,
-        "region": memory_s3.REGION,
-        "access_key": memory_s3.ACCESS_KEY,
-        "secret_key": memory_s3.SECRET_KEY,
+        **memory_s3.bucket_at(f"https://localhost:{storage.https}"),
         "ca": ca.certificate.read_text(),
     }
     (tmp_path / "registry").mkdir()

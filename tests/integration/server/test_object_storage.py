@@ -26,11 +26,7 @@ CA_PLACE = "/made/s3-ca.pem"
 def bucket(storage: SeaweedFS, **more: object) -> dict:
     """The value of registry_s3."""
     return {
-        "endpoint": f"https://localhost:{storage.https}",
-        "bucket": memory_s3.BUCKET,
-        "region": memory_s3.REGION,
-        "access_key": memory_s3.ACCESS_KEY,
-        "secret_key": memory_s3.SECRET_KEY,
+        **memory_s3.bucket_at(f"https://localhost:{storage.https}"),
         # No proxy follows them here.
         "redirect": False,
         **more,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import memory_s3
 import pytest
-from content import Content
+from collecting import content_of
 from engine import bridge_address
 from http_client import ACCEPT, CONFIGS, OCI, digest_of, with_digest
 from s3_relay import NAME, Relay
@@ -47,11 +47,7 @@ def proxy(fronts: Callable[..., Front], relay: Relay, ca: Authority) -> Front:
         hosts={NAME: bridge_address()},
         registry_storage="s3",
         registry_s3={
-            "endpoint": relay.endpoint,
-            "bucket": memory_s3.BUCKET,
-            "region": memory_s3.REGION,
-            "access_key": memory_s3.ACCESS_KEY,
-            "secret_key": memory_s3.SECRET_KEY,
+            **memory_s3.bucket_at(relay.endpoint),
             "root_directory": f"wharf/{secrets.token_hex(4)}",
             "ca": ca.certificate.read_text(),
         },
@@ -59,10 +55,6 @@ def proxy(fronts: Callable[..., Front], relay: Relay, ca: Authority) -> Front:
         reverse_proxy_resolvers=[relay.resolver],
         reverse_proxy_immutable_tags=["v*"],
     )
-
-
-def content_of(proxy: Front, user: str = "ci") -> Content:
-    return Content(proxy.client(user).connection, proxy.basic(user))
 
 
 class Failing:
@@ -86,7 +78,7 @@ class Put:
     """A manifest that is pushed by tag, whose blobs are there."""
 
     def __init__(self, proxy: Front, tag: str) -> None:
-        self.content = content_of(proxy)
+        self.content = content_of(proxy, "ci")
         config = self.content.blob("team/app", json.dumps({"os": "linux", "number": secrets.token_hex(8)}).encode())
         document = {"schemaVersion": 2, "mediaType": OCI, "config": {**config, "mediaType": CONFIGS[OCI]}, "layers": []}
         self.manifest = json.dumps(document).encode()
@@ -107,7 +99,7 @@ def test_a_manifest_is_stored_in_the_end(tag: str, proxy: Front, relay: Relay) -
 
 
 def test_an_upload_begins_in_the_end(proxy: Front, relay: Relay) -> None:
-    content = content_of(proxy)
+    content = content_of(proxy, "ci")
     blob = secrets.token_bytes(100)
     fault = Failing(TRIES * (TIMES - 1))
     with relay.broken(fault):
@@ -142,7 +134,7 @@ def test_a_read_is_answered_in_the_end(user: str, method: str, kind: str, proxy:
 
 def test_what_lasts_is_told(proxy: Front, relay: Relay) -> None:
     put, immutable = Put(proxy, "latest-"), Put(proxy, "v")
-    delete = f"/v2/team/app/manifests/{content_of(proxy).image('team/app', 'gone')['digest']}"
+    delete = f"/v2/team/app/manifests/{content_of(proxy, 'ci').image('team/app', 'gone')['digest']}"
     reads = content_of(proxy, "runtime")
     for ask, times, words in (
         (put.ask, TIMES, "could not store this manifest"),

@@ -74,11 +74,7 @@ def test_there_and_back_while_clients_push_and_pull(
     moving: MovingFront, storage: SeaweedFS, ca: Authority, tmp_path: Path
 ) -> None:
     access = {
-        "endpoint": f"https://localhost:{storage.https}",
-        "bucket": memory_s3.BUCKET,
-        "region": memory_s3.REGION,
-        "access_key": memory_s3.ACCESS_KEY,
-        "secret_key": memory_s3.SECRET_KEY,
+        **memory_s3.bucket_at(f"https://localhost:{storage.https}"),
     }
     given = {
         **access,
