@@ -184,8 +184,10 @@ def fronts(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
         def start(users: list[dict], **options: object) -> Front:
             directory = tmp_path_factory.mktemp("front")
-            # Where nothing is said of it, the least: a password of cost 12 takes a quarter of a second of a processor.
+            # Where nothing is said of them, the least: a password of cost 12 takes a quarter of a second,
+            # and an answer to a wrong one is waited for.
             options.setdefault("reverse_proxy_bcrypt_cost", 5)
+            options.setdefault("reverse_proxy_wrong_password_seconds", 1)
             return stack.enter_context(front.running(directory, images, users, **options))
 
         yield start

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
-    # The cost of the role.
+    # What passwords cost by the role, and how long a wrong one waits for its answer.
     users = [{"name": "admin", "access": "admin"}, {"name": "ci2", "access": "push"}]
-    return fronts(users, reverse_proxy_bcrypt_cost=12)
+    return fronts(users, reverse_proxy_bcrypt_cost=12, reverse_proxy_wrong_password_seconds=3)
 
 
 def seconds_of(client: Client) -> float:

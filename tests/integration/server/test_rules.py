@@ -178,9 +178,7 @@ class Table:
 
 @pytest.fixture(scope="module")
 def proxy(fronts: Callable[..., Front]) -> Front:
-    # What hashes cost is of no matter here, and a "no" may be quick.
-    quick = {"reverse_proxy_bcrypt_cost": 5, "reverse_proxy_wrong_password_seconds": 1}
-    return fronts(USERS, reverse_proxy_anonymous_pull=ANONYMOUS, **quick)
+    return fronts(USERS, reverse_proxy_anonymous_pull=ANONYMOUS)
 
 
 @pytest.fixture(scope="module")
