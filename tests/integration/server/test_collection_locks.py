@@ -147,7 +147,8 @@ def test_an_upload_that_takes_its_time_keeps_no_collection_waiting(
 def test_who_waits_for_long_is_told_to_come_back(content: Content, proxy: Front) -> None:
     layer = secrets.token_bytes(1000)
     image = content.image("apps/web", "1.0.0", layer=layer)
-    hold = Collector(proxy, patience_seconds=0.5, drain_seconds=3, quiet_command=["sh", "-c", "exit 22"])
+    # The writes below wait one after another, and all of them in the time that writes are held.
+    hold = Collector(proxy, patience_seconds=0.1, drain_seconds=3, quiet_command=["sh", "-c", "exit 22"])
     delete(content, "apps/web", content.image("apps/web", "x")["digest"])
     process = hold.start()
     wait_for("the registry is held", (proxy.directory / "sockets" / "hold").exists)
