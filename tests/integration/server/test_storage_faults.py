@@ -111,12 +111,23 @@ def test_an_upload_begins_in_the_end(proxy: Front, relay: Relay) -> None:
     assert content.ask("PUT", with_digest(path, digest_of(blob)), blob).status == 201
 
 
-@pytest.mark.parametrize("user", ["ci", "runtime"])
+# Each takes seconds. In `make test`, each read is that of one user, and manifests and blobs are read by both of them.
 @pytest.mark.parametrize(
-    ("method", "kind"),
-    [("GET", "manifest"), ("HEAD", "manifest"), ("GET", "blob"), ("HEAD", "blob"), ("GET", "tags")],
+    ("method", "kind", "user"),
+    [
+        ("GET", "manifest", "ci"),
+        ("HEAD", "manifest", "runtime"),
+        ("GET", "blob", "runtime"),
+        ("HEAD", "blob", "ci"),
+        ("GET", "tags", "runtime"),
+        pytest.param("GET", "manifest", "runtime", marks=pytest.mark.long),
+        pytest.param("HEAD", "manifest", "ci", marks=pytest.mark.long),
+        pytest.param("GET", "blob", "ci", marks=pytest.mark.long),
+        pytest.param("HEAD", "blob", "runtime", marks=pytest.mark.long),
+        pytest.param("GET", "tags", "ci", marks=pytest.mark.long),
+    ],
 )
-def test_a_read_is_answered_in_the_end(user: str, method: str, kind: str, proxy: Front, relay: Relay) -> None:
+def test_a_read_is_answered_in_the_end(method: str, kind: str, user: str, proxy: Front, relay: Relay) -> None:
     put = Put(proxy, "read-")
     assert put.ask().status == 201
     config = json.loads(put.manifest)["config"]["digest"]
