@@ -137,7 +137,7 @@ def test_what_any_host_was_pushed_between_the_looks_stays(
 ) -> None:
     """While writes are held, the requests are as many with few repositories and little garbage as with more."""
     counts = []
-    for others in (1, 25):
+    for others in (1, 8):
         for number in range(others):
             Garbage(hosts[0], f"others/of-{others}/number-{number}")
             content_of(hosts[0]).image(f"others/of-{others}/number-{number}", "stays")
@@ -161,7 +161,8 @@ def test_what_any_host_was_pushed_between_the_looks_stays(
         for place, one in enumerate(mounted):
             assert pull(content_of(hosts[place]), f"target/{place}", "late")[0] == one.digest
         counts.append(sorted({line for line in asked if "list-type" in line}))
-        assert len(asked) < 40, asked
+        # Ten, and with one more for each of the others it would be 18.
+        assert len(asked) < 18, asked
     # A list for each repository that was pushed to.
     assert counts[0] == counts[1]
     assert len(counts[0]) == len(REPOSITORIES) + 3
