@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
-from ansible_collections.wharf.registry.plugins.module_utils._storage.s3_access import ACCESS_OPTIONS, S3Access
 from collection import CollectionError
 from garbage import Taken
 from settings import SettingsError
 
+from wharf_bucket.access import AccessError, read_access
 from wharf_bucket.clock import now_by
 from wharf_bucket.lock import BucketLock, LockError
 from wharf_bucket.removal import Removal
@@ -36,9 +35,9 @@ class InBucket:
     def __init__(self, settings):
         self._settings = settings
         try:
-            self._access, root = _read(settings.s3)
-        except RegistryError as error:
-            raise SettingsError(f"{settings.s3}: {error}") from None
+            self._access, root = read_access(settings.s3, "Run maintain.yml, which writes it")
+        except AccessError as error:
+            raise SettingsError(str(error)) from None
         self._client = self._access.client()
         self.storage = BucketStorage(self._client, root, settings.push_seconds)
         prefix = f"{root}/{_LOCK}".lstrip("/")
@@ -85,15 +84,3 @@ class InBucket:
             "endpoint": self._access.endpoint,
             **self.storage.figures(),
         }
-
-
-def _read(path):
-    """(S3Access, directory in the bucket) of a file. Raises SettingsError, which shows nothing of it."""
-    try:
-        with open(path) as stream:
-            given = json.load(stream)
-        params = {name: given.get(name, option.get("default")) for name, option in ACCESS_OPTIONS.items()}
-        return S3Access(params), given.get("root_directory", "").strip("/")
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        what = type(error).__name__
-        raise SettingsError(f"{path} can't be read ({what}). Run maintain.yml, which writes it") from None
