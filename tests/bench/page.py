@@ -112,6 +112,9 @@ def look(top: Path, repositories: int) -> dict:
     (state / "requests.log").touch()
     settings = {
         "storage": str(place / "storage"),
+        "s3": "",
+        "host": "here",
+        "others": [],
         "log": str(state / "requests.log"),
         "data": str(state / "data"),
         "catalog": str(state / "catalog.db"),

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 ROLES = ROOT / "roles"
 PROGRAM = ROLES / "reverse_proxy" / "files" / "page_index"
-STORAGE = ROLES / "maintenance" / "files" / "collector" / "wharf_storage"
+COLLECTOR = ROLES / "maintenance" / "files" / "collector"
 
 
 def install(place: Path) -> Path:
     """The program as the role installs it, with what it imports."""
-    return programs.install(PROGRAM, place, wharf_storage=STORAGE)
+    return programs.install(PROGRAM, place, **{name: COLLECTOR / name for name in ("wharf_storage", "wharf_bucket")})
 
 
 class PageProgram:
@@ -50,6 +50,9 @@ class PageProgram:
         access = access_rules(users, front.options.get("reverse_proxy_anonymous_pull", ()))
         self.settings = {
             "storage": str(front.directory / "storage"),
+            "s3": "",
+            "host": "here",
+            "others": [],
             "log": str(front.directory / "log" / "requests.log"),
             "data": str(self.data),
             "catalog": str(self.state / "catalog.db"),

@@ -17,7 +17,7 @@ def install(source: Path, place: Path, **beside: Path) -> Path:
     """The program of a directory, and others beside it by their names."""
     placed = [*program_files(source, str(place)), *library_files(source, str(place))]
     for name, directory in beside.items():
-        placed += program_files(directory, f"{place}/{name}")
+        placed += [*program_files(directory, f"{place}/{name}"), *library_files(directory, str(place))]
     for one in placed:
         if one["state"] == "directory":
             Path(one["path"]).mkdir(parents=True, exist_ok=True)

@@ -134,7 +134,16 @@ WRONG = {
         ({"reverse_proxy_image": "localhost:5000/nginx"}, "which names no version"),
         (
             {"reverse_proxy_page": True, "reverse_proxy_storage_directory": ""},
-            "has none of: unset reverse_proxy_page",
+            "unset reverse_proxy_page, or set access_key and secret_key in registry_s3",
+        ),
+        (
+            {
+                "reverse_proxy_page": True,
+                "reverse_proxy_storage_directory": "",
+                "registry_storage": "s3",
+                "registry_s3": {},
+            },
+            "(registry_storage s3): unset reverse_proxy_page",
         ),
         ({"reverse_proxy_allowed_networks": ["192.0.2.1/24"]}, "which nginx takes for all of 192.0.2.0/24"),
         (user(allowed_networks=["192.0.2.0/24;"]), 'allowed_networks of reverse_proxy_users has "192.0.2.0/24;"'),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import secrets
 import time
 from typing import TYPE_CHECKING
 
+from engine import wait_for
 from http_client import ACCEPT, CONFIGS, OCI
 
 if TYPE_CHECKING:
@@ -71,6 +73,20 @@ def _manifest(content: Content, number: int) -> bytes:
     return json.dumps(
         {"schemaVersion": 2, "mediaType": OCI, "config": {**blob, "mediaType": CONFIGS[OCI]}, "layers": []}
     ).encode()
+
+
+def test_the_page_of_each_host_shows_what_any_took(lab: Lab) -> None:
+    with lab.registries[1].content("ci") as content:
+        content.image("team/shown", "1.0.0")
+    with contextlib.ExitStack() as stack:
+        people = [stack.enter_context(registry.content("admin")) for registry in lab.registries]
+
+        def shown() -> list[list[tuple[str, str]]]:
+            answers = [one.ask("GET", "/page/data/repositories/team/shown.json") for one in people]
+            found = [json.loads(answer.body)["tags"] if answer.status == 200 else [] for answer in answers]
+            return [[(tag["name"], tag["pushed_by"]) for tag in tags] for tags in found]
+
+        wait_for("all of them show it", lambda: shown() == [[("1.0.0", "ci")]] * 3)
 
 
 def test_clients_work(work: Work) -> None:

@@ -38,9 +38,11 @@ UNITS = {
     "bucket-backup": ("backup", "wharf-registry-backup.service.j2", "wharf-registry-backup", 25),
     "network": ("reverse_proxy", "network.service.j2", "wharf-registry-proxy", 35),
     "page": ("reverse_proxy", "page.service.j2", "wharf-registry-page", 20),
+    "bucket-page": ("reverse_proxy", "page.service.j2", "wharf-registry-page", 25),
 }
 # What else the role is told.
-MORE = {"bucket": {"registry_storage": "s3"}, "bucket-backup": {"registry_storage": "s3"}}
+MORE = {what: {"registry_storage": "s3"} for what in ("bucket", "bucket-backup", "bucket-page")}
+IN_BUCKETS = ("bucket-backup", "bucket-page")
 # Where the probes may write.
 PLACES = {
     "maintenance": f"{DATA}/sockets",
@@ -49,6 +51,7 @@ PLACES = {
     "bucket-backup": "/var/lib/wharf-registry-backup",
     "network": "/srv",
     "page": "/var/lib/wharf-registry-page",
+    "bucket-page": "/var/lib/wharf-registry-page",
 }
 # What none of them has to do.
 FORBIDDEN = {
@@ -127,6 +130,9 @@ def test_the_page_is_kept_up_to_date_in_a_sandbox(machine: Machine, tmp_path: Pa
     put(machine, page_program.install(tmp_path / "page"), "/usr/local/lib/wharf-registry/page")
     settings = {
         "storage": f"{DATA}/data",
+        "s3": "",
+        "host": "registry",
+        "others": [],
         "log": f"{DATA}/log/requests.log",
         "data": f"{DATA}/page/data",
         "catalog": f"{PLACES['page']}/catalog.db",
@@ -293,7 +299,7 @@ def test_a_backup_works_in_its_sandbox(machine: Machine, tmp_path: Path) -> None
 
 
 # Of each unit, one of the two tests that follow is always run.
-@pytest.mark.parametrize("what", ["maintenance", "page", *repeated("backup", "bucket-backup", "network")])
+@pytest.mark.parametrize("what", ["maintenance", "page", *repeated("backup", *IN_BUCKETS, "network")])
 def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, what: str) -> None:
     """Each is tried in the place of the program. Outside of the sandbox it is possible, or the test proves nothing."""
     unit, place = install(machine, what, tmp_path), PLACES[what]
@@ -322,7 +328,7 @@ def test_what_the_sandbox_forbids(machine: Machine, tmp_path: Path, what: str) -
     assert found == {"done"}, said
 
 
-@pytest.mark.parametrize("what", [*repeated("maintenance", "page", "bucket-backup"), "backup", "network"])
+@pytest.mark.parametrize("what", [*repeated("maintenance", "page", *IN_BUCKETS), "backup", "network"])
 def test_how_exposed_it_is(machine: Machine, tmp_path: Path, what: str) -> None:
     unit = install(machine, what, tmp_path)
     bound = UNITS[what][3]

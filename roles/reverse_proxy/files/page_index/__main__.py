@@ -12,6 +12,7 @@ import sys
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import InputError
 from keeper import Keeper
 from page_settings import Settings, SettingsError
+from wharf_bucket.access import AccessError
 
 # So many turns, of half a second each, until it looks at its own files.
 _TURNS = 10
@@ -43,6 +44,8 @@ def main(arguments):
             keeper.run(turns=_TURNS)
     except InputError as error:
         return f"wharf-registry: page: {error}. Correct maintenance_retention or gate_policy, and run site.yml"
+    except AccessError as error:
+        return f"wharf-registry: page: {error}"
     finally:
         keeper.close()
     return 0

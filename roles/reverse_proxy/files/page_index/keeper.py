@@ -16,12 +16,12 @@ from fleet import Fleet
 from gate import Gate
 from page_settings import kept_digests
 from pages import Pages
+from places import Place
 from repository import Contents
 from retention import Retention
-from stored import StoredRegistry
+from stored import StorageError, StoredRegistry
 from survey import Survey
 from wharf_storage.names import is_digest
-from wharf_storage.storage import Storage
 
 # Seconds between two looks at the log, and between two writings of the indexes: a browser tells two files apart by the
 # second and the size.
@@ -33,8 +33,11 @@ _BETWEEN_PULLS, _BETWEEN_LOOKS = 10, 6 * 3600
 _BETWEEN_FLEETS, _FLEET_LASTS = 5, 3600
 # What a program that was killed was at, and how often that may be before it does that no more.
 _NOTHING, _MOST_TIMES = {"name": "", "times": 0}, 2
-# How much of the time goes into the whole look, and how much a repository that is pushed to all the time may take.
-_LOOK_SECONDS, _SHARE = 0.3, 10
+# How much of the time a repository that is pushed to all the time may take, and the longest rest for that, in seconds.
+_SHARE, _LONGEST_SHARE = 10, 60
+# How long a storage that does not answer is left alone, and a repository of which something can't be read: longer each
+# time.
+_AWAY_SECONDS, _FIRST_REST, _LONGEST_REST = 10, 15, 3600
 
 
 class Keeper:
@@ -49,12 +52,14 @@ class Keeper:
         self._events = Events()
         self._log = Tail(settings.log, self._catalog.note("log"))
         self._keeps = kept_digests(settings)
-        self._storage = self._registry = self._survey = self._details = None
+        self._place = self._survey = self._details = None
+        # When the storage is asked again.
+        self._away_until = 0.0
         self._pages = Pages(settings.data, settings.registry, settings.policies, self._catalog)
         # Numbers of repositories, names, and digests that the next publication tells of.
         self._rows, self._gone, self._digests = set(), set(), set()
         self._fleet = Fleet(settings.fleet, settings.registry)
-        self._resting = {}
+        self._resting, self._unreadable = {}, {}
         self._look = None
         self._gaps = 0
         self._signs = None
@@ -71,19 +76,39 @@ class Keeper:
     def turn(self):
         """One turn of the loop. What one repository does wrong is told, and keeps no other one from being told."""
         self._tell_of_fleet()
-        if self._storage is None and not self._open_storage():
+        if time.monotonic() < self._away_until or (self._place is None and not self._open_place()):
             return
-        self._events.add_from(self._log)
+        self._events.add_from(self._log, self._place.news)
         if self._log.gaps != self._gaps:
             # What was lost of the log, the storage tells, but for who has pushed.
             self._gaps, self._times["look"] = self._log.gaps, None
+        try:
+            self._read_storage()
+        except StorageError as error:
+            self._leave_alone(error)
+        self._publish()
+        self._catalog.keep_note("log", self._log.positions())
+        self._catalog.commit()
+
+    def _read_storage(self):
+        """Looks at what has changed, and goes on with what is under way."""
+        if self._place.exchange(self._events):
+            self._times["look"] = None
         for name, changed in self._events.take(self._may_look):
             self._try(name, changed)
         self._step_look()
         self._add_pulls()
-        self._publish()
-        self._catalog.keep_note("log", self._log.positions())
-        self._catalog.commit()
+        if self._away_until:
+            self._away_until = 0.0
+            print("wharf-registry: page: the storage can be read again", file=sys.stderr, flush=True)
+
+    def _leave_alone(self, error):
+        """What was being looked at is looked at again, when the storage answers."""
+        if not self._away_until:
+            told = f"wharf-registry: page: the images can't be read, and the page shows what they were: {error}"
+            print(told, file=sys.stderr, flush=True)
+        self._away_until = time.monotonic() + _AWAY_SECONDS
+        self._look, self._times["look"] = None, None
 
     def look_at_all(self):
         """Looks at the whole storage at once: for tests, and for what is measured."""
@@ -96,21 +121,21 @@ class Keeper:
     def close(self):
         self._log.close()
         self._catalog.close()
-        if self._storage is not None:
-            self._storage.close()
+        if self._place is not None:
+            self._place.close()
 
-    def _open_storage(self):
+    def _open_place(self):
         """Whether there is one: a registry that nothing was pushed to has none yet."""
         try:
-            self._storage = Storage(self._settings.storage)
+            self._place = Place(self._settings, self._catalog)
         except OSError:
             if not self._empty:
                 self._pages.begin_anew(self._told())
             self._empty = True
             return False
-        self._registry = StoredRegistry(self._storage)
-        self._survey = Survey(self._storage, self._registry, self._catalog)
-        gate = Gate(self._registry, self._catalog, self._settings.gate)
+        registry = StoredRegistry(self._place.images)
+        self._survey = Survey(self._place.images, registry, self._catalog)
+        gate = Gate(registry, self._catalog, self._settings.gate)
         retention = Retention(self._settings.retention, lambda: self._keeps)
         self._details = Details(gate, retention, lambda: self._fleet.running)
         # What is known from before, for policies that are new.
@@ -128,7 +153,23 @@ class Keeper:
         return until <= time.monotonic()
 
     def _try(self, name, changed):
-        self._safely(name, lambda: self._refresh(name, changed))
+        self._read(name, changed, lambda: self._refresh(name, changed))
+
+    def _read(self, name, changed, work):
+        """Does a work for a repository, and later again where the storage fails at it. Raises StorageError."""
+        try:
+            self._safely(name, work)
+        except StorageError as error:
+            self._events.put_back(name, changed)
+            if not self._place.images.answers():
+                raise
+            # The others are to be told all the same.
+            rest = self._unreadable[name] = min(2 * self._unreadable.get(name, _FIRST_REST / 2), _LONGEST_REST)
+            self._resting[name] = time.monotonic() + rest
+            told = f"wharf-registry: page: {name!a} can't be read, and is tried again in {rest:g} seconds"
+            print(f"{told}: {error}", file=sys.stderr, flush=True)
+        else:
+            self._unreadable.pop(name, None)
 
     def _safely(self, name, work):
         """Does a work for a repository, unless that has ended this program twice, such as by its memory."""
@@ -140,8 +181,11 @@ class Keeper:
         self._catalog.keep_note("working", {"name": name, "times": times})
         self._catalog.commit()
         began = time.monotonic()
+        away = None
         try:
             work()
+        except StorageError as error:
+            away = error
         except Exception as error:  # noqa: BLE001 - anything may lie in a storage, and the others are to be told
             told = f"wharf-registry: page: {name!a} can't be shown: {error!r}. Run maintain.yml to check the storage"
             print(told, file=sys.stderr, flush=True)
@@ -150,7 +194,9 @@ class Keeper:
             self._left = _NOTHING
         took = time.monotonic() - began
         if took > 0.2:
-            self._resting[name] = time.monotonic() + _SHARE * took
+            self._resting[name] = time.monotonic() + min(_SHARE * took, _LONGEST_SHARE)
+        if away:
+            raise away
 
     def _refresh(self, name, changed=ALL):
         number = self._catalog.number_of(name)
@@ -203,7 +249,7 @@ class Keeper:
             self._times["look"] = time.monotonic()
             self._look = iter(self._survey.names()), int(time.time())
         names, number = self._look
-        until = time.monotonic() + _LOOK_SECONDS
+        until = time.monotonic() + self._place.images.look_seconds
         for name in names:
             self._try(name, ALL)
             known = self._catalog.number_of(name)
@@ -215,9 +261,13 @@ class Keeper:
 
     def _look_is_due(self):
         signs = self._read_signs()
-        changed, self._signs = signs != self._signs, signs
+        former, self._signs = self._signs, signs
+        changed = signs != former
         if changed:
             self._keeps = kept_digests(self._settings)
+        if changed and former is not None:
+            # The sign is on this host alone.
+            self._place.look_at_all()
         last = self._times["look"]
         return last is None or changed or time.monotonic() - last > _BETWEEN_LOOKS
 
@@ -256,7 +306,7 @@ class Keeper:
     def _touch(self, name, number):
         """What is pulled changes nothing but times: of a repository of many tags they are told with the next change."""
         if self._may_look(name):
-            self._safely(name, lambda: self._show(name, number))
+            self._read(name, {}, lambda: self._show(name, number))
 
     def _tell_of_fleet(self):
         now, last, told = time.monotonic(), self._times["fleet"], self._times["told"]
@@ -288,14 +338,8 @@ class Keeper:
     def _told(self):
         retains = bool(self._settings.retention)
         complete = bool(self._catalog.note("complete"))
-        return {"retention": {"configured": retains, "next": None}, "storage": self._disk(), "complete": complete}
-
-    def _disk(self):
-        try:
-            disk = os.statvfs(self._settings.storage)
-        except OSError:
-            return None
-        return {"size": disk.f_frsize * disk.f_blocks, "free": disk.f_frsize * disk.f_bavail}
+        room = None if self._place is None else self._place.images.room()
+        return {"retention": {"configured": retains, "next": None}, "storage": room, "complete": complete}
 
 
 def _modified(path):

@@ -12,9 +12,13 @@ import stat
 # A document that is larger is not read: nothing of ours is.
 _LARGEST = 64 << 20
 _KNOWN = {
-    # The directory that has docker/registry/v2 in it, the log of requests, the directory of the page's data, and the
-    # file of what is known.
+    # The directory that has docker/registry/v2 in it, or the file of the way to a bucket. The other one is empty.
     "storage": str,
+    "s3": str,
+    # The name of this host, and those of the others that have the same bucket.
+    "host": str,
+    "others": list,
+    # The log of requests, the directory of the page's data, and the file of what is known.
     "log": str,
     "data": str,
     "catalog": str,

@@ -1,22 +1,18 @@
 # Copyright: wharf.registry contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The storage of a registry on this host, asked as modules ask a registry: what they know of images holds here, too."""
+"""The storage of a registry, asked as modules ask a registry: what they know of images holds here, too."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.manifest import Manifest
 from ansible_collections.wharf.registry.plugins.module_utils._distribution.transport_errors import AnswerError
-from wharf_storage.files import OddError
-from wharf_storage.found import Oddities
 from wharf_storage.manifests import MOST_BYTES
 from wharf_storage.names import is_digest
 
 _NO_TYPE = "application/octet-stream"
-_PIECE = 1 << 20
 # A configuration is a few kilobytes.
 _MOST_CONFIGURATION = 4 << 20
 
@@ -27,30 +23,25 @@ class Host:
     name = "the storage"
 
 
+class StorageError(Exception):
+    """The storage does not answer, or not as it should. This says nothing of any image."""
+
+
 class Stream:
     """A blob as it comes: size in bytes, and its pieces."""
 
-    def __init__(self, file):
-        self.size = os.fstat(file.fileno()).st_size
-        self._file = file
-
-    @property
-    def pieces(self):
-        with self._file as file:
-            while True:
-                piece = file.read(_PIECE)
-                if not piece:
-                    return
-                yield piece
+    def __init__(self, size, pieces):
+        self.size = size
+        self.pieces = pieces
 
 
 class StoredRegistry:
-    """Reads a Storage. Raises AnswerError for what is damaged."""
+    """Reads a DiskPlace or a BucketPlace. Raises AnswerError for what is damaged, and StorageError."""
 
     registry = Host()
 
-    def __init__(self, storage):
-        self._storage = storage
+    def __init__(self, place):
+        self._place = place
 
     def manifest(self, repository, reference):
         """The Manifest, or None where the repository has none of this tag or digest."""
@@ -64,7 +55,7 @@ class StoredRegistry:
 
     def content_of(self, digest, stored):
         """The Manifest of a digest, whose content lies under another digest where that is one of SHA-512."""
-        content = self._read(stored, MOST_BYTES + 1)
+        content = self._place.read_blob(stored, MOST_BYTES + 1)
         if content is None:
             raise AnswerError(f"the manifest {digest} is missing", "Push the image again")
         algorithm, _colon, encoded = digest.partition(":")
@@ -78,7 +69,7 @@ class StoredRegistry:
 
     def blob(self, repository, digest):
         link = self._link(repository, "_layers", digest)
-        content = None if link is None else self._read(link[0], _MOST_CONFIGURATION + 1)
+        content = None if link is None else self._place.read_blob(link[0], _MOST_CONFIGURATION + 1)
         if content is not None and len(content) > _MOST_CONFIGURATION:
             raise AnswerError(f"the configuration {digest} is too large", "Push the image again")
         return content
@@ -89,38 +80,20 @@ class StoredRegistry:
     def blob_size(self, repository, digest):
         """The bytes of a blob that the repository has, or None."""
         link = self._link(repository, "_layers", digest)
-        return None if link is None else self._storage.blob_size(link[0])
+        return None if link is None else self._place.blob_size(link[0])
 
     def open_blob(self, repository, digest):
         link = self._link(repository, "_layers", digest)
-        try:
-            return None if link is None else Stream(open(self._storage.open_blob(link[0]), "rb"))
-        except (FileNotFoundError, OddError):
-            return None
+        return None if link is None else self._place.open_blob(link[0])
 
     def referrers(self, _repository, _subject, _odd=None):
         """This registry keeps no list: clients do."""
         return
 
     def _tagged(self, repository, tag):
-        link = self._storage.tags(repository, Oddities(), only=[tag]).get(tag)
+        link = self._place.tag(repository, tag)
         return None if link is None else link.target
 
     def _link(self, repository, directory, digest):
         """(the digest under which the content lies, seconds), or None where the repository does not have it."""
-        if digest is None:
-            return None
-        algorithm, _colon, encoded = digest.partition(":")
-        try:
-            with self._storage.enter_repository(repository, *directory.split("/"), algorithm) as place:
-                about, content = place.read(encoded, "link", 256)
-        except (FileNotFoundError, OddError):
-            return None
-        target = content.decode("ascii", "replace").strip()
-        return (target, int(about.st_mtime)) if is_digest(target) else None
-
-    def _read(self, stored, most):
-        try:
-            return self._storage.read_blob(stored, most)
-        except (FileNotFoundError, OddError):
-            return None
+        return None if digest is None else self._place.link(repository, directory, digest)

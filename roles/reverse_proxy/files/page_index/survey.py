@@ -7,26 +7,24 @@ from __future__ import annotations
 
 from ansible_collections.wharf.registry.plugins.module_utils._common.errors import RegistryError
 from facts import facts_of, unreadable
-from wharf_storage.found import Oddities
 
 
 class Survey:
-    """Reads repositories of a Storage into a Catalog."""
+    """Reads repositories of a place into a Catalog."""
 
-    def __init__(self, storage, registry, catalog):
-        self._storage = storage
+    def __init__(self, place, registry, catalog):
+        self._place = place
         self._registry = registry
         self._catalog = catalog
 
     def names(self):
         """The names of all repositories that there are."""
-        return self._storage.repositories(Oddities())
+        return self._place.names()
 
     def read(self, name):
         """Reads a repository whole. Returns (its number, or None where it is gone, digests whose tags have changed)."""
-        oddities = Oddities()
-        tags = self._storage.tags(name, oddities)
-        revisions = self._storage.revisions(name, oddities)
+        there = self._place.repository(name)
+        tags, revisions = there.tags, there.revisions
         if not tags and not revisions:
             return None, self._forget(name)
         number = self._catalog.identify(name)
@@ -41,7 +39,7 @@ class Survey:
     def read_tag(self, name, tag):
         """Reads one tag of a repository that is known, and its manifest. Returns as `read`."""
         number = self._catalog.number_of(name)
-        link = None if number is None else self._storage.tags(name, Oddities(), only=[tag]).get(tag)
+        link = None if number is None else self._place.tag(name, tag)
         if link is None or not link.target:
             return self.read(name)
         changed = self._catalog.set_tags(number, {tag: (link.target, int(link.time))}, whole=False)
