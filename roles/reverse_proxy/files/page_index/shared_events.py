@@ -80,7 +80,8 @@ class SharedEvents:
         self._remove_abandoned()
         keys = [one.key for one in self._client.objects(self._own)]
         self._written.extend((now(), key) for key in keys)
-        self._number = max((number_of(key) for key in keys), default=0)
+        # They may have been removed since.
+        self._number = max([self._notes.note("told") or 0, *map(number_of, keys)])
 
     def _remove_abandoned(self):
         ours = (self._own, *self._others.values())
@@ -99,6 +100,7 @@ class SharedEvents:
             key = f"{self._own}{number:0{_DIGITS}}.json"
             self._client.put(key, json.dumps(record, separators=(",", ":")).encode())
             self._number = number
+            self._notes.keep_note("told", number)
             self._written.append((now(), key))
         # Not before all of it is there: what is told twice does no harm.
         self.news, self._look = Events(), False

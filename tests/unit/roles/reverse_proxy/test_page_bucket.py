@@ -35,6 +35,8 @@ def world(tmp_path, request):
 def _no_pauses(monkeypatch):
     monkeypatch.setattr(page_world.keeper, "_BETWEEN_INDEXES", 0)
     monkeypatch.setattr(page_world.keeper, "_AWAY_SECONDS", 0)
+    # On a busy machine, what took its time rests, and a pull is told with the next change.
+    monkeypatch.setattr(page_world.keeper, "_SHARE", 0)
     monkeypatch.setattr(places, "_SILENCE", 0)
     for name in ("_BETWEEN_RECORDS", "_BETWEEN_PULLS", "_BETWEEN_READS"):
         monkeypatch.setattr(shared_events, name, -1)
@@ -321,13 +323,22 @@ def test_numbers_go_on_where_the_clock_was_set_back(world, storage, hosts, monke
     for ahead in (3600, 0, -3600):
         real = time.time_ns()
         monkeypatch.setattr(shared_events.time, "time_ns", lambda real=real, ahead=ahead: real + ahead * 10**9)
-        push(world, storage, str(abs(ahead)))
+        push(world, storage, f"at{ahead}")
         here.turn()
         here.again()
         there.turn()
         assert there.documents == here.documents
     assert len(records_of(storage)) == 3
     assert records_of(storage) == sorted(records_of(storage), key=storage.times.get)
+    # Also where all of them were removed meanwhile.
+    for key in records_of(storage):
+        del storage.objects[key]
+    here.again()
+    push(world, storage, "last")
+    here.turn()
+    there.turn()
+    assert there.documents == here.documents
+    assert there.people("team/a")["last"] == ("ci", None)
 
 
 def test_a_host_that_was_away_for_long_looks_at_all(world, storage, hosts, monkeypatch):
