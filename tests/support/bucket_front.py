@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from seaweedfs import SeaweedFS
 
 
+def registry_s3(endpoint: str) -> dict:
+    """The bucket of the tests for registries whose proxies do not know of the storage, which answers by HTTP."""
+    return {**memory_s3.bucket_at(endpoint), "plain_http": True, "redirect": False}
+
+
 @contextlib.contextmanager
 def running(directory: Path, images: dict[str, str], users: list[dict], storage: SeaweedFS) -> Iterator[Front]:
     """It is stopped in the end. Its storage answers by HTTP on this machine."""
-    given = {
-        **memory_s3.bucket_at(f"http://127.0.0.1:{storage.gateways[0]}"),
-        "plain_http": True,
-        # The proxy of this front does not know of the storage.
-        "redirect": False,
-    }
+    given = registry_s3(f"http://127.0.0.1:{storage.gateways[0]}")
     (directory / "config-of-s3").mkdir()
     made = role_configs(directory / "config-of-s3", registry_storage="s3", registry_s3=given)[0]
 

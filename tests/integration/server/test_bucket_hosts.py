@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import memory_s3
 import programs
 import pytest
+from bucket_front import registry_s3
 from collecting import COLLECTOR, content_of, pull
 from http_client import ACCEPT, digest_of
 from s3_relay import Fault, Relay
@@ -46,7 +47,7 @@ def hosts(
             USERS,
             3,
             registry_storage="s3",
-            registry_s3={**access(relay), "plain_http": True, "redirect": False},
+            registry_s3=registry_s3(f"http://{relay.address}:{relay.port}"),
             reverse_proxy_bcrypt_cost=5,
         ) as hosts,
         holdable(hosts[1]),

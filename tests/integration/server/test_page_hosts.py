@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import memory_s3
 import pytest
+from bucket_front import registry_s3
 from collecting import content_of
 from engine import wait_for
 from front import ROLES
@@ -48,11 +49,7 @@ def hosts(
             USERS,
             2,
             registry_storage="s3",
-            registry_s3={
-                **memory_s3.bucket_at(f"http://{relay.address}:{relay.port}"),
-                "plain_http": True,
-                "redirect": False,
-            },
+            registry_s3=registry_s3(f"http://{relay.address}:{relay.port}"),
             reverse_proxy_page=True,
             reverse_proxy_bcrypt_cost=5,
         ) as hosts,

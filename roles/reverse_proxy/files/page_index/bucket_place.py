@@ -13,11 +13,10 @@ from stored import StorageError, Stream
 from wharf_bucket.clock import seconds_of
 from wharf_bucket.groups import Groups
 from wharf_bucket.repository import Repository, etag_of
+from wharf_bucket.storage import BucketStorage
 from wharf_storage.found import Link, Oddities
-from wharf_storage.names import is_digest, split
-from wharf_storage.storage import ROOT
+from wharf_storage.names import is_digest
 
-_NO_SUCH_RANGE = 416
 # Sizes of blobs that are remembered: images have their lowest layers in common.
 _MOST_SIZES = 50000
 
@@ -30,8 +29,9 @@ class BucketPlace:
 
     def __init__(self, client, root):
         self._client = client
-        self._top = "/".join((*root.split("/"), *ROOT)).lstrip("/")
-        self._groups = Groups(client, f"{self._top}/repositories/")
+        # Of what it knows of all images, which a collection needs, nothing is asked here.
+        self._storage = BucketStorage(client, root, push_seconds=0)
+        self._groups = Groups(client, f"{self._storage.top}/repositories/")
         # The repository that the list of all has come to, with its objects as they were listed.
         self._ahead = ("", [])
         # Those that something was asked of since that list began: what was listed may be older.
@@ -70,7 +70,7 @@ class BucketPlace:
         """What a repository has: tags and revisions, {tag or digest: Link}."""
         with _telling():
             self._last = Repository(name, None).read(self._objects(name), self._groups.read_link)
-        for links in (self._last.tags, self._last.revisions):
+        for links in (self._last.tags, self._last.revisions, self._last.layers):
             links.update({one: _as_listed(link) for one, link in links.items()})
         return self._last
 
@@ -87,7 +87,7 @@ class BucketPlace:
         """The Link of a tag, or None."""
         self._asked.add(name)
         with _telling():
-            found = self._look(f"{self._top}/repositories/{name}/_manifests/tags/{tag}/current/link")
+            found = self._look(self._storage.key_of_tag(name, tag))
             target = self._groups.read_link(found.key) if found else None
             return None if target is None else _as_listed(Link(target or None, seconds_of(found)))
 
@@ -95,10 +95,10 @@ class BucketPlace:
         """(the digest under which the content lies, seconds), or None where the repository does not have it."""
         if directory == "_layers" and name == self._last.name and digest in self._last.layers:
             known = self._last.layers[digest]
-            return (known.target, int(known.time) - 1) if known.target else None
+            return (known.target, int(known.time)) if known.target else None
         self._asked.add(name)
         with _telling():
-            found = self._look("/".join((self._top, "repositories", name, directory, *split(digest), "link")))
+            found = self._look(self._storage.key_of_link(name, digest, directory))
             if found is None:
                 return None
             target = digest if found.etag == etag_of(digest) else self._groups.read_link(found.key)
@@ -110,43 +110,35 @@ class BucketPlace:
 
     # --- contents -----------------------------------------------------------------------------------------------------
 
-    def _key(self, digest):
-        algorithm, encoded = split(digest)
-        return f"{self._top}/blobs/{algorithm}/{encoded[:2]}/{encoded}/data"
-
     def read_blob(self, digest, most):
         """The first bytes of a blob, or None where there is none."""
         with _telling():
             try:
-                return self._client.get(self._key(digest), 0, most - 1, limit=most)
-            except S3Error as error:
-                if error.code == "NoSuchKey":
-                    return None
-                if error.status == _NO_SUCH_RANGE:
-                    return b""
-                raise
+                return self._storage.read_blob(digest, most)
+            except FileNotFoundError:
+                return None
 
     def blob_size(self, digest):
         """The bytes of a blob, or None where there is none."""
         if digest not in self._sizes:
             with _telling():
-                found = self._client.head(self._key(digest))
-            if found is None:
+                size = self._storage.blob_size(digest)
+            if size is None:
                 return None
             if len(self._sizes) >= _MOST_SIZES:
                 self._sizes.clear()
-            self._sizes[digest] = found.size
+            self._sizes[digest] = size
         return self._sizes[digest]
 
     def open_blob(self, digest):
         """The Stream of a blob, or None where there is none."""
         with _telling():
-            found = self._client.head(self._key(digest))
-        return None if found is None else Stream(found.size, self._pieces(digest))
+            size = self._storage.blob_size(digest)
+        return None if size is None else Stream(size, self._pieces(digest))
 
     def _pieces(self, digest):
         with _telling():
-            yield from self._client.pieces(self._key(digest))
+            yield from self._client.pieces(self._storage.key_of_blob(digest))
 
 
 def _as_listed(link):

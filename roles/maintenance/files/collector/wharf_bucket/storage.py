@@ -26,11 +26,11 @@ class BucketStorage:
 
     def __init__(self, client, root, push_seconds):
         self._client = client
-        self._top = "/".join([*root.strip("/").split("/"), *ROOT]).lstrip("/")
+        self.top = "/".join([*root.strip("/").split("/"), *ROOT]).lstrip("/")
         # For messages.
         self.directory = f"s3://{client.bucket}/{root.strip('/')}".rstrip("/")
         self._push_seconds = push_seconds
-        self._scan = Scan(client, f"{self._top}/repositories/")
+        self._scan = Scan(client, f"{self.top}/repositories/")
         # {digest: (size, time)}, once they were listed.
         self._blobs = None
         self._emptied = False
@@ -99,7 +99,7 @@ class BucketStorage:
             yield digest, size, seconds
 
     def _listed(self, oddities):
-        prefix = f"{self._top}/blobs/"
+        prefix = f"{self.top}/blobs/"
         for listed in self._client.objects(prefix):
             parts = listed.key[len(prefix) :].split("/")
             if (
@@ -143,13 +143,13 @@ class BucketStorage:
 
     def key_of_blob(self, digest):
         algorithm, encoded = names.split(digest)
-        return f"{self._top}/blobs/{algorithm}/{encoded[:2]}/{encoded}/data"
+        return f"{self.top}/blobs/{algorithm}/{encoded[:2]}/{encoded}/data"
 
     def key_of_link(self, repository, digest, *parts):
-        return "/".join((self._top, "repositories", repository, *parts, *names.split(digest), "link"))
+        return "/".join((self.top, "repositories", repository, *parts, *names.split(digest), "link"))
 
     def key_of_tag(self, repository, tag):
-        return f"{self._top}/repositories/{repository}/_manifests/tags/{tag}/current/link"
+        return f"{self.top}/repositories/{repository}/_manifests/tags/{tag}/current/link"
 
     def gone(self, keys):
         """Takes note of objects that were deleted."""
